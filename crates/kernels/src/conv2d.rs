@@ -1,0 +1,357 @@
+//! Convolution in two dimensions, and its three products: forward, by input, by weight.
+
+use crate::{kernel, pack::pack};
+use alias_tensor::{Error, Kernel, Result, Tensor, Work};
+
+/// shaders/conv2d.wgsl with the constants that size its arrays, which WGSL's `override` cannot.
+macro_rules! source {
+    ($k:literal, $stride:literal, $dilation:literal, $tile:literal) => {
+        concat!(
+            wgsl!("conv2d", "grid", "reduce"),
+            concat!("const K = ", $k, "u; const STRIDE = ", $stride, "u;"),
+            concat!("const DILATION = ", $dilation, "u; const TILE = ", $tile, "u;")
+        )
+    };
+}
+
+#[cfg(test)]
+const SOURCE: &str = source!(3, 1, 1, 4);
+
+params! {
+    batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32,
+}
+
+/// `torch.nn.functional.conv2d(x, weight, bias, stride, padding)`: `x` (N, Cin, H, W), `weight` (Cout, Cin, K, K), `bias`
+/// (Cout), zeros around the image; the result is (N, Cout, (H + 2 padding - K) / stride + 1, likewise for W).
+///
+/// # Errors
+/// Where the shapes do not fit, K is not 1, 3 or 4, the stride not 1 or 2, or the kernel larger than the padded image;
+/// what the device reports.
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Tensor> {
+    let conv = Conv::new(x, weight, bias, stride, padding)?;
+    let y = conv.forward(x, weight, bias)?;
+
+    let (saved_x, saved_weight) = (x.clone(), weight.clone());
+    let backward = move |dy: &Tensor| {
+        let dx = saved_x.is_tracked().then(|| conv.backward_input(dy, &saved_weight)).transpose()?;
+        let dw = saved_weight.is_tracked().then(|| conv.backward_weight(dy, &saved_x)).transpose()?;
+        Ok([dx, dw])
+    };
+    Ok(match bias {
+        None => y.with_backward([x, weight], backward),
+        Some(bias) => y.with_backward([x, weight, bias], move |dy| {
+            let [dx, dw] = backward(dy)?;
+            Ok([dx, dw, Some(conv.backward_bias(dy)?)])
+        }),
+    })
+}
+
+/// The sizes of one convolution.
+#[derive(Clone, Copy)]
+struct Conv {
+    batch: usize,
+    cin: usize,
+    cout: usize,
+    h: usize,
+    w: usize,
+    oh: usize,
+    ow: usize,
+    k: usize,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv {
+    fn new(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Conv> {
+        let [batch, cin, h, w] = x.shape().nchw("conv2d", "x")?;
+        let [cout, _, k, _] = weight.shape().nchw("conv2d", "weight")?;
+        weight.shape().expect("conv2d", "weight", &[cout, cin, k, k])?;
+        if let Some(bias) = bias {
+            bias.shape().expect("conv2d", "bias", &[cout])?;
+        }
+        if ![1, 3, 4].contains(&k) {
+            return Err(Error::shape("conv2d", "weight", weight.shape(), "a kernel of 1x1, 3x3 or 4x4"));
+        }
+        if ![1, 2].contains(&stride) {
+            return Err(Error::argument("conv2d", "stride", stride, "1 or 2"));
+        }
+        // Keeps the shader's coordinates within 32 bits with a sign.
+        if padding > 1 << 16 {
+            return Err(Error::argument("conv2d", "padding", padding, "at most 65536"));
+        }
+        if h.min(w) + 2 * padding < k {
+            let expected = format!("sides of at least {k}, with the padding of {padding}");
+            return Err(Error::shape("conv2d", "x", x.shape(), expected));
+        }
+        let output = |side: usize| (side + 2 * padding - k) / stride + 1;
+        Ok(Conv { batch, cin, cout, h, w, oh: output(h), ow: output(w), k, stride, padding })
+    }
+
+    /// Operations of each of the three products.
+    fn flops(&self) -> u64 {
+        [2, self.batch, self.cin, self.cout, self.k * self.k, self.oh, self.ow].iter().map(|&n| n as u64).product()
+    }
+
+    fn params(&self) -> Params {
+        Params {
+            batch: self.batch as u32,
+            cin: self.cin as u32,
+            cout: self.cout as u32,
+            h: self.h as u32,
+            w: self.w as u32,
+            oh: self.oh as u32,
+            ow: self.ow as u32,
+            padding: self.padding as i32,
+            has_bias: 0,
+            parts: 1,
+        }
+    }
+
+    fn forward(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        let packed = pack(weight, [1, self.cout, self.cin * self.k * self.k], false)?;
+        let y = Tensor::empty(x.gpu(), &[self.batch, self.cout, self.oh, self.ow])?;
+        let params = Params { has_bias: bias.is_some().into(), ..self.params() };
+        // A binding cannot stay empty; without a bias nothing reads this one.
+        let bias = bias.unwrap_or(&packed);
+        self.launch_forward(forward_forms(self.k, self.stride, 1), &params, &[x, &packed, bias, &y])?;
+        Ok(y)
+    }
+
+    /// A convolution of `dy`, dilated by the stride, with the kernel turned by half a turn and its channels exchanged.
+    fn backward_input(&self, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let packed = pack(weight, [self.cout, self.cin, self.k * self.k], true)?;
+        let dx = Tensor::empty(dy.gpu(), &[self.batch, self.cin, self.h, self.w])?;
+        let params = Params {
+            cin: self.cout as u32,
+            cout: self.cin as u32,
+            h: self.oh as u32,
+            w: self.ow as u32,
+            oh: self.h as u32,
+            ow: self.w as u32,
+            padding: self.k as i32 - 1 - self.padding as i32,
+            ..self.params()
+        };
+        self.launch_forward(forward_forms(self.k, 1, self.stride), &params, &[dy, &packed, &packed, &dx])?;
+        Ok(dx)
+    }
+
+    fn launch_forward(&self, forms: [Form; 2], params: &Params, buffers: &[&Tensor; 4]) -> Result<()> {
+        let gpu = buffers[0].gpu();
+        let (oh, ow) = (params.oh as usize, params.ow as usize);
+        // On a plane that a small tile covers, most of a large one would be wasted.
+        let form = forms[usize::from(gpu.is_software() && oh.max(ow) > forms[0].tile)];
+        let tiles = oh.div_ceil(form.tile) * ow.div_ceil(form.tile);
+        let jobs = self.batch * tiles * (params.cout as usize).div_ceil(4 * LANES);
+        gpu.launch(form.kernel, params, buffers, Work::threads(LANES * jobs).flops(self.flops()))
+    }
+
+    fn backward_weight(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let gpu = dy.gpu();
+        // CHANNELS of the shader.
+        let (k, channels) = (self.k, (36 / (self.k * self.k)).clamp(1, 8));
+        let packed = pack(dy, [self.batch, self.cout, self.oh * self.ow], false)?;
+        let tiles = self.batch * self.oh.div_ceil(WEIGHT_TILE) * self.ow.div_ceil(WEIGHT_TILE);
+        let jobs = self.cin.div_ceil(channels) * self.cout.div_ceil(4 * LANES);
+        // Where the channels alone are too few to fill a device, the pixels are split, too.
+        let parts = TARGET_JOBS.div_ceil(jobs).min(tiles.div_ceil(RUN));
+        let params = Params { parts: parts as u32, ..self.params() };
+        let dw = Tensor::empty(gpu, &[self.cout, self.cin, k, k])?;
+        let dw_parts = if parts == 1 { dw.clone() } else { Tensor::empty(gpu, &[parts, dw.elements()])? };
+        let kernels = weight_kernels(k, self.stride);
+        let kernel = if gpu.is_software() { kernels.software } else { kernels.gpu };
+        let work = Work::threads(LANES * jobs * parts).flops(self.flops());
+        gpu.launch(kernel, &params, &[x, &packed, &dw_parts], work)?;
+        if parts > 1 {
+            let work = Work::threads(dw.elements()).flops(dw_parts.elements() as u64);
+            gpu.launch(kernels.sum_parts, &params, &[&dw_parts, &dw], work)?;
+        }
+        Ok(dw)
+    }
+
+    fn backward_bias(&self, dy: &Tensor) -> Result<Tensor> {
+        static BACKWARD_BIAS: Kernel = kernel("conv2d", source!(1, 1, 1, 4), "backward_bias");
+        let db = Tensor::empty(dy.gpu(), &[self.cout])?;
+        let work = Work::groups(self.cout).flops(dy.elements() as u64);
+        dy.gpu().launch(&BACKWARD_BIAS, &self.params(), &[dy, &db], work)?;
+        Ok(db)
+    }
+}
+
+/// Invocations on one tile, `LANES` of the shader.
+const LANES: usize = 8;
+/// Tiles whose sum is short enough, `RUN` of the shader.
+const RUN: usize = 64;
+/// Side of the tiles of the product by weight.
+const WEIGHT_TILE: usize = 4;
+/// Jobs of eight invocations that fill any device.
+const TARGET_JOBS: usize = 4096;
+
+/// The forward kernel with tiles of one size.
+#[derive(Clone, Copy)]
+struct Form {
+    kernel: &'static Kernel,
+    tile: usize,
+}
+
+/// The forward kernel for a GPU, and for a software rasterizer.
+///
+/// A GPU keeps 64 sums an invocation in registers and runs many. A rasterizer spends its time on loads, so that 256 sums
+/// an invocation, though most of them spill, are half again as fast.
+fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 2] {
+    macro_rules! forms {
+        ($($k:literal $stride:literal $dilation:literal),*) => {
+            match (k, stride, dilation) {
+                $(($k, $stride, $dilation) => {
+                    static SMALL: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 4), "forward").workgroup(64);
+                    static LARGE: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 8), "forward").workgroup(8);
+                    [Form { kernel: &SMALL, tile: 4 }, Form { kernel: &LARGE, tile: 8 }]
+                })*
+                other => unreachable!("Conv::new lets no {other:?} through"),
+            }
+        };
+    }
+    forms!(1 1 1, 1 2 1, 1 1 2, 3 1 1, 3 2 1, 3 1 2, 4 1 1, 4 2 1, 4 1 2)
+}
+
+struct WeightKernels {
+    gpu: &'static Kernel,
+    software: &'static Kernel,
+    sum_parts: &'static Kernel,
+}
+
+fn weight_kernels(k: usize, stride: usize) -> WeightKernels {
+    macro_rules! kernels {
+        ($($k:literal $stride:literal),*) => {
+            match (k, stride) {
+                $(($k, $stride) => {
+                    static GPU: Kernel = kernel("conv2d", source!($k, $stride, 1, 4), "backward_weight").workgroup(64);
+                    static SOFTWARE: Kernel = kernel("conv2d", source!($k, $stride, 1, 4), "backward_weight").workgroup(8);
+                    static SUM_PARTS: Kernel = kernel("conv2d", source!($k, $stride, 1, 4), "sum_parts");
+                    WeightKernels { gpu: &GPU, software: &SOFTWARE, sum_parts: &SUM_PARTS }
+                })*
+                other => unreachable!("Conv::new lets no {other:?} through"),
+            }
+        };
+    }
+    kernels!(1 1, 1 2, 3 1, 3 2, 4 1, 4 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_tensor::Tensor;
+
+    struct Conv2d {
+        stride: usize,
+        padding: usize,
+    }
+
+    impl Conv2d {
+        /// Calls `f` with the indices into x, w and y of every product that the convolution adds up.
+        fn for_each_product(&self, x: &Array, w: &Array, mut f: impl FnMut([usize; 4], [usize; 4], [usize; 4])) {
+            let ([n, cin, h, width], [cout, _, k, _]) = (x.nchw(), w.nchw());
+            let [_, _, oh, ow] = self.output_shape(x, w);
+            Array::from_fn([n * cout, oh, ow], |[nc, i, j]| {
+                let (n, co) = (nc / cout, nc % cout);
+                Array::from_fn([cin, k, k], |[ci, a, b]| {
+                    let (y, x) = (self.stride * i + a, self.stride * j + b);
+                    if (self.padding..h + self.padding).contains(&y)
+                        && (self.padding..width + self.padding).contains(&x)
+                    {
+                        f([n, ci, y - self.padding, x - self.padding], [co, ci, a, b], [n, co, i, j]);
+                    }
+                    0.0
+                });
+                0.0
+            });
+        }
+
+        fn output_shape(&self, x: &Array, w: &Array) -> [usize; 4] {
+            let ([n, _, h, width], [cout, _, k, _]) = (x.nchw(), w.nchw());
+            let side = |side: usize| (side + 2 * self.padding - k) / self.stride + 1;
+            [n, cout, side(h), side(width)]
+        }
+    }
+
+    impl Twin for Conv2d {
+        fn forward(&self, x: &[Array]) -> Array {
+            let bias = |co: usize| x.get(2).map_or(0.0, |bias| bias[[co]]);
+            let mut y = Array::from_fn(self.output_shape(&x[0], &x[1]), |[_, co, _, _]| bias(co));
+            self.for_each_product(&x[0], &x[1], |at_x, at_w, at_y| y[at_y] += x[0][at_x] * x[1][at_w]);
+            y
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let (mut dx, mut dw) = (Array::zeros(&x[0].shape), Array::zeros(&x[1].shape));
+            self.for_each_product(&x[0], &x[1], |at_x, at_w, at_y| {
+                dx[at_x] += dy[at_y] * x[1][at_w];
+                dw[at_w] += dy[at_y] * x[0][at_x];
+            });
+            let mut gradients = vec![Some(dx), Some(dw)];
+            if x.len() == 3 {
+                let mut db = Array::zeros(&x[2].shape);
+                Array::from_fn(dy.nchw(), |at| {
+                    db[[at[1]]] += dy[at];
+                    0.0
+                });
+                gradients.push(Some(db));
+            }
+            gradients
+        }
+    }
+
+    fn check_case(x: [usize; 4], cout: usize, k: usize, stride: usize, padding: usize, bias: bool) {
+        let mut random = Random::new(1);
+        let mut inputs = vec![random.array(&x), random.array(&[cout, x[1], k, k])];
+        if bias {
+            inputs.push(random.array(&[cout]));
+        }
+        check(&Conv2d { stride, padding }, &inputs, |t| super::conv2d(&t[0], &t[1], t.get(2), stride, padding));
+    }
+
+    #[test]
+    fn every_kernel_stride_and_padding_matches_twin() {
+        for (k, padding) in [(1, 0), (3, 1), (3, 0), (4, 2), (4, 0), (3, 4), (1, 1)] {
+            for stride in [1, 2] {
+                check_case([2, 3, 5, 7], 4, k, stride, padding, true);
+                check_case([1, 2, 6, 4], 3, k, stride, padding, false);
+            }
+        }
+    }
+
+    #[test]
+    fn borders_of_tiles_and_channel_blocks_match_twin() {
+        check_case([1, 1, 1, 1], 1, 3, 1, 1, true);
+        check_case([2, 5, 9, 17], 33, 3, 1, 1, true);
+        check_case([1, 37, 4, 3], 5, 3, 1, 1, false);
+        check_case([3, 2, 33, 31], 3, 3, 1, 1, true);
+        check_case([1, 3, 19, 23], 2, 4, 2, 2, false);
+    }
+
+    /// Long sums: many channels forward, many pixels by weight.
+    #[test]
+    fn long_sums_match_twin() {
+        check_case([1, 260, 6, 5], 40, 3, 1, 1, true);
+        check_case([2, 3, 129, 117], 2, 3, 1, 1, true);
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        let tensor = |shape: &[usize]| Tensor::new(gpu(), shape, &vec![0.0; shape.iter().product()]).unwrap();
+        let x = tensor(&[2, 3, 5, 7]);
+        let refused = |weight: &[usize], bias: Option<&[usize]>, stride, padding| {
+            let bias = bias.map(tensor);
+            super::conv2d(&x, &tensor(weight), bias.as_ref(), stride, padding).unwrap_err().to_string()
+        };
+        assert_eq!(refused(&[4, 2, 3, 3], None, 1, 1), "conv2d: weight has shape [4, 2, 3, 3], expected [4, 3, 3, 3]");
+        assert_eq!(
+            refused(&[4, 3, 5, 5], None, 1, 1),
+            "conv2d: weight has shape [4, 3, 5, 5], expected a kernel of 1x1, 3x3 or 4x4"
+        );
+        assert_eq!(refused(&[4, 3, 3, 3], Some(&[3]), 1, 1), "conv2d: bias has shape [3], expected [4]");
+        assert_eq!(refused(&[4, 3, 3, 3], None, 3, 1), "conv2d: stride is 3, expected 1 or 2");
+        let x = tensor(&[1, 3, 2, 7]);
+        let error = super::conv2d(&x, &tensor(&[4, 3, 3, 3]), None, 1, 0).unwrap_err().to_string();
+        assert_eq!(error, "conv2d: x has shape [1, 3, 2, 7], expected sides of at least 3, with the padding of 0");
+    }
+}

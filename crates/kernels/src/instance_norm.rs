@@ -1,0 +1,156 @@
+//! Instance norm (Ulyanov et al. 2016): every plane standardized by its own mean and variance.
+
+use crate::{affine, kernel};
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("instance_norm", "grid", "reduce");
+static STATISTICS: Kernel = kernel("instance_norm", SOURCE, "statistics");
+static FORWARD: Kernel = kernel("instance_norm", SOURCE, "forward");
+static BACKWARD: Kernel = kernel("instance_norm", SOURCE, "backward");
+
+params! { planes: u32, plane: u32, eps: f32 }
+
+/// `(x - mean) / sqrt(variance + eps)` over the pixels of each plane of `x` (N, C, H, W), then, where `scale_shift` is
+/// given, times its first plus its second, one number a channel (C). The variance is the biased one.
+///
+/// # Errors
+/// Where the shapes do not fit; what the device reports.
+pub fn instance_norm(x: &Tensor, scale_shift: Option<(&Tensor, &Tensor)>, eps: f32) -> Result<Tensor> {
+    let y = standardize(x, eps)?;
+    match scale_shift {
+        Some((weight, bias)) => affine(&y, weight, bias),
+        None => Ok(y),
+    }
+}
+
+fn standardize(x: &Tensor, eps: f32) -> Result<Tensor> {
+    let [n, c, h, w] = x.shape().nchw("instance_norm", "x")?;
+    let params = Params { planes: (n * c) as u32, plane: (h * w) as u32, eps };
+    let elements = x.elements() as u64;
+    // Kept for backward: two numbers a plane, instead of the normalized tensor.
+    let statistics = Tensor::empty(x.gpu(), &[n * c, 2])?;
+    x.gpu().launch(&STATISTICS, &params, &[x, &statistics], Work::groups(n * c).flops(4 * elements))?;
+    let y = Tensor::empty(x.gpu(), &x.shape())?;
+    let work = Work::threads(x.elements()).flops(2 * elements);
+    x.gpu().launch(&FORWARD, &params, &[x, &statistics, &y], work)?;
+
+    let saved = x.clone();
+    Ok(y.with_backward([x], move |dy| {
+        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
+        let work = Work::groups(n * c).flops(11 * elements);
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, &statistics, dy, &dx], work)?;
+        Ok([Some(dx)])
+    }))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use alias_oracle::{Array, Random, Twin, check};
+
+    struct InstanceNorm {
+        eps: f64,
+    }
+
+    impl InstanceNorm {
+        /// Mean and 1 / sqrt(variance + eps) of each plane.
+        fn moments(&self, x: &Array) -> Vec<(f64, f64)> {
+            let [_, _, h, w] = x.nchw();
+            x.data.chunks(h * w).map(|plane| moments(plane, self.eps)).collect()
+        }
+    }
+
+    /// Mean and 1 / sqrt(biased variance + eps).
+    pub(crate) fn moments(values: &[f64], eps: f64) -> (f64, f64) {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
+        (mean, 1.0 / (variance + eps).sqrt())
+    }
+
+    /// Gradient of `(x - mean) * rstd` over one set of values.
+    pub(crate) fn pull_back(values: &[f64], dy: &[f64], eps: f64) -> Vec<f64> {
+        let (mean, rstd) = moments(values, eps);
+        let count = values.len() as f64;
+        let y: Vec<_> = values.iter().map(|v| (v - mean) * rstd).collect();
+        let mean_dy = dy.iter().sum::<f64>() / count;
+        let mean_dy_y = dy.iter().zip(&y).map(|(dy, y)| dy * y).sum::<f64>() / count;
+        dy.iter().zip(&y).map(|(dy, y)| rstd * (dy - mean_dy - y * mean_dy_y)).collect()
+    }
+
+    impl Twin for InstanceNorm {
+        fn forward(&self, x: &[Array]) -> Array {
+            let moments = self.moments(&x[0]);
+            let channels = x[0].shape[1];
+            Array::from_fn(x[0].nchw(), |at| {
+                let (mean, rstd) = moments[at[0] * channels + at[1]];
+                (x[0][at] - mean) * rstd
+            })
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let [_, _, h, w] = x[0].nchw();
+            let planes = x[0].data.chunks(h * w).zip(dy.data.chunks(h * w));
+            vec![Some(Array::new(&x[0].shape, planes.flat_map(|(x, dy)| pull_back(x, dy, self.eps)).collect()))]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for shape in [[1, 1, 1, 1], [2, 3, 5, 7], [3, 2, 17, 31], [1, 2, 1, 3]] {
+            let x = Random::new(1).array(&shape);
+            check(&InstanceNorm { eps: 1e-5 }, &[x], |t| super::instance_norm(&t[0], None, 1e-5));
+        }
+    }
+
+    /// A mean of many standard deviations, where E[x^2] - E[x]^2 would cancel.
+    #[test]
+    fn survives_a_large_mean() {
+        let x = Random::new(1).array(&[1, 2, 16, 24]).map(|x| f64::from((x + 8.0) as f32));
+        check(&InstanceNorm { eps: 1e-5 }, &[x], |t| super::instance_norm(&t[0], None, 1e-5));
+    }
+
+    /// More than 1e5 elements a plane.
+    #[test]
+    fn large_planes_match_twin() {
+        struct Large(InstanceNorm);
+        impl Twin for Large {
+            const TOLERANCE: f64 = 5e-6;
+            fn forward(&self, x: &[Array]) -> Array {
+                self.0.forward(x)
+            }
+            fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+                self.0.backward(x, dy)
+            }
+        }
+        let x = Random::new(1).array(&[1, 2, 389, 401]).map(|x| f64::from((x + 3.0) as f32));
+        check(&Large(InstanceNorm { eps: 1e-5 }), &[x], |t| super::instance_norm(&t[0], None, 1e-5));
+    }
+
+    struct AffineInstanceNorm(InstanceNorm);
+
+    impl Twin for AffineInstanceNorm {
+        fn forward(&self, x: &[Array]) -> Array {
+            let y = self.0.forward(&x[..1]);
+            Array::from_fn(y.nchw(), |at| y[at] * x[1][[at[1]]] + x[2][[at[1]]])
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let y = self.0.forward(&x[..1]);
+            let (mut dw, mut db) = (Array::zeros(&x[1].shape), Array::zeros(&x[2].shape));
+            let scaled = Array::from_fn(y.nchw(), |at| {
+                dw[[at[1]]] += dy[at] * y[at];
+                db[[at[1]]] += dy[at];
+                dy[at] * x[1][[at[1]]]
+            });
+            let dx = self.0.backward(&x[..1], &scaled).remove(0);
+            vec![dx, Some(dw), Some(db)]
+        }
+    }
+
+    #[test]
+    fn affine_matches_twin() {
+        let mut random = Random::new(1);
+        let inputs = [random.array(&[2, 3, 5, 7]), random.array(&[3]), random.array(&[3])];
+        let twin = AffineInstanceNorm(InstanceNorm { eps: 1e-5 });
+        check(&twin, &inputs, |t| super::instance_norm(&t[0], Some((&t[1], &t[2])), 1e-5));
+    }
+}

@@ -1,0 +1,70 @@
+//! L1 loss: the mean absolute difference.
+
+use crate::{kernel, mean};
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("l1", "grid");
+static FORWARD: Kernel = kernel("l1", SOURCE, "forward");
+static BACKWARD: Kernel = kernel("l1", SOURCE, "backward");
+
+params! { n: u32 }
+
+/// The mean of `|a - b|`, a scalar, as `torch.nn.functional.l1_loss`. Where they are equal the gradient is 0.
+///
+/// # Errors
+/// Where the shapes differ; what the device reports.
+pub fn l1(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    b.shape().expect("l1", "b", &a.shape())?;
+    let n = a.elements();
+    let params = Params { n: n as u32 };
+    let work = Work::threads(n).flops(2 * n as u64);
+    let y = Tensor::empty(a.gpu(), &a.shape())?;
+    a.gpu().launch(&FORWARD, &params, &[a, b, &y], work)?;
+
+    let (saved_a, saved_b) = (a.clone(), b.clone());
+    let difference = y.with_backward([a, b], move |dy| {
+        let (da, db) = (Tensor::empty(dy.gpu(), &dy.shape())?, Tensor::empty(dy.gpu(), &dy.shape())?);
+        dy.gpu().launch(&BACKWARD, &params, &[&saved_a, &saved_b, dy, &da, &db], work)?;
+        Ok([Some(da), Some(db)])
+    });
+    mean(&difference)
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_tensor::Tensor;
+
+    struct L1;
+
+    impl Twin for L1 {
+        fn forward(&self, x: &[Array]) -> Array {
+            let total = x[0].zip(&x[1], |a, b| (a - b).abs()).data.iter().sum::<f64>();
+            Array::new(&[], vec![total / x[0].data.len() as f64])
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let share = dy.data[0] / x[0].data.len() as f64;
+            let da = x[0].zip(&x[1], |a, b| if a > b { share } else { -share });
+            let db = da.map(|da| -da);
+            vec![Some(da), Some(db)]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for shape in [&[1][..], &[257], &[2, 3, 5, 7]] {
+            let mut random = Random::new(1);
+            check(&L1, &[random.array(shape), random.array(shape)], |t| super::l1(&t[0], &t[1]));
+        }
+    }
+
+    #[test]
+    fn equal_elements_get_no_gradient() {
+        let a = Tensor::new(gpu(), &[2], &[1.0, 2.0]).unwrap().requires_grad();
+        let b = Tensor::new(gpu(), &[2], &[1.0, 0.0]).unwrap();
+        let dy = Tensor::new(gpu(), &[], &[1.0]).unwrap();
+        let gradients = super::l1(&a, &b).unwrap().backward(&dy).unwrap();
+        assert_eq!(gradients.get(&a).unwrap().to_vec().unwrap(), [0.0, 0.5]);
+    }
+}

@@ -1,0 +1,56 @@
+//! Leaky ReLU: `y = x > 0 ? x : slope * x`.
+
+use crate::kernel;
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("leaky_relu", "grid");
+static FORWARD: Kernel = kernel("leaky_relu", SOURCE, "forward");
+static BACKWARD: Kernel = kernel("leaky_relu", SOURCE, "backward");
+
+params! { n: u32, slope: f32 }
+
+/// `x` where it is positive, `slope * x` elsewhere. Any shape.
+///
+/// # Errors
+/// What the device reports.
+pub fn leaky_relu(x: &Tensor, slope: f32) -> Result<Tensor> {
+    let n = x.elements();
+    let params = Params { n: n as u32, slope };
+    let work = Work::threads(n).flops(n as u64);
+    let y = Tensor::empty(x.gpu(), &x.shape())?;
+    x.gpu().launch(&FORWARD, &params, &[x, &y], work)?;
+
+    let saved = x.clone();
+    Ok(y.with_backward([x], move |dy| {
+        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy, &dx], work)?;
+        Ok([Some(dx)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check};
+
+    struct LeakyRelu {
+        slope: f64,
+    }
+
+    impl Twin for LeakyRelu {
+        fn forward(&self, x: &[Array]) -> Array {
+            x[0].map(|x| if x > 0.0 { x } else { self.slope * x })
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            vec![Some(x[0].zip(dy, |x, dy| if x > 0.0 { dy } else { self.slope * dy }))]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for shape in [&[1][..], &[257], &[2, 3, 5, 7]] {
+            let x = Random::new(1).array(shape);
+            check(&LeakyRelu { slope: 0.2 }, &[x], |t| super::leaky_relu(&t[0], 0.2));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The operations of the network, each a `.rs` here and a `.wgsl` in `shaders/`: forward, backward, float64 twin, check.
+//!
+//! They are free functions on (N, C, H, W) tensors of float32, named and behaving as in `torch.nn.functional`. Each
+//! refuses shapes it does not fit with an [`Error`](alias_tensor::Error) that names the operation, the argument, what it
+//! got and what it expected.
+
+use alias_tensor::Kernel;
+
+#[macro_use]
+mod macros;
+
+mod add;
+mod affine;
+mod avg_pool;
+mod batch_norm;
+mod concat;
+mod conv2d;
+mod instance_norm;
+mod l1;
+mod leaky_relu;
+mod mask_norm;
+mod max_pool;
+mod modulate;
+mod mul;
+mod noise;
+mod pack;
+pub mod philox;
+mod reduce;
+mod relu;
+mod resize;
+mod scale;
+mod slice;
+mod spectral_norm;
+mod tanh;
+
+pub use add::add;
+pub use affine::affine;
+pub use avg_pool::avg_pool;
+pub use batch_norm::{RunningStatistics, batch_norm, batch_norm_train};
+pub use concat::concat;
+pub use conv2d::conv2d;
+pub use instance_norm::instance_norm;
+pub use l1::l1;
+pub use leaky_relu::leaky_relu;
+pub use mask_norm::mask_norm;
+pub use max_pool::max_pool;
+pub use modulate::modulate;
+pub use mul::mul;
+pub use noise::add_noise;
+pub use reduce::{mean, sum};
+pub use relu::relu;
+pub use resize::resize;
+pub use scale::scale;
+pub use slice::slice;
+pub use spectral_norm::{power_iteration, spectral_norm};
+pub use tanh::tanh;
+
+/// Entry point `entry` of this project's shader `source`.
+#[expect(unsafe_code, reason = "the one place that vouches for the shaders")]
+const fn kernel(name: &'static str, source: &'static str, entry: &'static str) -> Kernel {
+    // SAFETY: every entry point of shaders/ returns before it indexes past the sizes in its Params, which the function
+    // that launches it has checked against the tensors; loops run over those sizes; workgroup memory is written before it
+    // is read. `alias_oracle::check` runs each with and without the checks and compares the bits.
+    unsafe { Kernel::new(name, source, entry).assume_in_bounds() }
+}

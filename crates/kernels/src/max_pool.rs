@@ -1,0 +1,82 @@
+//! Max pooling 2x2, stride 2: how VGG halves its input.
+
+use crate::kernel;
+use alias_tensor::{Error, Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("max_pool", "grid");
+static FORWARD: Kernel = kernel("max_pool", SOURCE, "forward");
+static BACKWARD: Kernel = kernel("max_pool", SOURCE, "backward");
+
+params! { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
+
+/// `max_pool2d(x, 2, stride=2)` of `x` (N, C, H, W): (N, C, floor(H / 2), floor(W / 2)). Of equal values the first in
+/// reading order gets the gradient; NaN wins over every number.
+///
+/// # Errors
+/// Where `x` has not four dimensions or a side of 1; what the device reports.
+pub fn max_pool(x: &Tensor) -> Result<Tensor> {
+    let [n, c, h, w] = x.shape().nchw("max_pool", "x")?;
+    let (oh, ow) = (h / 2, w / 2);
+    if oh == 0 || ow == 0 {
+        return Err(Error::shape("max_pool", "x", x.shape(), "sides of at least 2"));
+    }
+    let params = Params { planes: (n * c) as u32, h: h as u32, w: w as u32, oh: oh as u32, ow: ow as u32 };
+    let y = Tensor::empty(x.gpu(), &[n, c, oh, ow])?;
+    let flops = 3 * y.elements() as u64;
+    x.gpu().launch(&FORWARD, &params, &[x, &y], Work::threads(y.elements()).flops(flops))?;
+
+    let saved = x.clone();
+    Ok(y.with_backward([x], move |dy| {
+        let dx = Tensor::empty(dy.gpu(), &[n, c, h, w])?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy, &dx], Work::threads(dx.elements()).flops(4 * flops))?;
+        Ok([Some(dx)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_tensor::Tensor;
+
+    struct MaxPool;
+
+    /// Where the maximum of a window is: the first in reading order.
+    fn argmax(x: &Array, [n, c, oy, ox]: [usize; 4]) -> [usize; 4] {
+        let window = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(y, x)| [n, c, 2 * oy + y, 2 * ox + x]);
+        window.into_iter().reduce(|best, at| if x[at] > x[best] { at } else { best }).unwrap()
+    }
+
+    impl Twin for MaxPool {
+        fn forward(&self, x: &[Array]) -> Array {
+            let [n, c, h, w] = x[0].nchw();
+            Array::from_fn([n, c, h / 2, w / 2], |at| x[0][argmax(&x[0], at)])
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let mut dx = Array::zeros(&x[0].shape);
+            Array::from_fn(dy.nchw(), |at| {
+                dx[argmax(&x[0], at)] += dy[at];
+                0.0
+            });
+            vec![Some(dx)]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for (h, w) in [(2, 2), (2, 3), (5, 7), (8, 6), (31, 17)] {
+            check(&MaxPool, &[Random::new(1).array(&[2, 3, h, w])], |t| super::max_pool(&t[0]));
+        }
+    }
+
+    #[test]
+    fn equal_values_go_to_the_first_and_nan_wins() {
+        let x =
+            Tensor::new(gpu(), &[1, 1, 2, 4], &[5.0, 5.0, 1.0, 2.0, 5.0, 5.0, f32::NAN, 3.0]).unwrap().requires_grad();
+        let y = super::max_pool(&x).unwrap();
+        assert!(y.to_vec().unwrap()[1].is_nan());
+        let dy = Tensor::new(gpu(), &[1, 1, 1, 2], &[1.0, 2.0]).unwrap();
+        let dx = y.backward(&dy).unwrap().get(&x).unwrap().to_vec().unwrap();
+        assert_eq!(dx, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
+    }
+}

@@ -1,0 +1,55 @@
+//! Product of two tensors, element by element.
+
+use crate::kernel;
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("mul", "grid");
+static FORWARD: Kernel = kernel("mul", SOURCE, "forward");
+
+params! { n: u32 }
+
+/// `a * b`, of one shape.
+///
+/// # Errors
+/// Where the shapes differ; what the device reports.
+pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    b.shape().expect("mul", "b", &a.shape())?;
+    let (saved_a, saved_b) = (a.clone(), b.clone());
+    Ok(product(a, b)?.with_backward([a, b], move |dy| {
+        let da = saved_a.is_tracked().then(|| product(dy, &saved_b)).transpose()?;
+        let db = saved_b.is_tracked().then(|| product(dy, &saved_a)).transpose()?;
+        Ok([da, db])
+    }))
+}
+
+fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let n = a.elements();
+    let y = Tensor::empty(a.gpu(), &a.shape())?;
+    a.gpu().launch(&FORWARD, &Params { n: n as u32 }, &[a, b, &y], Work::threads(n).flops(n as u64))?;
+    Ok(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check};
+
+    struct Mul;
+
+    impl Twin for Mul {
+        fn forward(&self, x: &[Array]) -> Array {
+            x[0].zip(&x[1], |a, b| a * b)
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            vec![Some(dy.zip(&x[1], |dy, b| dy * b)), Some(dy.zip(&x[0], |dy, a| dy * a))]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for shape in [&[1][..], &[257], &[2, 3, 5, 7]] {
+            let mut random = Random::new(1);
+            check(&Mul, &[random.array(shape), random.array(shape)], |t| super::mul(&t[0], &t[1]));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Gaussian noise before a normalization (VITON-HD's ALIAS block), regenerated from a seed.
+
+use crate::kernel;
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("noise", "grid", "reduce", "math", "philox");
+static DRAW: Kernel = kernel("noise", SOURCE, "draw");
+static FORWARD: Kernel = kernel("noise", SOURCE, "forward");
+static BACKWARD_SCALE: Kernel = kernel("noise", SOURCE, "backward_scale");
+
+params! { batch: u32, channels: u32, plane: u32, stream: u32, seed_low: u32, seed_high: u32 }
+
+/// `x` (N, C, H, W) plus `scale` (C) times one plane of standard normal noise an image, shared by its channels: element
+/// (n H + y) W + x of [`philox::normal`](crate::philox::normal)`(seed, stream)`.
+///
+/// # Errors
+/// Where the shapes do not fit; what the device reports.
+pub fn add_noise(x: &Tensor, scale: &Tensor, seed: u64, stream: u32) -> Result<Tensor> {
+    let [n, c, h, w] = x.shape().nchw("add_noise", "x")?;
+    scale.shape().expect("add_noise", "scale", &[c])?;
+    let params = Params {
+        batch: n as u32,
+        channels: c as u32,
+        plane: (h * w) as u32,
+        stream,
+        seed_low: seed as u32,
+        seed_high: (seed >> 32) as u32,
+    };
+    let z = Tensor::empty(x.gpu(), &[n, 1, h, w])?;
+    let work = Work::threads(z.elements().div_ceil(4)).flops(30 * z.elements() as u64);
+    x.gpu().launch(&DRAW, &params, &[&z], work)?;
+    let y = Tensor::empty(x.gpu(), &x.shape())?;
+    let flops = 2 * x.elements() as u64;
+    x.gpu().launch(&FORWARD, &params, &[&z, x, scale, &y], Work::threads(x.elements()).flops(flops))?;
+
+    Ok(y.with_backward([x, scale], move |dy| {
+        let dscale = Tensor::empty(dy.gpu(), &[c])?;
+        dy.gpu().launch(&BACKWARD_SCALE, &params, &[&z, dy, &dscale], Work::groups(c).flops(flops))?;
+        Ok([Some(dy.clone()), Some(dscale)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::philox;
+    use alias_oracle::{Array, Random, Twin, check};
+
+    struct Noise {
+        seed: u64,
+        stream: u32,
+    }
+
+    impl Noise {
+        fn plane(&self, x: &Array) -> Array {
+            let [n, _, h, w] = x.nchw();
+            Array::new(&[n, h, w], philox::normal(self.seed, self.stream).take(n * h * w).collect())
+        }
+    }
+
+    impl Twin for Noise {
+        fn forward(&self, x: &[Array]) -> Array {
+            let z = self.plane(&x[0]);
+            Array::from_fn(x[0].nchw(), |[n, c, i, j]| x[0][[n, c, i, j]] + x[1][[c]] * z[[n, i, j]])
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let z = self.plane(&x[0]);
+            let mut dscale = Array::zeros(&x[1].shape);
+            Array::from_fn(dy.nchw(), |[n, c, i, j]| {
+                dscale[[c]] += dy[[n, c, i, j]] * z[[n, i, j]];
+                0.0
+            });
+            vec![Some(dy.clone()), Some(dscale)]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for (shape, seed, stream) in
+            [([1, 1, 1, 1], 0, 0), ([2, 3, 5, 7], 11, 4), ([3, 2, 17, 31], 0x1234_5678_9abc_def0, 23)]
+        {
+            let mut random = Random::new(1);
+            // Nothing but noise in the second input's gradient; little but noise in the result.
+            let x = random.array(&shape).map(|x| x / 1024.0);
+            check(&Noise { seed, stream }, &[x, random.array(&[shape[1]])], |t| {
+                super::add_noise(&t[0], &t[1], seed, stream)
+            });
+        }
+    }
+}

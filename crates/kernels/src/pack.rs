@@ -1,0 +1,49 @@
+//! Operands of a convolution, packed for loading four channels at once.
+
+use crate::kernel;
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("pack", "grid");
+static FORWARD: Kernel = kernel("pack", SOURCE, "forward");
+
+params! { batch: u32, rows: u32, columns: u32, reverse: u32 }
+
+/// The transpose of each of the `batch` matrices (`rows`, `columns`) of `source`, rows filled up with zeros to a multiple
+/// of four, columns in reverse order if so asked: (batch, columns, 4 ceil(rows / 4)). Not differentiable.
+pub(crate) fn pack(source: &Tensor, [batch, rows, columns]: [usize; 3], reverse: bool) -> Result<Tensor> {
+    debug_assert_eq!(source.elements(), batch * rows * columns);
+    let params = Params { batch: batch as u32, rows: rows as u32, columns: columns as u32, reverse: reverse.into() };
+    let packed = Tensor::empty(source.gpu(), &[batch, columns, rows.next_multiple_of(4)])?;
+    source.gpu().launch(&FORWARD, &params, &[source, &packed], Work::threads(packed.elements()))?;
+    Ok(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check};
+
+    struct Pack {
+        reverse: bool,
+    }
+
+    impl Twin for Pack {
+        fn forward(&self, x: &[Array]) -> Array {
+            let &[batch, rows, columns] = x[0].shape.as_slice() else { panic!("three dimensions") };
+            Array::from_fn([batch, columns, rows.next_multiple_of(4)], |[b, j, i]| {
+                let j = if self.reverse { columns - 1 - j } else { j };
+                if i < rows { x[0][[b, i, j]] } else { 0.0 }
+            })
+        }
+
+        fn backward(&self, _: &[Array], _: &Array) -> Vec<Option<Array>> {
+            vec![None]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for (shape, reverse) in [([1, 1, 1], false), ([2, 3, 5], false), ([3, 8, 9], true), ([1, 7, 257], true)] {
+            check(&Pack { reverse }, &[Random::new(1).array(&shape)], |t| super::pack(&t[0], shape, reverse));
+        }
+    }
+}

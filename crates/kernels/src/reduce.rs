@@ -1,0 +1,81 @@
+//! Sum and mean of all elements.
+
+use crate::{kernel, scale};
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("reduce", "grid", "reduce");
+static FORWARD: Kernel = kernel("reduce", SOURCE, "forward");
+static BACKWARD: Kernel = kernel("reduce", SOURCE, "backward");
+
+params! { n: u32, run: u32 }
+
+/// Elements a workgroup sums: 64 an invocation, so that errors stay those of a short sum and a tree.
+const RUN: usize = 64 * 256;
+
+/// The sum of all elements, a scalar. Any shape.
+///
+/// # Errors
+/// What the device reports.
+pub fn sum(x: &Tensor) -> Result<Tensor> {
+    let mut sums = x.detach();
+    loop {
+        let n = sums.elements();
+        let runs = n.div_ceil(RUN);
+        let next = if runs == 1 { Tensor::empty(x.gpu(), &[])? } else { Tensor::empty(x.gpu(), &[runs])? };
+        let work = Work::groups(runs).flops(n as u64);
+        x.gpu().launch(&FORWARD, &Params { n: n as u32, run: RUN as u32 }, &[&sums, &next], work)?;
+        sums = next;
+        if runs == 1 {
+            break;
+        }
+    }
+
+    let shape = x.shape();
+    Ok(sums.with_backward([x], move |dy| {
+        let dx = Tensor::empty(dy.gpu(), &shape)?;
+        let n = dx.elements();
+        dy.gpu().launch(&BACKWARD, &Params { n: n as u32, run: RUN as u32 }, &[dy, &dx], Work::threads(n))?;
+        Ok([Some(dx)])
+    }))
+}
+
+/// The mean of all elements, a scalar. Any shape.
+///
+/// # Errors
+/// What the device reports.
+pub fn mean(x: &Tensor) -> Result<Tensor> {
+    scale(&sum(x)?, 1.0 / x.elements() as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check};
+
+    /// Of all elements, times a factor.
+    struct Sum {
+        factor: f64,
+    }
+
+    impl Twin for Sum {
+        const TOLERANCE: f64 = 5e-6;
+
+        fn forward(&self, x: &[Array]) -> Array {
+            Array::new(&[], vec![self.factor * x[0].data.iter().sum::<f64>()])
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            vec![Some(x[0].map(|_| self.factor * dy.data[0]))]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for shape in [&[1][..], &[257], &[2, 3, 5, 7], &[16_384], &[16_385], &[3, 389, 401]] {
+            // Away from zero: the sum of numbers around it is all cancellation.
+            let x = Random::new(1).array(shape).map(|x| f64::from((x + 0.5) as f32));
+            let n = x.data.len() as f64;
+            check(&Sum { factor: 1.0 }, std::slice::from_ref(&x), |t| super::sum(&t[0]));
+            check(&Sum { factor: 1.0 / n }, &[x], |t| super::mean(&t[0]));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! ReLU: `y = max(x, 0)`.
+
+use crate::kernel;
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("relu", "grid");
+static FORWARD: Kernel = kernel("relu", SOURCE, "forward");
+static BACKWARD: Kernel = kernel("relu", SOURCE, "backward");
+
+params! { n: u32 }
+
+/// `x` where it is positive, 0 elsewhere. Any shape. NaN stays NaN.
+///
+/// # Errors
+/// What the device reports.
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    let n = x.elements();
+    let params = Params { n: n as u32 };
+    let work = Work::threads(n).flops(n as u64);
+    let y = Tensor::empty(x.gpu(), &x.shape())?;
+    x.gpu().launch(&FORWARD, &params, &[x, &y], work)?;
+
+    // The result tells where x was positive, and unlike x it is needed anyway.
+    let saved = y.detach();
+    Ok(y.with_backward([x], move |dy| {
+        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy, &dx], work)?;
+        Ok([Some(dx)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_tensor::Tensor;
+
+    struct Relu;
+
+    impl Twin for Relu {
+        fn forward(&self, x: &[Array]) -> Array {
+            x[0].map(|x| if x > 0.0 { x } else { 0.0 })
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            vec![Some(x[0].zip(dy, |x, dy| if x > 0.0 { dy } else { 0.0 }))]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for shape in [&[1][..], &[257], &[2, 3, 5, 7]] {
+            check(&Relu, &[Random::new(1).array(shape)], |t| super::relu(&t[0]));
+        }
+    }
+
+    #[test]
+    fn keeps_nan_and_drops_minus_infinity() {
+        let x = Tensor::new(gpu(), &[3], &[f32::NAN, f32::NEG_INFINITY, f32::INFINITY]).unwrap();
+        let y = super::relu(&x).unwrap().to_vec().unwrap();
+        assert!(y[0].is_nan() && y[1] == 0.0 && y[2] == f32::INFINITY, "{y:?}");
+    }
+}

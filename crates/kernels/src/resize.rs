@@ -1,0 +1,78 @@
+//! Nearest resize by any factor, up or down: `y[oy, ox] = x[floor(oy h / oh), floor(ox w / ow)]`.
+
+use crate::kernel;
+use alias_tensor::{Error, Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("resize", "grid");
+static FORWARD: Kernel = kernel("resize", SOURCE, "forward");
+static BACKWARD: Kernel = kernel("resize", SOURCE, "backward");
+
+params! { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
+
+/// `x` (N, C, H, W) at another height and width, as `torch.nn.functional.interpolate` with `mode="nearest"` and a size.
+///
+/// # Errors
+/// Where `x` has not four dimensions or a side is 0 or past 65,535; what the device reports.
+pub fn resize(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
+    let [n, c, h, w] = x.shape().nchw("resize", "x")?;
+    // The shader multiplies two sides in 32 bits.
+    if [h, w, height, width].into_iter().any(|side| !(1..=65_535).contains(&side)) {
+        return Err(Error::argument("resize", "height, width", format!("{height}, {width}"), "sides of 1 to 65535"));
+    }
+    if [h, w] == [height, width] {
+        return Ok(x.clone());
+    }
+    let params = Params { planes: (n * c) as u32, h: h as u32, w: w as u32, oh: height as u32, ow: width as u32 };
+    let y = Tensor::empty(x.gpu(), &[n, c, height, width])?;
+    x.gpu().launch(&FORWARD, &params, &[x, &y], Work::threads(y.elements()))?;
+
+    Ok(y.with_backward([x], move |dy| {
+        let dx = Tensor::empty(dy.gpu(), &[n, c, h, w])?;
+        dy.gpu().launch(&BACKWARD, &params, &[dy, &dx], Work::threads(dx.elements()).flops(dy.elements() as u64))?;
+        Ok([Some(dx)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check};
+
+    struct Resize {
+        height: usize,
+        width: usize,
+    }
+
+    impl Resize {
+        fn source(&self, [n, c, oy, ox]: [usize; 4], h: usize, w: usize) -> [usize; 4] {
+            [n, c, oy * h / self.height, ox * w / self.width]
+        }
+    }
+
+    impl Twin for Resize {
+        fn forward(&self, x: &[Array]) -> Array {
+            let [n, c, h, w] = x[0].nchw();
+            Array::from_fn([n, c, self.height, self.width], |at| x[0][self.source(at, h, w)])
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let [_, _, h, w] = x[0].nchw();
+            let mut dx = Array::zeros(&x[0].shape);
+            Array::from_fn(dy.nchw(), |at| {
+                dx[self.source(at, h, w)] += dy[at];
+                0.0
+            });
+            vec![Some(dx)]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for (h, w, height, width) in
+            [(1, 1, 3, 2), (4, 6, 8, 12), (5, 7, 11, 3), (11, 3, 5, 7), (8, 6, 1, 1), (7, 5, 7, 5), (64, 48, 17, 90)]
+        {
+            check(&Resize { height, width }, &[Random::new(1).array(&[2, 3, h, w])], |t| {
+                super::resize(&t[0], height, width)
+            });
+        }
+    }
+}

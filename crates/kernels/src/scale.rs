@@ -1,0 +1,50 @@
+//! A tensor times a number.
+
+use crate::kernel;
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("scale", "grid");
+static FORWARD: Kernel = kernel("scale", SOURCE, "forward");
+
+params! { n: u32, factor: f32 }
+
+/// `factor * x`. Any shape.
+///
+/// # Errors
+/// What the device reports.
+pub fn scale(x: &Tensor, factor: f32) -> Result<Tensor> {
+    Ok(scaled(x, factor)?.with_backward([x], move |dy| Ok([Some(scaled(dy, factor)?)])))
+}
+
+fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
+    let n = x.elements();
+    let y = Tensor::empty(x.gpu(), &x.shape())?;
+    x.gpu().launch(&FORWARD, &Params { n: n as u32, factor }, &[x, &y], Work::threads(n).flops(n as u64))?;
+    Ok(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check};
+
+    struct Scale {
+        factor: f64,
+    }
+
+    impl Twin for Scale {
+        fn forward(&self, x: &[Array]) -> Array {
+            x[0].map(|x| self.factor * x)
+        }
+
+        fn backward(&self, _: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            vec![Some(dy.map(|dy| self.factor * dy))]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for shape in [&[1][..], &[257], &[2, 3, 5, 7]] {
+            check(&Scale { factor: -1.75 }, &[Random::new(1).array(shape)], |t| super::scale(&t[0], -1.75));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Some consecutive channels of a tensor.
+
+use crate::kernel;
+use alias_tensor::{Error, Kernel, Result, Tensor, Work};
+use std::ops::Range;
+
+const SOURCE: &str = wgsl!("slice", "grid");
+static FORWARD: Kernel = kernel("slice", SOURCE, "forward");
+static BACKWARD: Kernel = kernel("slice", SOURCE, "backward");
+
+params! { batch: u32, part: u32, whole: u32, offset: u32 }
+
+/// The channels `channels` of `x` (N, C, H, W), as `x[:, start:end]`.
+///
+/// # Errors
+/// Where the range is empty or reaches past C; what the device reports.
+pub fn slice(x: &Tensor, channels: Range<usize>) -> Result<Tensor> {
+    let [n, c, h, w] = x.shape().nchw("slice", "x")?;
+    if channels.is_empty() || channels.end > c {
+        return Err(Error::argument("slice", "channels", format!("{channels:?}"), format!("a range within 0..{c}")));
+    }
+    let params = Params {
+        batch: n as u32,
+        part: (channels.len() * h * w) as u32,
+        whole: (c * h * w) as u32,
+        offset: (channels.start * h * w) as u32,
+    };
+    let y = Tensor::empty(x.gpu(), &[n, channels.len(), h, w])?;
+    x.gpu().launch(&FORWARD, &params, &[x, &y], Work::threads(y.elements()))?;
+
+    Ok(y.with_backward([x], move |dy| {
+        let dx = Tensor::empty(dy.gpu(), &[n, c, h, w])?;
+        dy.gpu().launch(&BACKWARD, &params, &[dy, &dx], Work::threads(dx.elements()))?;
+        Ok([Some(dx)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check};
+    use std::ops::Range;
+
+    struct Slice(Range<usize>);
+
+    impl Twin for Slice {
+        fn forward(&self, x: &[Array]) -> Array {
+            let [n, _, h, w] = x[0].nchw();
+            Array::from_fn([n, self.0.len(), h, w], |[n, c, y, x_]| x[0][[n, self.0.start + c, y, x_]])
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let inside =
+                |[n, c, y, x]: [usize; 4]| if self.0.contains(&c) { dy[[n, c - self.0.start, y, x]] } else { 0.0 };
+            vec![Some(Array::from_fn(x[0].nchw(), inside))]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for channels in [0..1, 0..7, 2..5, 6..7] {
+            check(&Slice(channels.clone()), &[Random::new(1).array(&[2, 7, 3, 5])], |t| {
+                super::slice(&t[0], channels.clone())
+            });
+        }
+    }
+}

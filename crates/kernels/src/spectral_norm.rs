@@ -1,0 +1,175 @@
+//! Spectral norm (Miyato et al. 2018): a weight divided by its largest singular value, which power iteration estimates.
+
+use crate::kernel;
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("spectral_norm", "grid", "reduce");
+static TRANSPOSED_PRODUCT: Kernel = kernel("spectral_norm", SOURCE, "transposed_product");
+static PRODUCT: Kernel = kernel("spectral_norm", SOURCE, "product");
+static NORMALIZE: Kernel = kernel("spectral_norm", SOURCE, "normalize_vector");
+static DOT: Kernel = kernel("spectral_norm", SOURCE, "dot_product");
+static FORWARD: Kernel = kernel("spectral_norm", SOURCE, "forward");
+static ROW_DOTS: Kernel = kernel("spectral_norm", SOURCE, "row_dots");
+static BACKWARD: Kernel = kernel("spectral_norm", SOURCE, "backward");
+
+params! { rows: u32, columns: u32, eps: f32 }
+
+/// What PyTorch divides a vector by at the least when it normalizes.
+const EPS: f32 = 1e-12;
+
+/// `weight` (Cout, ...) divided by `sigma = u^T W v`, where W is the weight as a (Cout, rest) matrix, `u` (Cout), `v`
+/// (rest). The gradient goes through W alone, as in `torch.nn.utils.spectral_norm`; `u` and `v` are taken as they are: in
+/// evaluation the stored ones, in training those of [`power_iteration`].
+///
+/// # Errors
+/// Where the shapes do not fit; what the device reports.
+pub fn spectral_norm(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<Tensor> {
+    let params = matrix("spectral_norm", weight, u, v)?;
+    let gpu = weight.gpu();
+    let n = weight.elements();
+    let sigma = Tensor::empty(gpu, &[])?;
+    let wv = product(weight, v, &params)?;
+    gpu.launch(&DOT, &params, &[u, &wv, &sigma], Work::groups(1).flops(2 * u64::from(params.rows)))?;
+    let y = Tensor::empty(gpu, &weight.shape())?;
+    gpu.launch(&FORWARD, &params, &[weight, &sigma, &y], Work::threads(n).flops(n as u64))?;
+
+    let (saved_weight, u, v) = (weight.clone(), u.detach(), v.detach());
+    Ok(y.with_backward([weight], move |dy| {
+        let gpu = dy.gpu();
+        let row_dots = Tensor::empty(gpu, &u.shape())?;
+        let rows = Work::groups(params.rows as usize);
+        gpu.launch(&ROW_DOTS, &params, &[&saved_weight, dy, &row_dots], rows.flops(2 * n as u64))?;
+        let dw = Tensor::empty(gpu, &dy.shape())?;
+        gpu.launch(&BACKWARD, &params, &[&row_dots, dy, &sigma, &u, &v, &dw], rows.flops(3 * n as u64))?;
+        Ok([Some(dw)])
+    }))
+}
+
+/// One round of power iteration: the new `v = normalize(W^T u)` and `u = normalize(W v)`, as `(u, v)`. Not differentiable.
+///
+/// # Errors
+/// Where the shapes do not fit; what the device reports.
+pub fn power_iteration(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+    let params = matrix("power_iteration", weight, u, v)?;
+    let gpu = weight.gpu();
+    let transposed = Tensor::empty(gpu, &v.shape())?;
+    let work = Work::threads(v.elements()).flops(2 * weight.elements() as u64);
+    gpu.launch(&TRANSPOSED_PRODUCT, &params, &[weight, u, &transposed], work)?;
+    let v = normalize(&transposed)?;
+    let u = normalize(&product(weight, &v, &params)?)?;
+    Ok((u, v))
+}
+
+/// Params of a weight taken as a matrix, once `u` and `v` are known to fit it.
+fn matrix(op: &'static str, weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<Params> {
+    let rows = weight.shape().first().copied().unwrap_or(1);
+    let columns = weight.elements() / rows;
+    u.shape().expect(op, "u", &[rows])?;
+    v.shape().expect(op, "v", &[columns])?;
+    Ok(Params { rows: rows as u32, columns: columns as u32, eps: EPS })
+}
+
+/// W v
+fn product(weight: &Tensor, v: &Tensor, params: &Params) -> Result<Tensor> {
+    let wv = Tensor::empty(weight.gpu(), &[params.rows as usize])?;
+    let work = Work::groups(params.rows as usize).flops(2 * weight.elements() as u64);
+    weight.gpu().launch(&PRODUCT, params, &[weight, v, &wv], work)?;
+    Ok(wv)
+}
+
+fn normalize(x: &Tensor) -> Result<Tensor> {
+    let y = Tensor::empty(x.gpu(), &x.shape())?;
+    let params = Params { rows: x.elements() as u32, columns: 1, eps: EPS };
+    x.gpu().launch(&NORMALIZE, &params, &[x, &y], Work::groups(1).flops(3 * x.elements() as u64))?;
+    Ok(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check};
+    use alias_tensor::Tensor;
+
+    struct SpectralNorm;
+
+    /// u^T W v
+    fn sigma(w: &Array, u: &Array, v: &Array) -> f64 {
+        let columns = v.data.len();
+        w.data.iter().enumerate().map(|(k, w)| w * u.data[k / columns] * v.data[k % columns]).sum()
+    }
+
+    impl Twin for SpectralNorm {
+        fn forward(&self, x: &[Array]) -> Array {
+            let sigma = sigma(&x[0], &x[1], &x[2]);
+            x[0].map(|w| w / sigma)
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let (sigma, columns) = (sigma(&x[0], &x[1], &x[2]), x[2].data.len());
+            let inner = x[0].data.iter().zip(&dy.data).map(|(w, dy)| w * dy).sum::<f64>();
+            let uv = |k: usize| x[1].data[k / columns] * x[2].data[k % columns];
+            let dw = dy.data.iter().enumerate().map(|(k, dy)| dy / sigma - inner / (sigma * sigma) * uv(k));
+            vec![Some(Array::new(&x[0].shape, dw.collect())), None, None]
+        }
+    }
+
+    fn normalized(v: Vec<f64>) -> Vec<f64> {
+        let length = v.iter().map(|v| v * v).sum::<f64>().sqrt().max(1e-12);
+        v.iter().map(|v| v / length).collect()
+    }
+
+    /// The twin of one round: v, then u.
+    fn iterated(w: &Array, u: &Array) -> (Vec<f64>, Vec<f64>) {
+        let (rows, columns) = (u.data.len(), w.data.len() / u.data.len());
+        let at = |i: usize, j: usize| w.data[i * columns + j];
+        let v = normalized((0..columns).map(|j| (0..rows).map(|i| at(i, j) * u.data[i]).sum()).collect());
+        let u = normalized((0..rows).map(|i| (0..columns).map(|j| at(i, j) * v[j]).sum()).collect());
+        (u, v)
+    }
+
+    fn inputs(shape: &[usize]) -> [Array; 3] {
+        let mut random = Random::new(1);
+        let w = random.array(shape);
+        // Vectors of some rounds: with random ones sigma is next to nothing.
+        let (mut u, mut v) = (random.array(&[shape[0]]), Array::zeros(&[w.data.len() / shape[0]]));
+        for _ in 0..3 {
+            let (next_u, next_v) = iterated(&w, &u);
+            (u.data, v.data) = (next_u, next_v);
+        }
+        [w, u.map(|v| f64::from(v as f32)), v.map(|v| f64::from(v as f32))]
+    }
+
+    #[test]
+    fn matches_twin() {
+        for shape in [&[1, 1, 1, 1][..], &[5, 3, 3, 3], &[37, 11, 4, 4], &[300, 2, 1, 1]] {
+            check(&SpectralNorm, &inputs(shape), |t| super::spectral_norm(&t[0], &t[1], &t[2]));
+        }
+    }
+
+    struct PowerIteration {
+        take_u: bool,
+    }
+
+    impl Twin for PowerIteration {
+        fn forward(&self, x: &[Array]) -> Array {
+            let (u, v) = iterated(&x[0], &x[1]);
+            if self.take_u { Array::new(&x[1].shape, u) } else { Array::new(&x[2].shape, v) }
+        }
+
+        fn backward(&self, _: &[Array], _: &Array) -> Vec<Option<Array>> {
+            vec![None, None, None]
+        }
+    }
+
+    #[test]
+    fn power_iteration_matches_twin() {
+        for shape in [&[1, 1, 1, 1][..], &[5, 3, 3, 3], &[37, 11, 4, 4], &[300, 2, 1, 1]] {
+            for take_u in [true, false] {
+                let run = |t: &[Tensor]| {
+                    let (u, v) = super::power_iteration(&t[0], &t[1], &t[2])?;
+                    Ok(if take_u { u } else { v })
+                };
+                check(&PowerIteration { take_u }, &inputs(shape), run);
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Hyperbolic tangent.
+
+use crate::kernel;
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("tanh", "grid", "math");
+static FORWARD: Kernel = kernel("tanh", SOURCE, "forward");
+static BACKWARD: Kernel = kernel("tanh", SOURCE, "backward");
+
+params! { n: u32 }
+
+/// `tanh(x)`, to float32's rounding on every adapter. Any shape.
+///
+/// # Errors
+/// What the device reports.
+pub fn tanh(x: &Tensor) -> Result<Tensor> {
+    let n = x.elements();
+    let params = Params { n: n as u32 };
+    let y = Tensor::empty(x.gpu(), &x.shape())?;
+    x.gpu().launch(&FORWARD, &params, &[x, &y], Work::threads(n).flops(20 * n as u64))?;
+
+    let saved = y.detach();
+    Ok(y.with_backward([x], move |dy| {
+        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy, &dx], Work::threads(n).flops(3 * n as u64))?;
+        Ok([Some(dx)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_tensor::Tensor;
+
+    struct Tanh;
+
+    impl Twin for Tanh {
+        fn forward(&self, x: &[Array]) -> Array {
+            x[0].map(f64::tanh)
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            vec![Some(x[0].zip(dy, |x, dy| dy * (1.0 - x.tanh().powi(2))))]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for (shape, range) in [(&[1][..], 1.0), (&[257], 0.01), (&[2, 3, 5, 7], 2.0), (&[301], 6.0)] {
+            let x = Random::new(1).array(shape).map(|x| f64::from((x * range) as f32));
+            check(&Tanh, &[x], |t| super::tanh(&t[0]));
+        }
+    }
+
+    #[test]
+    fn saturates_and_keeps_nan() {
+        let x = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY, 1e30, -50.0, 0.0];
+        let y = super::tanh(&Tensor::new(gpu(), &[6], &x).unwrap()).unwrap().to_vec().unwrap();
+        assert!(y[0].is_nan());
+        assert_eq!(y[1..], [-1.0, 1.0, 1.0, -1.0, 0.0]);
+    }
+}

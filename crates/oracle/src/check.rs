@@ -1,0 +1,162 @@
+//! The one check that every operation goes through.
+
+use crate::{Array, Random};
+use alias_tensor::{Gpu, GpuOptions, Result, Tensor};
+use std::sync::OnceLock;
+
+/// The same mathematics as a kernel, in float64, as loops that say what and not how.
+pub trait Twin {
+    /// Bar for the relative L2 error of the result and of each gradient. Reductions over more than 1e5 elements get 5e-6.
+    const TOLERANCE: f64 = 2e-6;
+
+    /// The result.
+    fn forward(&self, x: &[Array]) -> Array;
+
+    /// The gradient of `<forward(x), dy>` with respect to each input, `None` for one that has no gradient.
+    fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>>;
+}
+
+/// Largest twin for which finite differences are taken, in elements of all inputs.
+const FINITE_DIFFERENCE_LIMIT: usize = 20_000;
+/// How many elements of each input they are taken at.
+const FINITE_DIFFERENCE_SAMPLES: usize = 48;
+
+/// Compares the operation `run` at `inputs` with its twin: result, gradients under a random cotangent, and the twin's
+/// own gradients with finite differences. Also that runs with and without wgpu's bounds checks agree in every bit.
+///
+/// # Panics
+/// With the worst element, both values and the error, where a comparison fails. NaN fails.
+pub fn check(twin: &impl Twin, inputs: &[Array], run: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let want = twin.forward(inputs);
+    let cotangent = Random::new(7).array(&want.shape);
+    let want_gradients = twin.backward(inputs, &cotangent);
+    assert_eq!(want_gradients.len(), inputs.len(), "the twin gives a gradient, or None, for each input");
+    compare_with_finite_differences(twin, inputs, &cotangent, &want_gradients);
+
+    let run_on = |gpu: &Gpu| -> Result<Vec<Option<Vec<f32>>>> {
+        poison_pool(gpu, inputs.iter().chain([&want]))?;
+        let leaves = inputs.iter().zip(&want_gradients).map(|(input, gradient)| {
+            let tensor = Tensor::new(gpu, &input.shape, &input.to_f32())?;
+            Ok(if gradient.is_some() { tensor.requires_grad() } else { tensor })
+        });
+        let leaves = leaves.collect::<Result<Vec<_>>>()?;
+        let y = run(&leaves)?;
+        assert_eq!(*y.shape(), *want.shape, "shape of the result");
+        let mut got = vec![Some(y.to_vec()?)];
+        if y.is_tracked() {
+            let gradients = y.backward(&Tensor::new(gpu, &want.shape, &cotangent.to_f32())?)?;
+            for leaf in &leaves {
+                got.push(gradients.get(leaf).map(Tensor::to_vec).transpose()?);
+            }
+        }
+        Ok(got)
+    };
+    let got = run_on(gpu()).unwrap_or_else(|e| panic!("{e}"));
+    let checked = run_on(gpu_with_bounds_checks()).unwrap_or_else(|e| panic!("{e}"));
+    let bits = |run: &[Option<Vec<f32>>]| -> Vec<u32> { run.iter().flatten().flatten().map(|v| v.to_bits()).collect() };
+    assert!(bits(&got) == bits(&checked), "results differ with and without bounds checks");
+
+    let shapes: Vec<_> = inputs.iter().map(|input| &input.shape).collect();
+    compare(&format!("forward of {shapes:?}"), got[0].as_deref().unwrap_or(&[]), &want.data, twin_tolerance(twin));
+    for (k, want) in want_gradients.iter().enumerate() {
+        let Some(want) = want else { continue };
+        let got = got.get(k + 1).and_then(Option::as_deref);
+        let what = format!("gradient {k} of {shapes:?}");
+        compare(&what, got.unwrap_or_else(|| panic!("{what} is missing")), &want.data, twin_tolerance(twin));
+    }
+}
+
+fn twin_tolerance<T: Twin>(_: &T) -> f64 {
+    T::TOLERANCE
+}
+
+/// The adapter under test, without bounds checks, shared by all tests of a process.
+pub fn gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| open(false))
+}
+
+/// The same adapter with wgpu's bounds checks on.
+pub fn gpu_with_bounds_checks() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| open(true))
+}
+
+/// No adapter is a failure, never a skipped test.
+fn open(bounds_checks: bool) -> Gpu {
+    Gpu::open(&GpuOptions { bounds_checks, ..Default::default() }).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Leaves buffers full of NaN in the pool, so that an element a kernel fails to write cannot happen to be right.
+fn poison_pool<'a>(gpu: &Gpu, like: impl Iterator<Item = &'a Array>) -> Result<()> {
+    let poisoned: Vec<Tensor> = like
+        .flat_map(|array| {
+            let nan = vec![f32::NAN; array.data.len()];
+            [Tensor::new(gpu, &array.shape, &nan), Tensor::new(gpu, &array.shape, &nan)]
+        })
+        .collect::<Result<_>>()?;
+    drop(poisoned);
+    Ok(())
+}
+
+fn compare_with_finite_differences(twin: &impl Twin, x: &[Array], cotangent: &Array, gradients: &[Option<Array>]) {
+    if x.iter().map(|input| input.data.len()).sum::<usize>() > FINITE_DIFFERENCE_LIMIT {
+        return;
+    }
+    let mut random = Random::new(11);
+    let mut x = x.to_vec();
+    let loss = |x: &[Array]| twin.forward(x).data.iter().zip(&cotangent.data).map(|(y, dy)| y * dy).sum::<f64>();
+    for (k, gradient) in gradients.iter().enumerate() {
+        let Some(gradient) = gradient else { continue };
+        assert_eq!(gradient.shape, x[k].shape, "shape of the twin's gradient {k}");
+        let n = gradient.data.len();
+        let samples: Vec<usize> = if n <= FINITE_DIFFERENCE_SAMPLES {
+            (0..n).collect()
+        } else {
+            (0..FINITE_DIFFERENCE_SAMPLES).map(|_| random.bits() as usize % n).collect()
+        };
+        let (mut exact, mut numeric) = (Vec::new(), Vec::new());
+        for i in samples {
+            let centre = x[k].data[i];
+            let mut at = |offset: f64| {
+                x[k].data[i] = centre + offset;
+                loss(&x)
+            };
+            // Four points: the error is h^4 f^(5), so that h can be large enough for rounding not to matter.
+            let h = 1e-5;
+            numeric.push((8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h));
+            exact.push(gradient.data[i]);
+            x[k].data[i] = centre;
+        }
+        let scale = exact.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let error = exact.iter().zip(&numeric).map(|(e, n)| (e - n).powi(2)).sum::<f64>().sqrt();
+        // The absolute part is for gradients that are zero, where a difference of losses is all rounding.
+        assert!(
+            error <= 1e-7 * scale + 1e-9,
+            "the twin's gradient {k} is off its finite differences by {error:.1e} of {scale:.1e}"
+        );
+    }
+}
+
+fn compare(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len(), "{what}: number of elements");
+    let error = relative_l2(got, want);
+    let distance = |i: &usize| (f64::from(got[*i]) - want[*i]).abs();
+    // A NaN is the worst of all, and `total_cmp` puts it there.
+    let worst = (0..got.len()).max_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0);
+    // Not `error > tolerance`: NaN has to fail.
+    assert!(
+        error <= tolerance,
+        "{what}: relative L2 error {error:.2e}, {:.1} times the bar of {tolerance:.0e}; worst at element {worst}: {:e}, not {:e}",
+        error / tolerance,
+        got[worst],
+        want[worst],
+    );
+}
+
+/// Relative L2 distance of `got` from `want`; NaN where either holds one.
+pub fn relative_l2(got: &[f32], want: &[f64]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut got.iter().zip(want).map(|(&g, &w)| f64::from(g) - w));
+    difference / norm(&mut want.iter().copied()).max(1e-30)
+}

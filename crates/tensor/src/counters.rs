@@ -1,0 +1,56 @@
+//! Exact counts of what was recorded and what is held: what tests pin, where times would be noise.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A snapshot of what a [`Gpu`](crate::Gpu) has done and holds. The first five only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Kernels launched.
+    pub launches: u64,
+    /// Command buffers submitted.
+    pub submits: u64,
+    /// Floating-point operations, as declared at each launch.
+    pub flops: u64,
+    /// Bytes of all buffers bound at each launch: the least that each launch has to move.
+    pub bytes_moved: u64,
+    /// Buffers created on the device, ever. Constant from image to image once the pool is warm.
+    pub allocations: u64,
+    /// Buffers that exist now, in use or pooled.
+    pub buffers: u64,
+    /// Bytes held by tensors now.
+    pub live_bytes: u64,
+    /// The most that `live_bytes` ever was.
+    pub peak_live_bytes: u64,
+    /// Bytes on the device now: live and pooled.
+    pub device_bytes: u64,
+    /// The most that `device_bytes` ever was.
+    pub peak_device_bytes: u64,
+}
+
+/// The counters of launches; those of memory are kept by the pool.
+#[derive(Default)]
+pub(crate) struct LaunchCounters {
+    pub(crate) launches: AtomicU64,
+    pub(crate) submits: AtomicU64,
+    pub(crate) flops: AtomicU64,
+    pub(crate) bytes_moved: AtomicU64,
+}
+
+impl LaunchCounters {
+    pub(crate) fn launched(&self, flops: u64, bytes: u64) {
+        self.launches.fetch_add(1, Relaxed);
+        self.flops.fetch_add(flops, Relaxed);
+        self.bytes_moved.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn submitted(&self) {
+        self.submits.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn add_to(&self, counters: &mut Counters) {
+        counters.launches = self.launches.load(Relaxed);
+        counters.submits = self.submits.load(Relaxed);
+        counters.flops = self.flops.load(Relaxed);
+        counters.bytes_moved = self.bytes_moved.load(Relaxed);
+    }
+}

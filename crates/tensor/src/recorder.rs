@@ -1,0 +1,175 @@
+//! Many launches in one command encoder, submitted when a result is read or a budget is reached.
+
+use crate::kernel::Pipeline;
+use crate::{Error, Gpu, Kernel, Result, Tensor, Work};
+use bytemuck::Pod;
+
+/// Every adapter's `min_uniform_buffer_offset_alignment` divides this; also the most that one `Params` may take.
+const SLOT: usize = 256;
+/// Launches a submission. Bounds the uniform buffer, and how long the host records while the device idles.
+const MAX_LAUNCHES: usize = 256;
+/// Operations a submission: a tenth of a second on a slow GPU, far from the two seconds after which Windows resets it.
+const MAX_FLOPS: u64 = 30_000_000_000;
+
+/// The open command encoder and the uniforms of its launches.
+pub(crate) struct Recorder {
+    open: Option<Open>,
+    /// One slot of [`SLOT`] bytes a launch, copied to `uniform_buffer` right before the launches are submitted.
+    uniforms: Vec<u8>,
+    uniform_buffer: wgpu::Buffer,
+    flops: u64,
+}
+
+/// One pass takes all launches: within a pass, wgpu orders dispatches that touch the same buffer.
+struct Open {
+    encoder: wgpu::CommandEncoder,
+    pass: wgpu::ComputePass<'static>,
+}
+
+impl Recorder {
+    pub(crate) fn new(device: &wgpu::Device) -> Recorder {
+        let uniform_buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            size: (SLOT * MAX_LAUNCHES) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Recorder { open: None, uniforms: Vec::new(), uniform_buffer, flops: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.uniforms.len() == SLOT * MAX_LAUNCHES || self.flops >= MAX_FLOPS
+    }
+
+    /// Ends the pass and hands out the encoder, a fresh one if nothing was recorded.
+    fn take_encoder(&mut self, device: &wgpu::Device) -> wgpu::CommandEncoder {
+        self.flops = 0;
+        match self.open.take() {
+            Some(Open { encoder, pass }) => {
+                drop(pass);
+                encoder
+            }
+            None => device.create_command_encoder(&Default::default()),
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        device: &wgpu::Device,
+        pipeline: &Pipeline,
+        params: &[u8],
+        buffers: &[&Tensor],
+        grid: [u32; 2],
+    ) {
+        let offset = self.uniforms.len();
+        self.uniforms.extend_from_slice(params);
+        self.uniforms.resize(offset + SLOT, 0);
+        let uniform = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.uniform_buffer,
+            offset: offset as u64,
+            size: wgpu::BufferSize::new(params.len() as u64),
+        });
+        let resources = std::iter::once(uniform).chain(buffers.iter().map(|tensor| tensor.binding()));
+        let entries: Vec<_> =
+            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        let open = self.open.get_or_insert_with(|| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            let pass = encoder.begin_compute_pass(&Default::default()).forget_lifetime();
+            Open { encoder, pass }
+        });
+        open.pass.set_pipeline(&pipeline.pipeline);
+        open.pass.set_bind_group(0, &group, &[]);
+        open.pass.dispatch_workgroups(grid[0], grid[1], 1);
+    }
+}
+
+impl Gpu {
+    /// Records one run of `kernel` over `work`. Binding 0 is `params`; bindings 1 and up are `buffers`, in order.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where the work is too large for the adapter, [`Error::ForeignTensor`], [`Error::DeviceLost`],
+    /// [`Error::Validation`] where kernel and bindings do not fit.
+    pub fn launch<P: Pod>(&self, kernel: &'static Kernel, params: &P, buffers: &[&Tensor], work: Work) -> Result<()> {
+        self.check_alive()?;
+        let params = bytemuck::bytes_of(params);
+        debug_assert!(params.len() <= SLOT, "{}: Params of {} bytes", kernel.label(), params.len());
+        if buffers.iter().any(|tensor| !tensor.gpu().is(self)) {
+            return Err(Error::ForeignTensor { op: kernel.name() });
+        }
+        let grid = work.grid(kernel, self)?;
+        let pipeline = self.pipeline(kernel)?;
+        let bytes = buffers.iter().map(|tensor| tensor.bytes()).sum();
+        let mut recorder = self.recorder();
+        if recorder.is_full() {
+            self.submit_recorded(&mut recorder, |_| {})?;
+        }
+        self.scoped(kernel.name(), 0, |device| recorder.dispatch(device, &pipeline, params, buffers, grid))?;
+        recorder.flops += work.declared_flops();
+        self.0.counters.launched(work.declared_flops(), bytes);
+        Ok(())
+    }
+
+    /// Submits what was recorded, so that the device starts on it. Reading a tensor does so by itself.
+    pub fn submit(&self) -> Result<()> {
+        let mut recorder = self.recorder();
+        if recorder.open.is_some() { self.submit_recorded(&mut recorder, |_| {}) } else { Ok(()) }
+    }
+
+    /// Submits what was recorded and what `finally` adds to it.
+    fn submit_recorded(&self, recorder: &mut Recorder, finally: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<()> {
+        let inner = &self.0;
+        let submitted = self.scoped("submitting recorded work", 0, |device| {
+            let mut encoder = recorder.take_encoder(device);
+            finally(&mut encoder);
+            inner.queue.write_buffer(&recorder.uniform_buffer, 0, &recorder.uniforms);
+            inner.queue.submit([encoder.finish()])
+        });
+        recorder.uniforms.clear();
+        submitted?;
+        inner.counters.submitted();
+        // Without waiting: lets wgpu drop what finished submissions held.
+        let _ = inner.device.poll(wgpu::PollType::Poll);
+        Ok(())
+    }
+
+    /// Overwrites `buffer`, after everything recorded so far, which may use its former content.
+    pub(crate) fn write(&self, buffer: &wgpu::Buffer, data: &[u8]) -> Result<()> {
+        self.submit()?;
+        self.scoped("uploading a tensor", data.len() as u64, |_| self.0.queue.write_buffer(buffer, 0, data))
+    }
+
+    /// The first `bytes` bytes of `buffer`, once everything recorded so far is done.
+    pub(crate) fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<f32>> {
+        self.check_alive()?;
+        let staging = self.scoped("a buffer to read through", bytes, |device| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read"),
+                size: bytes,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })?;
+        self.submit_recorded(&mut self.recorder(), |encoder| {
+            encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, bytes);
+        })?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |mapped| {
+            let _ = sender.send(mapped);
+        });
+        self.wait()?;
+        let unreadable = |message: String| Error::Validation { what: "reading a tensor".into(), message };
+        // Blocking: another thread that waits may be the one that is told, a moment after this one's wait is over.
+        match receiver.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(self.check_alive().err().unwrap_or_else(|| unreadable(error.to_string()))),
+            Err(error) => return Err(unreadable(error.to_string())),
+        }
+        let view = staging.get_mapped_range(..).map_err(|e| unreadable(e.to_string()))?;
+        Ok(bytemuck::pod_collect_to_vec(&view))
+    }
+}

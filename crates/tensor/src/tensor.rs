@@ -1,0 +1,182 @@
+//! Tensors: a shape and a buffer, and for the tape, where they came from.
+
+use crate::tape::Node;
+use crate::{Error, Gpu, Result, Shape};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A tensor of float32 on a device: contiguous, row-major, up to four dimensions. A cheap handle; clones share the data.
+///
+/// The content is never changed once an operation has made it. That a tensor takes four bytes an element is known to
+/// [`Tensor::bytes`] alone, so that storage in float16 has one place to go.
+#[derive(Clone)]
+pub struct Tensor(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) id: u64,
+    storage: Arc<Storage>,
+    shape: Shape,
+    pub(crate) tracked: bool,
+    pub(crate) node: Option<Node>,
+}
+
+/// A buffer that goes back to its device's pool when the last tensor on it is gone.
+struct Storage {
+    gpu: Gpu,
+    /// `None` only while it is being dropped.
+    buffer: Option<wgpu::Buffer>,
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            self.gpu.give_back(buffer);
+        }
+    }
+}
+
+impl Tensor {
+    /// A tensor of `shape` with these values.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where `values` are not as many as `shape` holds; else as [`Tensor::empty`].
+    pub fn new(gpu: &Gpu, shape: &[usize], values: &[f32]) -> Result<Tensor> {
+        let shape = Shape::new(shape)?;
+        if values.len() != shape.elements() {
+            let expected = format!("{} for shape {shape}", shape.elements());
+            return Err(Error::argument("tensor", "the number of values", values.len(), expected));
+        }
+        let data: &[u8] = bytemuck::cast_slice(values);
+        check_size(gpu, shape)?;
+        let buffer = match gpu.reuse(data.len() as u64) {
+            Some(buffer) => {
+                gpu.write(&buffer, data)?;
+                buffer
+            }
+            // Straight into the new buffer, without a staging copy: weights are hundreds of megabytes.
+            None => {
+                let buffer = gpu.allocate(data.len() as u64, true)?;
+                let invisible =
+                    |e: wgpu::MapRangeError| Error::Validation { what: "a tensor".into(), message: e.to_string() };
+                buffer.get_mapped_range_mut(..data.len() as u64).map_err(invisible)?.copy_from_slice(data);
+                buffer.unmap();
+                buffer
+            }
+        };
+        Ok(Tensor::assemble(gpu, buffer, shape))
+    }
+
+    /// A tensor of `shape` whose content is undefined until a kernel has written all of it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an impossible shape, [`Error::Limit`] where the adapter cannot bind that much,
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
+    pub fn empty(gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
+        let shape = Shape::new(shape)?;
+        check_size(gpu, shape)?;
+        let buffer = gpu.allocate(4 * shape.elements() as u64, false)?;
+        Ok(Tensor::assemble(gpu, buffer, shape))
+    }
+
+    fn assemble(gpu: &Gpu, buffer: wgpu::Buffer, shape: Shape) -> Tensor {
+        let storage = Arc::new(Storage { gpu: gpu.clone(), buffer: Some(buffer) });
+        Tensor::view(storage, shape, false, None)
+    }
+
+    fn view(storage: Arc<Storage>, shape: Shape, tracked: bool, node: Option<Node>) -> Tensor {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Tensor(Arc::new(Inner { id, storage, shape, tracked, node }))
+    }
+
+    /// The same data as a leaf of the tape: what is computed from it can be differentiated with respect to it.
+    #[must_use]
+    pub fn requires_grad(&self) -> Tensor {
+        Tensor::view(self.0.storage.clone(), self.0.shape, true, None)
+    }
+
+    /// The same data, unknown to the tape.
+    #[must_use]
+    pub fn detach(&self) -> Tensor {
+        Tensor::view(self.0.storage.clone(), self.0.shape, false, None)
+    }
+
+    /// The same data as the result of `node`.
+    pub(crate) fn with_node(&self, node: Node) -> Tensor {
+        Tensor::view(self.0.storage.clone(), self.0.shape, true, Some(node))
+    }
+
+    /// The same data in another shape of as many elements. Differentiable.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the number of elements differs.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
+        let (from, to) = (self.0.shape, Shape::new(shape)?);
+        if to.elements() != from.elements() {
+            return Err(Error::shape("reshape", "x", from, format!("as many elements as {to}")));
+        }
+        let y = Tensor::view(self.0.storage.clone(), to, false, None);
+        Ok(y.with_backward([self], move |dy| Ok([Some(dy.reshape(&from)?)])))
+    }
+
+    /// Where it lives.
+    pub fn gpu(&self) -> &Gpu {
+        &self.0.storage.gpu
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> Shape {
+        self.0.shape
+    }
+
+    /// How many elements it has.
+    pub fn elements(&self) -> usize {
+        self.0.shape.elements()
+    }
+
+    /// How many bytes its elements take on the device.
+    pub fn bytes(&self) -> u64 {
+        4 * self.elements() as u64
+    }
+
+    /// Whether [`Tensor::backward`] of something computed from it reaches it.
+    pub fn is_tracked(&self) -> bool {
+        self.0.tracked
+    }
+
+    /// Copies it to the host, after running everything recorded so far.
+    ///
+    /// # Errors
+    /// What went wrong on the device since the last read, [`Error::DeviceLost`] above all.
+    pub fn to_vec(&self) -> Result<Vec<f32>> {
+        self.gpu().read(self.buffer(), self.bytes())
+    }
+
+    fn buffer(&self) -> &wgpu::Buffer {
+        self.0.storage.buffer.as_ref().expect("only drop takes the buffer")
+    }
+
+    /// What a bind group holds: exactly its elements, not the rest of a pooled buffer.
+    pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {
+        let size = wgpu::BufferSize::new(self.bytes());
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: self.buffer(), offset: 0, size })
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor{}", self.0.shape)
+    }
+}
+
+/// Errors where a tensor of `shape` is larger than one binding may be.
+fn check_size(gpu: &Gpu, shape: Shape) -> Result<()> {
+    let limits = gpu.limits();
+    let (needed, allowed) =
+        (4 * shape.elements() as u64, limits.max_storage_buffer_binding_size.min(limits.max_buffer_size));
+    if needed <= allowed {
+        return Ok(());
+    }
+    let what = format!("a float32 tensor of shape {shape} (in bytes)");
+    Err(Error::Limit { what, needed, allowed, adapter: gpu.info().name })
+}

@@ -1,0 +1,196 @@
+// Convolution.   y[n, co, i, j] = bias[co] + sum over ci, a, b of w[co, ci, a, b] x[n, ci, STRIDE i + a - padding, STRIDE j + b - padding]
+//
+// Direct, without workgroup memory: an invocation keeps four output channels of a tile of pixels in registers, and eight
+// neighbours, on 32 channels of the same tile, load the same activations and neighbouring weights. What it costs is loads
+// per multiply-add, so the loops over tile and kernel have constant bounds and unroll.
+//
+// conv2d.rs appends the constants that size the arrays: K (side of the kernel), STRIDE, TILE (side of the tile), and
+// DILATION: x is taken as if it had DILATION - 1 zeros between its elements. That turns this kernel into the gradient by
+// input: a convolution of dy, dilated by the stride, with the kernel turned by half a turn.
+override WG: u32 = 64;
+
+const WINDOW = (TILE - 1u) * STRIDE + K; // side of what a tile sees of x
+const TAPS = K * K;
+const LANES = 8u;                        // invocations on one tile
+
+struct Params { batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;              // (batch, cin, h, w)
+
+// Where the window of a tile lies in x: offsets of its rows and columns, and 0 where those are padding.
+var<private> row: array<u32, WINDOW>;
+var<private> column: array<u32, WINDOW>;
+var<private> row_inside: array<f32, WINDOW>;
+var<private> column_inside: array<f32, WINDOW>;
+
+fn place_window(i0: u32, j0: u32) {
+    for (var k = 0u; k < WINDOW; k++) {
+        let i = i32(i0 * STRIDE + k) - p.padding;
+        let j = i32(j0 * STRIDE + k) - p.padding;
+        let dilation = i32(DILATION);
+        row[k] = u32(clamp(i / dilation, 0, i32(p.h) - 1)) * p.w;
+        column[k] = u32(clamp(j / dilation, 0, i32(p.w) - 1));
+        row_inside[k] = f32(i >= 0 && i <= (i32(p.h) - 1) * dilation && i % dilation == 0);
+        column_inside[k] = f32(j >= 0 && j <= (i32(p.w) - 1) * dilation && j % dilation == 0);
+    }
+}
+
+// forward
+@group(0) @binding(2) var<storage, read> weight: array<vec4f>;       // (cin, K, K, ceil(cout / 4)), packed
+@group(0) @binding(3) var<storage, read> bias: array<f32>;           // (cout)
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;        // (batch, cout, oh, ow)
+
+@compute @workgroup_size(WG)
+fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let quads = (p.cout + 3u) / 4u;
+    let blocks = (quads + LANES - 1u) / LANES;
+    let across = (p.ow + TILE - 1u) / TILE;
+    let tiles = (p.oh + TILE - 1u) / TILE * across;
+    let thread = thread_index(wg, nwg, lane);
+    let job = thread / LANES;
+    let n = job / (tiles * blocks);
+    if n >= p.batch { return; }
+    let quad = job / tiles % blocks * LANES + thread % LANES;
+    if quad >= quads { return; }
+    let i0 = job % tiles / across * TILE;
+    let j0 = job % tiles % across * TILE;
+    place_window(i0, j0);
+
+    var sum: array<array<vec4f, TILE>, TILE>;
+    for (var ci = 0u; ci < p.cin; ci++) {
+        let plane = (n * p.cin + ci) * p.h * p.w;
+        var k: array<vec4f, TAPS>;
+        for (var t = 0u; t < TAPS; t++) { k[t] = weight[(ci * TAPS + t) * quads + quad]; }
+        var v: array<array<f32, WINDOW>, WINDOW>;
+        for (var i = 0u; i < WINDOW; i++) {
+            for (var j = 0u; j < WINDOW; j++) { v[i][j] = x[plane + row[i] + column[j]] * (row_inside[i] * column_inside[j]); }
+        }
+        for (var i = 0u; i < TILE; i++) {
+            for (var j = 0u; j < TILE; j++) {
+                // The taps of one channel first: a short sum, added to the long one.
+                var taps = vec4f();
+                for (var a = 0u; a < K; a++) {
+                    for (var b = 0u; b < K; b++) { taps += v[i * STRIDE + a][j * STRIDE + b] * k[a * K + b]; }
+                }
+                sum[i][j] += taps;
+            }
+        }
+    }
+
+    for (var m = 0u; m < 4u; m++) {
+        let co = 4u * quad + m;
+        if co >= p.cout { break; }
+        var shift = 0.0;
+        if p.has_bias != 0u { shift = bias[co]; }
+        for (var i = 0u; i < TILE; i++) {
+            for (var j = 0u; j < TILE; j++) {
+                if i0 + i < p.oh && j0 + j < p.ow {
+                    y[((n * p.cout + co) * p.oh + i0 + i) * p.ow + j0 + j] = sum[i][j][m] + shift;
+                }
+            }
+        }
+    }
+}
+
+// backward by weight.   dw[co, ci, a, b] = sum over n, i, j of dy[n, co, i, j] x[n, ci, STRIDE i + a - padding, STRIDE j + b - padding]
+// An invocation keeps four output and CHANNELS input channels and walks every `parts`-th run of tiles. Sums stay short: those
+// of a run are added up before they join the total.
+@group(0) @binding(2) var<storage, read> dy: array<vec4f>;           // (batch, oh, ow, ceil(cout / 4)), packed
+@group(0) @binding(3) var<storage, read_write> dw_parts: array<f32>; // (parts, cout, cin, K, K)
+
+const CHANNELS = clamp(36u / TAPS, 1u, 8u);
+const RUN = 64u;
+
+@compute @workgroup_size(WG)
+fn backward_weight(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let quads = (p.cout + 3u) / 4u;
+    let blocks = (quads + LANES - 1u) / LANES;
+    let slabs = (p.cin + CHANNELS - 1u) / CHANNELS;
+    let thread = thread_index(wg, nwg, lane);
+    let job = thread / LANES;
+    let part = job / (slabs * blocks);
+    if part >= p.parts { return; }
+    let quad = job / slabs % blocks * LANES + thread % LANES;
+    if quad >= quads { return; }
+    let ci0 = job % slabs * CHANNELS;
+    let across = (p.ow + TILE - 1u) / TILE;
+    let tiles = (p.oh + TILE - 1u) / TILE * across;
+
+    var total: array<array<vec4f, TAPS>, CHANNELS>;
+    for (var start = part * RUN; start < p.batch * tiles; start += p.parts * RUN) {
+        var sum: array<array<vec4f, TAPS>, CHANNELS>;
+        for (var tile = start; tile < min(start + RUN, p.batch * tiles); tile++) {
+            let n = tile / tiles;
+            let i0 = tile % tiles / across * TILE;
+            let j0 = tile % tiles % across * TILE;
+            place_window(i0, j0);
+            var d: array<array<vec4f, TILE>, TILE>;
+            for (var i = 0u; i < TILE; i++) {
+                for (var j = 0u; j < TILE; j++) {
+                    let pixel = (n * p.oh + min(i0 + i, p.oh - 1u)) * p.ow + min(j0 + j, p.ow - 1u);
+                    d[i][j] = dy[pixel * quads + quad] * f32(i0 + i < p.oh && j0 + j < p.ow);
+                }
+            }
+            for (var c = 0u; c < CHANNELS; c++) {
+                let plane = (n * p.cin + min(ci0 + c, p.cin - 1u)) * p.h * p.w;
+                var v: array<array<f32, WINDOW>, WINDOW>;
+                for (var i = 0u; i < WINDOW; i++) {
+                    for (var j = 0u; j < WINDOW; j++) { v[i][j] = x[plane + row[i] + column[j]] * (row_inside[i] * column_inside[j]); }
+                }
+                // In this order llvmpipe's compiler unrolls all of it; in others it gives up, at a fifth of the speed.
+                for (var i = 0u; i < TILE; i++) {
+                    for (var a = 0u; a < K; a++) {
+                        for (var b = 0u; b < K; b++) {
+                            for (var j = 0u; j < TILE; j++) { sum[c][a * K + b] += v[i * STRIDE + a][j * STRIDE + b] * d[i][j]; }
+                        }
+                    }
+                }
+            }
+        }
+        for (var c = 0u; c < CHANNELS; c++) {
+            for (var t = 0u; t < TAPS; t++) { total[c][t] += sum[c][t]; }
+        }
+    }
+
+    for (var m = 0u; m < 4u; m++) {
+        for (var c = 0u; c < CHANNELS; c++) {
+            if 4u * quad + m < p.cout && ci0 + c < p.cin {
+                let start = ((part * p.cout + 4u * quad + m) * p.cin + ci0 + c) * TAPS;
+                for (var t = 0u; t < TAPS; t++) { dw_parts[start + t] = total[c][t][m]; }
+            }
+        }
+    }
+}
+
+// sum_parts: one invocation an element of dw.   dw = sum over the parts of dw_parts
+@group(0) @binding(1) var<storage, read> parts: array<f32>;          // (parts, cout, cin, K, K)
+@group(0) @binding(2) var<storage, read_write> dw: array<f32>;       // (cout, cin, K, K)
+
+@compute @workgroup_size(WG)
+fn sum_parts(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let k = thread_index(wg, nwg, lane);
+    let n = p.cout * p.cin * TAPS;
+    if k >= n { return; }
+    var sum = 0.0;
+    for (var part = 0u; part < p.parts; part++) { sum += parts[part * n + k]; }
+    dw[k] = sum;
+}
+
+// backward by bias: one workgroup a channel.   db[co] = sum over n, i, j of dy[n, co, i, j]
+@group(0) @binding(1) var<storage, read> dy_planes: array<f32>;      // (batch, cout, oh, ow)
+@group(0) @binding(2) var<storage, read_write> db: array<f32>;       // (cout)
+
+@compute @workgroup_size(WG)
+fn backward_bias(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let co = group_index(wg, nwg);
+    if co >= p.cout { return; }
+    let plane = p.oh * p.ow;
+    var sum = vec4f();
+    for (var n = 0u; n < p.batch; n++) {
+        let start = (n * p.cout + co) * plane;
+        for (var i = lane; i < plane; i += WG) { sum.x += dy_planes[start + i]; }
+    }
+    sum = workgroup_sum(sum, lane);
+    if lane == 0u { db[co] = sum.x; }
+}

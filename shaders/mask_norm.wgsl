@@ -1,0 +1,109 @@
+// Mask normalization (VITON-HD, section 3.4): the masked region and the rest standardized apart, then added.
+//   region(x, m) = m (x - mu) k,   mu = sum(m x) / S,   k = sqrt(S / HW) / sqrt(V + eps),   V = sum(m^2 (x - mu)^2) / HW,
+//   S = sum(m), or 1 where that is 0;   y = region(x, m) + region(x, 1 - m)
+// A region filled up with its own mean, m x + (1 - m) mu, has mean mu again: hence these two sums and no filling.
+override WG: u32 = 256;
+
+struct Params { planes: u32, channels: u32, plane: u32, eps: f32 } // planes: N C, plane: H W
+
+struct Region {
+    mean: f32,             // mu
+    scale: f32,            // k
+    inverse_variance: f32, // 1 / (V + eps)
+    skew: f32,             // sum(m^2 (x - mu)): not zero where the mask is fractional
+    count: f32,            // S
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;                      // (planes, plane)
+@group(0) @binding(2) var<storage, read> mask: array<f32>;                   // (planes / channels, plane)
+
+// statistics: one workgroup a plane
+@group(0) @binding(3) var<storage, read_write> regions_out: array<Region>;   // (planes, 2) masked, rest
+
+fn region(mean: f32, squares: f32, skew: f32, count: f32) -> Region {
+    let inverse_variance = 1.0 / (squares / f32(p.plane) + p.eps);
+    return Region(mean, sqrt(count / f32(p.plane)) * sqrt(inverse_variance), inverse_variance, skew, count);
+}
+
+@compute @workgroup_size(WG)
+fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let plane = group_index(wg, nwg);
+    if plane >= p.planes { return; }
+    let start = plane * p.plane;
+    let mask_start = plane / p.channels * p.plane;
+    var sum = vec4f();
+    for (var i = lane; i < p.plane; i += WG) {
+        let m = mask[mask_start + i];
+        let v = x[start + i];
+        sum += vec4f(m, 1.0 - m, m * v, (1.0 - m) * v);
+    }
+    sum = workgroup_sum(sum, lane);
+    let count = select(sum.xy, vec2f(1.0), sum.xy == vec2f());
+    let mean = sum.zw / count;
+    sum = vec4f();
+    for (var i = lane; i < p.plane; i += WG) {
+        let m = mask[mask_start + i];
+        let w = vec2f(m, 1.0 - m);
+        let d = w * (x[start + i] - mean);
+        sum += vec4f(d * d, w * d);
+    }
+    sum = workgroup_sum(sum, lane);
+    if lane == 0u {
+        regions_out[2u * plane] = region(mean.x, sum.x, sum.z, count.x);
+        regions_out[2u * plane + 1u] = region(mean.y, sum.y, sum.w, count.y);
+    }
+}
+
+// forward
+@group(0) @binding(3) var<storage, read> regions: array<Region>;             // (planes, 2)
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;                // (planes, plane)
+
+@compute @workgroup_size(WG)
+fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = thread_index(wg, nwg, lane);
+    if i >= p.planes * p.plane { return; }
+    let plane = i / p.plane;
+    let m = mask[plane / p.channels * p.plane + i % p.plane];
+    let inside = regions[2u * plane];
+    let rest = regions[2u * plane + 1u];
+    y[i] = m * (x[i] - inside.mean) * inside.scale + (1.0 - m) * (x[i] - rest.mean) * rest.scale;
+}
+
+// backward: one workgroup a plane. For each region, with g = m dy and d = x - mu:
+//   dV = -k / (2 (V + eps)) sum(g d),   dmu = -k sum(g) - 2 dV sum(m^2 d) / HW,   dx = m (k dy + 2 dV m d / HW + dmu / S)
+@group(0) @binding(4) var<storage, read> dy: array<f32>;                     // (planes, plane)
+@group(0) @binding(5) var<storage, read_write> dx: array<f32>;               // (planes, plane)
+
+// (2 dV / HW, dmu / S)
+fn pulled_back(r: Region, sum_g: f32, sum_gd: f32) -> vec2f {
+    let by_square = -r.scale * r.inverse_variance * sum_gd / f32(p.plane);
+    return vec2f(by_square, (-r.scale * sum_g - by_square * r.skew) / r.count);
+}
+
+@compute @workgroup_size(WG)
+fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let plane = group_index(wg, nwg);
+    if plane >= p.planes { return; }
+    let start = plane * p.plane;
+    let mask_start = plane / p.channels * p.plane;
+    let inside = regions[2u * plane];
+    let rest = regions[2u * plane + 1u];
+    var sum = vec4f();
+    for (var i = lane; i < p.plane; i += WG) {
+        let m = mask[mask_start + i];
+        let v = x[start + i];
+        let g = dy[start + i] * vec2f(m, 1.0 - m);
+        sum += vec4f(g, g * vec2f(v - inside.mean, v - rest.mean));
+    }
+    sum = workgroup_sum(sum, lane);
+    let a = pulled_back(inside, sum.x, sum.z);
+    let b = pulled_back(rest, sum.y, sum.w);
+    for (var i = lane; i < p.plane; i += WG) {
+        let m = mask[mask_start + i];
+        let v = x[start + i];
+        let g = dy[start + i];
+        dx[start + i] = m * (inside.scale * g + a.x * m * (v - inside.mean) + a.y)
+            + (1.0 - m) * (rest.scale * g + b.x * (1.0 - m) * (v - rest.mean) + b.y);
+    }
+}

@@ -1,0 +1,51 @@
+// Max pooling 2x2, stride 2; an odd last row or column is left out.   y[oy, ox] = max of x[2 oy .. 2 oy + 1, 2 ox .. 2 ox + 1]
+override WG: u32 = 256;
+
+struct Params { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;              // (planes, h, w)
+
+// Where in x the window's maximum is: the first one in reading order, or a NaN, as PyTorch has it.
+fn argmax(plane: u32, oy: u32, ox: u32) -> u32 {
+    let first = (plane * p.h + 2u * oy) * p.w + 2u * ox;
+    var best = first;
+    for (var k = 1u; k < 4u; k++) {
+        let candidate = first + k / 2u * p.w + k % 2u;
+        if x[candidate] > x[best] || is_nan(x[candidate]) { best = candidate; }
+    }
+    return best;
+}
+
+// By its bits: compilers may take v != v for false.
+fn is_nan(v: f32) -> bool {
+    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+}
+
+// forward: one invocation an element of y
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;        // (planes, oh, ow)
+
+@compute @workgroup_size(WG)
+fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = thread_index(wg, nwg, lane);
+    if i >= p.planes * p.oh * p.ow { return; }
+    y[i] = x[argmax(i / (p.ow * p.oh), i / p.ow % p.oh, i % p.ow)];
+}
+
+// backward: one invocation an element of dx, which gets dy if it was its window's maximum
+@group(0) @binding(2) var<storage, read> dy: array<f32>;             // (planes, oh, ow)
+@group(0) @binding(3) var<storage, read_write> dx: array<f32>;       // (planes, h, w)
+
+@compute @workgroup_size(WG)
+fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = thread_index(wg, nwg, lane);
+    if i >= p.planes * p.h * p.w { return; }
+    let ox = i % p.w / 2u;
+    let oy = i / p.w % p.h / 2u;
+    let plane = i / (p.w * p.h);
+    var gradient = 0.0;
+    if oy < p.oh && ox < p.ow {
+        if argmax(plane, oy, ox) == i { gradient = dy[(plane * p.oh + oy) * p.ow + ox]; }
+    }
+    dx[i] = gradient;
+}

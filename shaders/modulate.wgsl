@@ -1,0 +1,32 @@
+// SPADE modulation.   y = x (1 + gamma) + beta
+override WG: u32 = 256;
+
+struct Params { n: u32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;              // (n)
+@group(0) @binding(2) var<storage, read> gamma: array<f32>;          // (n)
+
+// forward
+@group(0) @binding(3) var<storage, read> beta: array<f32>;           // (n)
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;        // (n)
+
+@compute @workgroup_size(WG)
+fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = thread_index(wg, nwg, lane);
+    if i >= p.n { return; }
+    y[i] = x[i] * (1.0 + gamma[i]) + beta[i];
+}
+
+// backward; the gradient of beta is dy itself
+@group(0) @binding(3) var<storage, read> dy: array<f32>;             // (n)
+@group(0) @binding(4) var<storage, read_write> dx: array<f32>;       // (n)
+@group(0) @binding(5) var<storage, read_write> dgamma: array<f32>;   // (n)
+
+@compute @workgroup_size(WG)
+fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = thread_index(wg, nwg, lane);
+    if i >= p.n { return; }
+    dx[i] = dy[i] * (1.0 + gamma[i]);
+    dgamma[i] = dy[i] * x[i];
+}

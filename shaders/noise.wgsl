@@ -1,0 +1,51 @@
+// Gaussian noise: one plane an image, shared by its channels, scaled for each.   y[n, c, i] = x[n, c, i] + scale[c] z[n, i]
+override WG: u32 = 256;
+
+struct Params { batch: u32, channels: u32, plane: u32, stream: u32, seed_low: u32, seed_high: u32 } // plane: H W
+
+@group(0) @binding(0) var<uniform> p: Params;
+
+// draw: one invocation four elements of z, which all come of one block
+@group(0) @binding(1) var<storage, read_write> z_out: array<f32>;    // (batch, plane)
+
+@compute @workgroup_size(WG)
+fn draw(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let block = thread_index(wg, nwg, lane);
+    let n = p.batch * p.plane;
+    if 4u * block >= n { return; }
+    let z4 = philox_normal(vec2u(p.seed_low, p.seed_high), p.stream, block);
+    for (var k = 0u; k < min(4u, n - 4u * block); k++) { z_out[4u * block + k] = z4[k]; }
+}
+
+// forward
+@group(0) @binding(1) var<storage, read> z: array<f32>;              // (batch, plane)
+@group(0) @binding(2) var<storage, read> x: array<f32>;              // (batch, channels, plane)
+@group(0) @binding(3) var<storage, read> scale: array<f32>;          // (channels)
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;        // (batch, channels, plane)
+
+@compute @workgroup_size(WG)
+fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = thread_index(wg, nwg, lane);
+    if i >= p.batch * p.channels * p.plane { return; }
+    let c = i / p.plane % p.channels;
+    let n = i / (p.plane * p.channels);
+    y[i] = x[i] + scale[c] * z[n * p.plane + i % p.plane];
+}
+
+// backward by scale: one workgroup a channel.   dscale[c] = sum dy z. By x it is dy itself.
+@group(0) @binding(2) var<storage, read> dy: array<f32>;             // (batch, channels, plane)
+@group(0) @binding(3) var<storage, read_write> dscale: array<f32>;   // (channels)
+
+@compute @workgroup_size(WG)
+fn backward_scale(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let c = group_index(wg, nwg);
+    if c >= p.channels { return; }
+    var sum = vec4f();
+    for (var n = 0u; n < p.batch; n++) {
+        for (var i = lane; i < p.plane; i += WG) {
+            sum.x += dy[(n * p.channels + c) * p.plane + i] * z[n * p.plane + i];
+        }
+    }
+    sum = workgroup_sum(sum, lane);
+    if lane == 0u { dscale[c] = sum.x; }
+}

@@ -1,0 +1,15 @@
+// A tensor times a number.   y = factor * x
+override WG: u32 = 256;
+
+struct Params { n: u32, factor: f32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;              // (n)
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;        // (n)
+
+@compute @workgroup_size(WG)
+fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = thread_index(wg, nwg, lane);
+    if i >= p.n { return; }
+    y[i] = p.factor * x[i];
+}

@@ -1,0 +1,106 @@
+// Spectral norm (Miyato et al. 2018).   y = w / sigma,   sigma = u^T W v,   W the weight as a (rows, columns) matrix
+override WG: u32 = 256;
+
+struct Params { rows: u32, columns: u32, eps: f32 }
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> w: array<f32>;              // (rows, columns)
+
+// transposed_product: one invocation a column.   t = W^T u
+@group(0) @binding(2) var<storage, read> u: array<f32>;              // (rows)
+@group(0) @binding(3) var<storage, read_write> t: array<f32>;        // (columns)
+
+@compute @workgroup_size(WG)
+fn transposed_product(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let j = thread_index(wg, nwg, lane);
+    if j >= p.columns { return; }
+    var sum = 0.0;
+    for (var i = 0u; i < p.rows; i++) { sum += w[i * p.columns + j] * u[i]; }
+    t[j] = sum;
+}
+
+// product: one workgroup a row.   s = W v
+@group(0) @binding(2) var<storage, read> v: array<f32>;              // (columns)
+@group(0) @binding(3) var<storage, read_write> s: array<f32>;        // (rows)
+
+@compute @workgroup_size(WG)
+fn product(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = group_index(wg, nwg);
+    if i >= p.rows { return; }
+    var sum = vec4f();
+    for (var j = lane; j < p.columns; j += WG) { sum.x += w[i * p.columns + j] * v[j]; }
+    sum = workgroup_sum(sum, lane);
+    if lane == 0u { s[i] = sum.x; }
+}
+
+// normalize: one workgroup, over `rows` elements.   y = x / max(|x|, eps)
+@group(0) @binding(1) var<storage, read> vector: array<f32>;         // (rows)
+@group(0) @binding(2) var<storage, read_write> unit: array<f32>;     // (rows)
+
+@compute @workgroup_size(WG)
+fn normalize_vector(@builtin(local_invocation_index) lane: u32) {
+    var sum = vec4f();
+    for (var i = lane; i < p.rows; i += WG) { sum.x += vector[i] * vector[i]; }
+    let length = max(sqrt(workgroup_sum(sum, lane).x), p.eps);
+    for (var i = lane; i < p.rows; i += WG) { unit[i] = vector[i] / length; }
+}
+
+// dot: one workgroup, over `rows` elements.   sum a b
+@group(0) @binding(1) var<storage, read> a: array<f32>;              // (rows)
+@group(0) @binding(2) var<storage, read> b: array<f32>;              // (rows)
+@group(0) @binding(3) var<storage, read_write> ab: array<f32>;       // (1)
+
+@compute @workgroup_size(WG)
+fn dot_product(@builtin(local_invocation_index) lane: u32) {
+    var sum = vec4f();
+    for (var i = lane; i < p.rows; i += WG) { sum.x += a[i] * b[i]; }
+    sum = workgroup_sum(sum, lane);
+    if lane == 0u { ab[0] = sum.x; }
+}
+
+// forward
+@group(0) @binding(2) var<storage, read> sigma: array<f32>;          // (1)
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;        // (rows, columns)
+
+@compute @workgroup_size(WG)
+fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = thread_index(wg, nwg, lane);
+    if i >= p.rows * p.columns { return; }
+    y[i] = w[i] / sigma[0];
+}
+
+// backward.   dw = dy / sigma - u v^T <dy, w> / sigma^2
+// row_dots: one workgroup a row, the parts of <dy, w>
+@group(0) @binding(2) var<storage, read> dy: array<f32>;             // (rows, columns)
+@group(0) @binding(3) var<storage, read_write> row_dots_out: array<f32>; // (rows)
+
+@compute @workgroup_size(WG)
+fn row_dots(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = group_index(wg, nwg);
+    if i >= p.rows { return; }
+    var sum = vec4f();
+    for (var j = lane; j < p.columns; j += WG) { sum.x += dy[i * p.columns + j] * w[i * p.columns + j]; }
+    sum = workgroup_sum(sum, lane);
+    if lane == 0u { row_dots_out[i] = sum.x; }
+}
+
+// backward: one workgroup a row; each sums the rows' parts itself, in the same order
+@group(0) @binding(1) var<storage, read> row_parts: array<f32>;      // (rows)
+@group(0) @binding(3) var<storage, read> saved_sigma: array<f32>;    // (1)
+@group(0) @binding(4) var<storage, read> saved_u: array<f32>;        // (rows)
+@group(0) @binding(5) var<storage, read> saved_v: array<f32>;        // (columns)
+@group(0) @binding(6) var<storage, read_write> dw: array<f32>;       // (rows, columns)
+
+@compute @workgroup_size(WG)
+fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = group_index(wg, nwg);
+    if i >= p.rows { return; }
+    var sum = vec4f();
+    for (var k = lane; k < p.rows; k += WG) { sum.x += row_parts[k]; }
+    let inner = workgroup_sum(sum, lane).x;
+    let s = saved_sigma[0];
+    let outer = saved_u[i] * inner / (s * s);
+    for (var j = lane; j < p.columns; j += WG) {
+        dw[i * p.columns + j] = dy[i * p.columns + j] / s - outer * saved_v[j];
+    }
+}

@@ -1,0 +1,113 @@
+//! Every shader parses, validates and keeps the house rules. Needs no GPU.
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What crates/kernels/src/conv2d.rs appends to its shader.
+const CONV2D_CONSTANTS: &str = "const K = 3u; const STRIDE = 1u; const DILATION = 1u; const TILE = 4u;";
+
+fn files(directory: &str) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(directory)
+        .unwrap_or_else(|e| panic!("{directory}: {e}"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "wgsl"))
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "no shaders in {directory}");
+    paths
+}
+
+/// The shader as a kernel sees it, with every shared helper.
+fn composed(path: &Path) -> String {
+    let mut source = fs::read_to_string(path).unwrap();
+    for helper in files("shaders/shared") {
+        source += &fs::read_to_string(helper).unwrap();
+    }
+    if path.ends_with("conv2d.wgsl") {
+        source += CONV2D_CONSTANTS;
+    }
+    source
+}
+
+fn parsed(path: &Path) -> naga::Module {
+    let source = composed(path);
+    naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(&source, &path.display().to_string())))
+}
+
+#[test]
+fn every_shader_is_valid() {
+    for path in files("shaders") {
+        let module = parsed(&path);
+        Validator::new(ValidationFlags::all(), Capabilities::empty())
+            .validate(&module)
+            .unwrap_or_else(|e| panic!("{}: {}", path.display(), e.emit_to_string(&composed(&path))));
+    }
+}
+
+#[test]
+fn every_shader_keeps_the_house_rules() {
+    for path in files("shaders") {
+        let name = path.display();
+        let source = fs::read_to_string(&path).unwrap();
+        assert!(source.starts_with("// "), "{name}: the first line says what it computes");
+        for line in source.lines().filter(|line| line.contains("var<storage")) {
+            assert!(line.contains("// ("), "{name}: a binding without its shape: {line}");
+        }
+        let module = parsed(&path);
+        let overrides: Vec<_> = module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
+        assert_eq!(overrides, ["WG"], "{name}: the workgroup size is the one override");
+        let uniforms: Vec<_> = module
+            .global_variables
+            .iter()
+            .filter(|(_, v)| v.space == naga::AddressSpace::Uniform)
+            .map(|(_, v)| (v.name.as_deref(), v.binding.map(|b| (b.group, b.binding))))
+            .collect();
+        assert_eq!(uniforms, [(Some("p"), Some((0, 0)))], "{name}: one uniform, p, at binding 0");
+        let groups = module.global_variables.iter().filter_map(|(_, v)| v.binding.map(|b| b.group));
+        assert!(groups.into_iter().all(|group| group == 0), "{name}: one bind group");
+        assert!(!module.entry_points.is_empty(), "{name}: no entry point");
+    }
+}
+
+/// WebGPU guarantees eight storage buffers a stage and no more.
+#[test]
+fn no_entry_point_needs_more_than_eight_storage_buffers() {
+    for path in files("shaders") {
+        let module = parsed(&path);
+        let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).unwrap();
+        for (k, entry) in module.entry_points.iter().enumerate() {
+            let uses = info.get_entry_point(k);
+            let buffers = module.global_variables.iter().filter(|(handle, v)| {
+                matches!(v.space, naga::AddressSpace::Storage { .. }) && !uses[*handle].is_empty()
+            });
+            let mut bindings: Vec<_> = buffers.map(|(_, v)| v.binding.unwrap().binding).collect();
+            assert!(bindings.len() <= 8, "{}.{}: {} storage buffers", path.display(), entry.name, bindings.len());
+            bindings.sort();
+            let expected: Vec<_> = (1..).take(bindings.len()).collect();
+            assert_eq!(bindings, expected, "{}.{}: bindings in argument order, from 1", path.display(), entry.name);
+        }
+    }
+}
+
+/// A shader that no kernel loads is dead, and so is an entry point that no kernel names.
+#[test]
+fn every_entry_point_is_used() {
+    let mut rust = String::new();
+    for directory in ["crates/kernels/src", "crates/tensor/src"] {
+        for entry in fs::read_dir(directory).unwrap() {
+            rust += &fs::read_to_string(entry.unwrap().path()).unwrap();
+        }
+    }
+    for path in files("shaders") {
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(
+            rust.contains(&format!("wgsl!(\"{stem}\"")) || rust.contains(&format!("{stem}.wgsl\"")),
+            "{stem}: unused"
+        );
+        for entry in parsed(&path).entry_points {
+            assert!(rust.contains(&format!("\"{}\")", entry.name)), "{stem}: nothing launches {}", entry.name);
+        }
+    }
+}
