@@ -1,0 +1,249 @@
+//! A tensor as it lies in a file.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use half::{bf16, f16};
+
+use super::bytes::SharedBytes;
+use super::error::Problem;
+
+/// More dimensions than any layer's weights have.
+const MAX_RANK: usize = 16;
+
+/// The type of an array's elements as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum Dtype {
+    Bool,
+    U8,
+    I8,
+    I16,
+    I32,
+    I64,
+    F16,
+    BF16,
+    F32,
+    F64,
+}
+
+impl Dtype {
+    /// Bytes per element.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            Dtype::Bool | Dtype::U8 | Dtype::I8 => 1,
+            Dtype::I16 | Dtype::F16 | Dtype::BF16 => 2,
+            Dtype::I32 | Dtype::F32 => 4,
+            Dtype::I64 | Dtype::F64 => 8,
+        }
+    }
+}
+
+/// A tensor as it lies in a file: cheap to clone, converted on demand.
+///
+/// Tensors of one file share its bytes, and tied weights share their elements.
+#[derive(Clone)]
+pub struct Array {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Distance between neighbours along each dimension, in elements.
+    strides: Vec<usize>,
+    /// Where the first element lies, in elements.
+    offset: usize,
+    /// Little-endian elements.
+    data: SharedBytes,
+}
+
+impl Array {
+    /// An array of `values` in row-major order.
+    ///
+    /// # Panics
+    /// If `shape` does not hold exactly `values.len()` elements.
+    #[must_use]
+    #[track_caller]
+    pub fn from_f32(shape: &[usize], values: &[f32]) -> Array {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Array::from_le_bytes(Dtype::F32, shape, bytes)
+    }
+
+    /// An array of little-endian elements of any type in row-major order.
+    ///
+    /// # Panics
+    /// If `shape` does not hold exactly the elements in `bytes`.
+    #[must_use]
+    #[track_caller]
+    pub fn from_le_bytes(dtype: Dtype, shape: &[usize], bytes: Vec<u8>) -> Array {
+        let given = bytes.len();
+        match Array::row_major(dtype, shape.to_vec(), bytes.into()) {
+            Ok(array) if array.byte_len() == given => array,
+            _ => panic!("{given} bytes are not the {dtype:?} elements of shape {shape:?}"),
+        }
+    }
+
+    /// The row-major array at the start of `data`.
+    pub(super) fn row_major(
+        dtype: Dtype,
+        shape: Vec<usize>,
+        data: SharedBytes,
+    ) -> Result<Array, Problem> {
+        let mut strides = vec![1usize; shape.len()];
+        for d in (1..shape.len()).rev() {
+            // An overflow shows again in the element count, which `view` checks.
+            strides[d - 1] = strides[d].saturating_mul(shape[d].max(1));
+        }
+        Array::view(dtype, shape, strides, 0, data)
+    }
+
+    /// Elements of `data`, `strides` apart, from `offset` on: every one is checked to lie inside.
+    ///
+    /// A view with more elements than its storage is refused, and so is stride 0: both let a
+    /// small file stand for an array of any size.
+    pub(super) fn view(
+        dtype: Dtype,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+        offset: usize,
+        data: SharedBytes,
+    ) -> Result<Array, Problem> {
+        let rank = shape.len();
+        if rank > MAX_RANK || strides.len() != rank {
+            let strides = strides.len();
+            let what = format!("{rank} dimensions (at most {MAX_RANK}) with {strides} strides");
+            return Err(Problem::Damaged(what));
+        }
+        let stored = data.len() / dtype.size();
+        let numel = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let last = (shape.iter().zip(&strides)).try_fold(offset, |last, (&dim, &stride)| {
+            last.checked_add(dim.saturating_sub(1).checked_mul(stride)?)
+        });
+        if numel != Some(0) && shape.iter().zip(&strides).any(|(&d, &s)| d > 1 && s == 0) {
+            let what = format!("shape {shape:?} is expanded (strides {strides:?})");
+            let remedy = "call .contiguous() on the tensor before torch.save";
+            return Err(Problem::Unsupported { what, remedy });
+        }
+        let inside = match (numel, last) {
+            (Some(0), _) => true,
+            (Some(numel), Some(last)) => numel <= stored && last < stored,
+            _ => false,
+        };
+        if !inside {
+            return Err(Problem::Damaged(format!(
+                "shape {shape:?} with strides {strides:?} from element {offset} on reaches \
+                 outside its storage of {stored} elements"
+            )));
+        }
+        Ok(Array {
+            dtype,
+            shape,
+            strides,
+            offset,
+            data,
+        })
+    }
+
+    /// The type of the elements as stored.
+    #[must_use]
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The length of each dimension; none for a scalar.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn numel(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The size of the elements as stored.
+    pub(super) fn byte_len(&self) -> usize {
+        self.numel() * self.dtype.size()
+    }
+
+    /// The elements in row-major order, rounded to `f32` where their type is wider.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
+    pub fn to_f32(&self) -> Vec<f32> {
+        self.map(|x| x as f32)
+    }
+
+    /// The elements in row-major order. Exact, but for integers beyond 2^53.
+    #[must_use]
+    pub fn to_f64(&self) -> Vec<f64> {
+        self.map(|x| x)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "documented at `to_f64`")]
+    fn map<T>(&self, f: impl Fn(f64) -> T) -> Vec<T> {
+        let bytes = &*self.to_le_bytes();
+        match self.dtype {
+            Dtype::Bool => decode(bytes, |b| f(f64::from(u8::from(b != [0])))),
+            Dtype::U8 => decode(bytes, |b| f(f64::from(u8::from_le_bytes(b)))),
+            Dtype::I8 => decode(bytes, |b| f(f64::from(i8::from_le_bytes(b)))),
+            Dtype::I16 => decode(bytes, |b| f(f64::from(i16::from_le_bytes(b)))),
+            Dtype::I32 => decode(bytes, |b| f(f64::from(i32::from_le_bytes(b)))),
+            Dtype::I64 => decode(bytes, |b| f(i64::from_le_bytes(b) as f64)),
+            Dtype::F16 => decode(bytes, |b| f(f16::from_le_bytes(b).to_f64())),
+            Dtype::BF16 => decode(bytes, |b| f(bf16::from_le_bytes(b).to_f64())),
+            Dtype::F32 => decode(bytes, |b| f(f64::from(f32::from_le_bytes(b)))),
+            Dtype::F64 => decode(bytes, |b| f(f64::from_le_bytes(b))),
+        }
+    }
+
+    /// The elements as stored, in row-major order: borrowed if they already lie that way.
+    #[must_use]
+    pub fn to_le_bytes(&self) -> Cow<'_, [u8]> {
+        if self.numel() == 0 {
+            return Cow::Borrowed(&[]);
+        }
+        let size = self.dtype.size();
+        let bytes = &self.data[self.offset * size..];
+        if self.is_row_major() {
+            return Cow::Borrowed(&bytes[..self.byte_len()]);
+        }
+        // `view` has checked that the storage holds as many elements.
+        let mut gathered = Vec::with_capacity(self.byte_len());
+        let mut index = vec![0; self.shape.len()];
+        for _ in 0..self.numel() {
+            let at: usize = index.iter().zip(&self.strides).map(|(i, s)| i * s).sum();
+            gathered.extend_from_slice(&bytes[at * size..][..size]);
+            for d in (0..index.len()).rev() {
+                index[d] += 1;
+                if index[d] < self.shape[d] {
+                    break;
+                }
+                index[d] = 0;
+            }
+        }
+        Cow::Owned(gathered)
+    }
+
+    fn is_row_major(&self) -> bool {
+        let mut expected = 1;
+        for (&dim, &stride) in self.shape.iter().zip(&self.strides).rev() {
+            // The stride along a dimension of one element is never used, and may be anything.
+            if dim != 1 && stride != expected {
+                return false;
+            }
+            expected *= dim;
+        }
+        true
+    }
+}
+
+/// Shows type and shape: the elements are rarely what one wants on a terminal.
+impl fmt::Debug for Array {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Array({:?}, {:?})", self.dtype, self.shape)
+    }
+}
+
+/// Every `N` bytes through `f`.
+fn decode<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks().0.iter().map(|&b| f(b)).collect()
+}

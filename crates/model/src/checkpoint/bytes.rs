@@ -1,0 +1,143 @@
+//! Bytes of a file: shared slices of it, and a cursor over it that never panics.
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use super::error::Problem;
+
+/// A slice of a buffer that it keeps alive, so that tensors need no copy of the file.
+#[derive(Clone, Debug)]
+pub(super) struct SharedBytes {
+    buffer: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl SharedBytes {
+    /// The part of these bytes at `range`, or `None` if it reaches outside them.
+    pub(super) fn slice(&self, range: Range<usize>) -> Option<SharedBytes> {
+        self.get(range.clone())?;
+        Some(SharedBytes {
+            buffer: Arc::clone(&self.buffer),
+            range: self.range.start + range.start..self.range.start + range.end,
+        })
+    }
+}
+
+impl From<Vec<u8>> for SharedBytes {
+    fn from(buffer: Vec<u8>) -> SharedBytes {
+        SharedBytes {
+            range: 0..buffer.len(),
+            buffer: Arc::new(buffer),
+        }
+    }
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer[self.range.clone()]
+    }
+}
+
+/// A cursor over bytes whose every read is checked against their end.
+#[derive(Clone)]
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, position: 0 }
+    }
+
+    /// A cursor that starts `position` bytes in; past the end, every read fails.
+    pub(super) fn at(bytes: &'a [u8], position: usize) -> Reader<'a> {
+        Reader { bytes, position }
+    }
+
+    pub(super) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// The next `n` bytes.
+    pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8], Problem> {
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        let taken = rest.get(..n).ok_or_else(|| {
+            let (at, left) = (self.position, rest.len());
+            Problem::damaged(format!("{n} bytes are due at byte {at}, but {left} remain"))
+        })?;
+        self.position += n;
+        Ok(taken)
+    }
+
+    /// The next `N` bytes, for the `from_le_bytes` family.
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, Problem> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16, Problem> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Problem> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// A 32-bit length; where `usize` cannot hold it, no file can be that long either.
+    pub(super) fn len32(&mut self) -> Result<usize, Problem> {
+        self.u32().map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+    }
+
+    /// A 64-bit length; where `usize` cannot hold it, no file can be that long either.
+    pub(super) fn len64(&mut self) -> Result<usize, Problem> {
+        let n = self.array().map(u64::from_le_bytes)?;
+        Ok(usize::try_from(n).unwrap_or(usize::MAX))
+    }
+
+    /// The text up to the next newline, which is skipped.
+    pub(super) fn line(&mut self) -> Result<&'a str, Problem> {
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        let length = rest.iter().position(|&b| b == b'\n');
+        let line = self.take(length.unwrap_or(rest.len() + 1))?;
+        self.position += 1;
+        utf8(line)
+    }
+}
+
+/// `bytes` as text.
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
+    str::from_utf8(bytes).map_err(|_| Problem::damaged("a string is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_stays_inside_its_bytes() {
+        let bytes = SharedBytes::from(vec![0, 1, 2, 3, 4]);
+        let middle = bytes.slice(1..4).unwrap();
+        assert_eq!(*middle.slice(1..3).unwrap(), [2, 3]);
+        assert!(middle.slice(1..4).is_none());
+        assert!(middle.slice(2..usize::MAX).is_none());
+    }
+
+    #[test]
+    fn a_reader_stops_at_the_end() {
+        let mut reader = Reader::new(b"ab\ncd");
+        assert_eq!(reader.line().unwrap(), "ab");
+        assert!(reader.line().is_err());
+        assert!(reader.take(usize::MAX).is_err());
+        assert_eq!(reader.take(2).unwrap(), b"cd");
+        assert!(reader.u8().is_err());
+        assert!(Reader::at(b"ab", usize::MAX).u8().is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! What can be wrong with a checkpoint, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// A checkpoint that could not be read or written: which file, what is wrong, and a remedy.
+#[derive(Debug, Error)]
+#[error("{}: {problem}", file.display())]
+pub struct CheckpointError {
+    file: PathBuf,
+    problem: Problem,
+}
+
+impl CheckpointError {
+    pub(super) fn new(file: &Path, problem: impl Into<Problem>) -> CheckpointError {
+        CheckpointError {
+            file: file.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    /// The file concerned.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// What is wrong with it, for callers that treat the kinds differently.
+    #[must_use]
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
+/// The kinds of trouble, each with its own remedy.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The operating system could not open, read or write the file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+
+    /// The bytes contradict themselves or their format, or some are missing.
+    #[error("{0}. The file is damaged or incomplete: download or copy it again")]
+    Damaged(String),
+
+    /// Well-formed as far as can be seen, but not something this reader takes.
+    #[error("{what}. To fix it, {remedy}")]
+    Unsupported {
+        /// What was found.
+        what: String,
+        /// How to make a file that can be read.
+        remedy: &'static str,
+    },
+
+    /// A pickle names a function or class other than the few that make up a state dict.
+    /// Nothing was run.
+    #[error("the file wants to call {0}; refused. To fix it, {RESAVE}")]
+    Refused(String),
+}
+
+/// The remedy for almost anything that PyTorch can read and this reader cannot.
+pub(super) const RESAVE: &str = "re-save it with torch.save(model.state_dict(), path)";
+
+impl Problem {
+    pub(super) fn damaged(what: impl Into<String>) -> Problem {
+        Problem::Damaged(what.into())
+    }
+
+    pub(super) fn unsupported(what: impl Into<String>) -> Problem {
+        Problem::Unsupported {
+            what: what.into(),
+            remedy: RESAVE,
+        }
+    }
+
+    /// Says which tensor the problem is about.
+    pub(super) fn in_tensor(self, name: &str) -> Problem {
+        let label = |what| format!("tensor `{}`: {what}", clip(name));
+        match self {
+            Problem::Damaged(what) => Problem::Damaged(label(what)),
+            Problem::Unsupported { what, remedy } => Problem::Unsupported {
+                what: label(what),
+                remedy,
+            },
+            other => other,
+        }
+    }
+}
+
+/// At most 80 characters of a name from the file: a hostile one may be megabytes long.
+pub(super) fn clip(name: &str) -> &str {
+    match name.char_indices().nth(80) {
+        Some((end, _)) => &name[..end],
+        None => name,
+    }
+}

@@ -1,0 +1,120 @@
+//! What instructions do with functions, classes and storages.
+
+use super::super::MAX_NAME;
+use super::super::error::{Problem, clip};
+use super::Storage;
+use super::machine::Machine;
+use super::stack::unexpected;
+use super::value::{Callable, Value};
+
+impl<'a> Machine<'_, 'a> {
+    /// Pushes a function or class by name: one of the few in [`Callable`], or it is an error.
+    pub(super) fn global(&mut self, module: &'a str, name: &'a str) -> Result<(), Problem> {
+        let Some(callable) = Callable::find(module, name) else {
+            let (module, name) = (clip(module), clip(name));
+            return Err(Problem::Refused(format!("{module}.{name}")));
+        };
+        self.push(Value::Callable(callable))
+    }
+
+    /// Replaces a callable and its tuple of arguments by what the call would give.
+    pub(super) fn reduce(&mut self) -> Result<(), Problem> {
+        let (args, callable) = (self.pop()?, self.pop()?);
+        let (Value::Callable(callable), Value::Tuple(node)) = (callable, args) else {
+            return Err(unexpected("call", callable));
+        };
+        let args = &*self.nodes[node];
+        match (callable, args) {
+            (Callable::OrderedDict, []) => self.push_node(Value::Dict, Vec::new()),
+            // Python 2 passes a list of pairs.
+            (Callable::OrderedDict, &[Value::List(pairs)]) => {
+                self.count(self.nodes[pairs].len())?;
+                let items = self.pairs(pairs)?;
+                self.push_node(Value::Dict, items)
+            }
+            (Callable::RebuildTensor, [Value::Storage(_), ..]) => self.push(Value::Tensor(node)),
+            (Callable::RebuildParameter, &[Value::Tensor(tensor), ..]) => {
+                self.push(Value::Tensor(tensor))
+            }
+            (Callable::NewTensor, []) => self.push_node(Value::Tensor, Vec::new()),
+            (Callable::Size, &[Value::Tuple(size)]) => self.push(Value::Tuple(size)),
+            (callable, args) => {
+                let what = format!("pickle: {callable:?} with {} such arguments", args.len());
+                Err(Problem::Damaged(what))
+            }
+        }
+    }
+
+    /// The items of a dict from a list of its (key, value) pairs.
+    fn pairs(&self, list: usize) -> Result<Vec<Value<'a>>, Problem> {
+        let mut items = Vec::new();
+        for &pair in &self.nodes[list] {
+            let (Value::List(node) | Value::Tuple(node)) = pair else {
+                return Err(unexpected("make a dict of", pair));
+            };
+            let &[key, value] = &*self.nodes[node] else {
+                return Err(Problem::damaged("pickle: a pair that is not two items"));
+            };
+            self.check_length(items.len() + 1)?;
+            items.extend([key, value]);
+        }
+        Ok(items)
+    }
+
+    /// Sets the state of the object below: a dict's attributes do not matter (a state dict
+    /// carries its modules' versions there), and the earliest tensors are filled in here.
+    pub(super) fn build(&mut self) -> Result<(), Problem> {
+        let state = self.pop()?;
+        match (self.top()?, state) {
+            (Value::Dict(_), _) => Ok(()),
+            (Value::Tensor(tensor), Value::Tuple(state))
+                if self.nodes[tensor].is_empty() && self.nodes[state].len() == 4 =>
+            {
+                let arguments = self.nodes[state].clone();
+                self.nodes[tensor] = arguments;
+                Ok(())
+            }
+            (other, _) => Err(unexpected("set the state of", other)),
+        }
+    }
+
+    /// Replaces a persistent id by the storage that it names.
+    pub(super) fn storage(&mut self) -> Result<(), Problem> {
+        let id = self.pop()?;
+        let Value::Tuple(id) = id else {
+            return Err(unexpected("use as a storage", id));
+        };
+        let &[
+            Value::Str("storage"),
+            Value::Callable(Callable::Storage(dtype)),
+            Value::Str(key),
+            Value::Str(_device),
+            Value::Int(numel),
+            // Files from before the zip container add which part of the storage this is.
+            // A part has a key of its own; since 2018, PyTorch writes whole storages.
+            ref view @ ..,
+        ] = &*self.nodes[id]
+        else {
+            return Err(Problem::damaged(
+                "pickle: a persistent id that is not a storage",
+            ));
+        };
+        if !matches!(view, [] | [Value::None]) {
+            let what = format!("storage `{}` is a part of another", clip(key));
+            return Err(Problem::unsupported(what));
+        }
+        if key.len() > MAX_NAME {
+            let what = format!("storage `{}...`: its key is too long", clip(key));
+            return Err(Problem::unsupported(what));
+        }
+        let numel = usize::try_from(numel).map_err(|_| {
+            Problem::Damaged(format!("storage `{}` has {numel} elements", clip(key)))
+        })?;
+        let storage = Storage { dtype, numel };
+        if *self.storages.entry(key).or_insert(storage) != storage {
+            let what = format!("two different storages `{}`", clip(key));
+            return Err(Problem::Damaged(what));
+        }
+        self.push(Value::Storage(key))
+    }
+}

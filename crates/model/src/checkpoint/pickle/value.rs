@@ -1,0 +1,85 @@
+//! What an unpickled object is made of.
+
+use super::super::array::Dtype;
+
+/// A container of a [`Pickle`](super::Pickle), as an index into its nodes.
+pub(in super::super) type NodeId = usize;
+
+/// An object. Containers are indices, so that copying one is cheap whatever it contains, an
+/// object that contains itself is harmless, and dropping a deep one does not recurse.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in super::super) enum Value<'a> {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// An integer too wide for `i64`: little-endian two's complement.
+    Long(&'a [u8]),
+    Float(f64),
+    Str(&'a str),
+    Bytes(&'a [u8]),
+    Tuple(NodeId),
+    List(NodeId),
+    /// Keys and values alternate in its node.
+    Dict(NodeId),
+    /// The storage with this key.
+    Storage(&'a str),
+    /// Its node holds the arguments that rebuild it: storage, offset, size, strides, and others.
+    Tensor(NodeId),
+    Callable(Callable),
+}
+
+/// What a pickle may refer to outside itself. Nothing is called: each stands for a few lines
+/// in `Machine::reduce`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in super::super) enum Callable {
+    OrderedDict,
+    /// From (storage, offset, size, strides, ...).
+    RebuildTensor,
+    /// From (tensor, `requires_grad`, hooks).
+    RebuildParameter,
+    /// An empty tensor; the earliest files fill it in with `BUILD`.
+    NewTensor,
+    /// `torch.Size`, a tuple.
+    Size,
+    Storage(Dtype),
+}
+
+impl Callable {
+    /// What `module.name` stands for, if it is one of the few things a state dict needs.
+    pub(super) fn find(module: &str, name: &str) -> Option<Callable> {
+        let callable = match (module, name) {
+            ("collections", "OrderedDict") => Callable::OrderedDict,
+            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Callable::RebuildTensor,
+            ("torch._utils", "_rebuild_parameter") => Callable::RebuildParameter,
+            ("torch", "Size") => Callable::Size,
+            ("torch", _) => {
+                if let Some(element) = name.strip_suffix("Storage") {
+                    Callable::Storage(dtype(element)?)
+                } else {
+                    dtype(name.strip_suffix("Tensor")?)?;
+                    Callable::NewTensor
+                }
+            }
+            _ => return None,
+        };
+        Some(callable)
+    }
+}
+
+/// PyTorch's C-like names of element types, as in `FloatStorage`.
+fn dtype(element: &str) -> Option<Dtype> {
+    let dtype = match element {
+        "Bool" => Dtype::Bool,
+        "Byte" => Dtype::U8,
+        "Char" => Dtype::I8,
+        "Short" => Dtype::I16,
+        "Int" => Dtype::I32,
+        "Long" => Dtype::I64,
+        "Half" => Dtype::F16,
+        "BFloat16" => Dtype::BF16,
+        "Float" => Dtype::F32,
+        "Double" => Dtype::F64,
+        _ => return None,
+    };
+    Some(dtype)
+}

@@ -1,0 +1,258 @@
+//! Zip archives, as slices of the file.
+//!
+//! Just what `torch.save` and ordinary archivers write: stored and deflated entries, zip64. An
+//! entry is found by the central directory at the end of the file; its own header in front of
+//! its data only says where that data starts.
+//!
+//! General-purpose zip readers index a hostile file with several times its size in memory and
+//! copy what they read. This one allocates in proportion to the directory, lends stored entries
+//! without a copy, and bounds what deflated ones may grow to.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::ops::Range;
+
+use flate2::Crc;
+use flate2::bufread::DeflateDecoder;
+
+use super::bytes::{Reader, SharedBytes};
+use super::error::{Problem, clip};
+
+const END_SIGNATURE: u32 = 0x0605_4b50;
+const END64_SIGNATURE: u32 = 0x0606_4b50;
+const END64_LOCATOR_SIGNATURE: u32 = 0x0706_4b50;
+const DIRECTORY_SIGNATURE: u32 = 0x0201_4b50;
+const LOCAL_SIGNATURE: u32 = 0x0403_4b50;
+
+/// The size of the end record without its comment, and of the zip64 locator before it.
+const END_LEN: usize = 22;
+const END64_LOCATOR_LEN: usize = 20;
+
+const STORED: u16 = 0;
+const DEFLATED: u16 = 8;
+const ENCRYPTED_FLAG: u16 = 1;
+/// In an extra field: sizes and offsets too large for 32 bits.
+const ZIP64_EXTRA: u16 = 1;
+
+/// The entries of a zip file by name.
+pub(super) struct Archive<'a> {
+    file: &'a SharedBytes,
+    entries: BTreeMap<&'a [u8], Entry>,
+    /// Bytes that entries may still be inflated to.
+    inflatable: usize,
+}
+
+/// What the central directory says of an entry.
+struct Entry {
+    method: u16,
+    encrypted: bool,
+    crc: u32,
+    /// The size of its content, inflated if need be.
+    size: usize,
+    /// Its bytes in the file.
+    data: Range<usize>,
+}
+
+impl<'a> Archive<'a> {
+    /// Reads the directory, and checks that no two entries share bytes.
+    pub(super) fn open(file: &'a SharedBytes) -> Result<Archive<'a>, Problem> {
+        let directory = Directory::find(file)?;
+        let mut reader = Reader::at(file, directory.start);
+        let mut entries = BTreeMap::new();
+        let mut spans = Vec::new();
+        for _ in 0..directory.entries {
+            let (name, local_header, entry) = read_entry(file, &mut reader)?;
+            spans.push(local_header..entry.data.end);
+            if entries.insert(name, entry).is_some() {
+                let name = lossy(name);
+                return Err(Problem::Damaged(format!("zip: two entries `{name}`")));
+            }
+        }
+        spans.sort_unstable_by_key(|span| span.start);
+        spans.push(directory.start..file.len());
+        if spans.windows(2).any(|pair| pair[0].end > pair[1].start) {
+            return Err(Problem::damaged("zip: entries overlap"));
+        }
+        Ok(Archive {
+            file,
+            entries,
+            inflatable: 2 * file.len(),
+        })
+    }
+
+    /// The names that are UTF-8; PyTorch writes no others.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.entries
+            .keys()
+            .filter_map(|name| str::from_utf8(name).ok())
+    }
+
+    /// The content of an entry, whose checksum must be right. Where it is 0, PyTorch was told not
+    /// to compute any (`set_crc32_options(False)`).
+    pub(super) fn read(&mut self, name: &str) -> Result<SharedBytes, Problem> {
+        let damaged = |what| Problem::Damaged(format!("zip entry `{}`: {what}", clip(name)));
+        let entry = (self.entries.get(name.as_bytes())).ok_or_else(|| damaged("missing"))?;
+        let data = (self.file.slice(entry.data.clone())).ok_or_else(|| damaged("cut short"))?;
+        let content = match entry.method {
+            _ if entry.encrypted => return Err(Problem::unsupported("zip: entries are encrypted")),
+            STORED => data,
+            DEFLATED => {
+                let Some(rest) = self.inflatable.checked_sub(entry.size) else {
+                    return Err(Problem::unsupported(format!(
+                        "zip entry `{}` would inflate to {} bytes, too many for this file",
+                        clip(name),
+                        entry.size
+                    )));
+                };
+                self.inflatable = rest;
+                inflate(&data, entry.size)
+                    .ok_or_else(|| damaged("does not inflate"))?
+                    .into()
+            }
+            method => {
+                let what = format!("zip entry `{}`: compression {method}", clip(name));
+                return Err(Problem::unsupported(what));
+            }
+        };
+        let mut crc = Crc::new();
+        crc.update(&content);
+        if content.len() != entry.size || ![0, crc.sum()].contains(&entry.crc) {
+            return Err(damaged("its content does not match its size and CRC-32"));
+        }
+        Ok(content)
+    }
+}
+
+/// Inflates to exactly `size` bytes, which the caller has found acceptable.
+fn inflate(deflated: &[u8], size: usize) -> Option<Vec<u8>> {
+    let mut decoder = DeflateDecoder::new(deflated);
+    let mut content = vec![0; size];
+    decoder.read_exact(&mut content).ok()?;
+    let at_end = decoder.read(&mut [0]).ok()? == 0;
+    at_end.then_some(content)
+}
+
+/// Where the central directory lies.
+struct Directory {
+    start: usize,
+    entries: usize,
+}
+
+impl Directory {
+    fn find(file: &[u8]) -> Result<Directory, Problem> {
+        // A comment of at most 65535 bytes may follow the end record; it says how long it is.
+        let last = file.len().saturating_sub(END_LEN);
+        let end = (last.saturating_sub(usize::from(u16::MAX))..=last)
+            .rev()
+            .find(|&at| {
+                let mut reader = Reader::at(file, at);
+                reader.u32().ok() == Some(END_SIGNATURE)
+                    && reader.take(END_LEN - 6).is_ok()
+                    && reader.u16().ok().map(usize::from) == Some(last - at)
+            })
+            .ok_or_else(|| Problem::damaged("zip: the directory at the end is missing"))?;
+
+        let mut reader = Reader::at(file, end + 10);
+        let mut entries = usize::from(reader.u16()?);
+        let mut size = reader.len32()?;
+        let mut start = reader.len32()?;
+        let mut directory_end = end;
+
+        let mut locator = Reader::at(file, end.saturating_sub(END64_LOCATOR_LEN));
+        if locator.u32()? == END64_LOCATOR_SIGNATURE {
+            locator.take(4)?;
+            directory_end = locator.len64()?;
+            let mut reader = Reader::at(file, directory_end);
+            if reader.u32()? != END64_SIGNATURE {
+                return Err(Problem::damaged(
+                    "zip: no zip64 end record where it should be",
+                ));
+            }
+            reader.take(28)?;
+            entries = reader.len64()?;
+            size = reader.len64()?;
+            start = reader.len64()?;
+        }
+        if start.checked_add(size) != Some(directory_end) {
+            return Err(Problem::damaged(
+                "zip: the directory is not where the end record says",
+            ));
+        }
+        Ok(Directory { start, entries })
+    }
+}
+
+/// The next entry of the central directory: its name and where its own header starts.
+fn read_entry<'a>(
+    file: &'a [u8],
+    reader: &mut Reader<'a>,
+) -> Result<(&'a [u8], usize, Entry), Problem> {
+    if reader.u32()? != DIRECTORY_SIGNATURE {
+        return Err(Problem::damaged(
+            "zip: a directory entry has a wrong signature",
+        ));
+    }
+    reader.take(4)?;
+    let encrypted = reader.u16()? & ENCRYPTED_FLAG != 0;
+    let method = reader.u16()?;
+    reader.take(4)?;
+    let crc = reader.u32()?;
+    let mut packed_size = reader.len32()?;
+    let mut size = reader.len32()?;
+    let name_len = reader.u16()?;
+    let extra_len = reader.u16()?;
+    let comment_len = reader.u16()?;
+    reader.take(8)?;
+    let mut local_header = reader.len32()?;
+    let name = reader.take(name_len.into())?;
+    let mut extra = Reader::new(reader.take(extra_len.into())?);
+    reader.take(comment_len.into())?;
+
+    // Fields that do not fit are all ones here, and follow in the zip64 extra in this order.
+    let wide = [&mut size, &mut packed_size, &mut local_header];
+    if wide.iter().any(|field| **field == u32::MAX as usize) {
+        let mut extra = find_extra(&mut extra, ZIP64_EXTRA)?;
+        for field in wide {
+            if *field == u32::MAX as usize {
+                *field = extra.len64()?;
+            }
+        }
+    }
+
+    let mut local = Reader::at(file, local_header);
+    if local.u32()? != LOCAL_SIGNATURE {
+        let name = lossy(name);
+        return Err(Problem::Damaged(format!(
+            "zip: entry `{name}` is not where it should be"
+        )));
+    }
+    local.take(22)?;
+    let (name_len, extra_len) = (local.u16()?, local.u16()?);
+    local.take(usize::from(name_len) + usize::from(extra_len))?;
+    let start = local.position();
+    local.take(packed_size)?;
+    let entry = Entry {
+        method,
+        encrypted,
+        crc,
+        size,
+        data: start..local.position(),
+    };
+    Ok((name, local_header, entry))
+}
+
+/// The extra field with this `id`: they follow each other, each with its id and length.
+fn find_extra<'a>(extras: &mut Reader<'a>, id: u16) -> Result<Reader<'a>, Problem> {
+    loop {
+        let found = extras.u16()?;
+        let length = extras.u16()?;
+        let extra = extras.take(length.into())?;
+        if found == id {
+            return Ok(Reader::new(extra));
+        }
+    }
+}
+
+fn lossy(name: &[u8]) -> String {
+    String::from_utf8_lossy(&name[..name.len().min(80)]).into_owned()
+}

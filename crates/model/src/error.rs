@@ -1,0 +1,31 @@
+//! What can go wrong between a file and a picture.
+
+use crate::checkpoint::CheckpointError;
+
+/// The result of everything in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong between a file and a picture.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The device, or an operation on it.
+    #[error(transparent)]
+    Device(#[from] alias_tensor::Error),
+
+    /// A file that is no readable checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+
+    /// A checkpoint that is not the generator it should be; all differences at once, worded as PyTorch does.
+    #[error("{0}")]
+    StateDict(String),
+
+    /// A configuration that this network does not have.
+    #[error("{0}")]
+    Config(String),
+
+    /// An input that is missing, misshapen or out of range.
+    #[error("{0}")]
+    Input(String),
+}

@@ -1,0 +1,112 @@
+//! What the generator takes, on a device.
+
+use crate::{Error, Result, Sample};
+use alias_tensor::{Gpu, Tensor};
+
+/// The generator's inputs on a device, as `alias_inputs` of the reference builds them.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// Agnostic image, pose and warped garment: (N, 9, H, W) in [-1, 1].
+    pub x: Tensor,
+    /// The classes, one-hot: (N, 7, H, W).
+    pub seg: Tensor,
+    /// `seg` with the misaligned part of the garment moved to an eighth class: (N, 8, H, W).
+    pub seg_div: Tensor,
+    /// Where the garment is meant to be but its warp is not: (N, 1, H, W) in [0, 1], fractional at edges.
+    pub mask: Tensor,
+}
+
+impl Inputs {
+    /// Builds the inputs of `sample` and uploads them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the sample is not what its fields promise; what the device reports.
+    pub fn new(gpu: &Gpu, sample: &Sample) -> Result<Inputs> {
+        sample.verify()?;
+        let Sample { batch: n, height: h, width: w, .. } = *sample;
+        let plane = h * w;
+        let classes = usize::from(crate::CLASSES);
+        let garment = 2;
+        let mut x = Vec::with_capacity(n * 9 * plane);
+        let mut seg = vec![0.0; n * classes * plane];
+        let mut seg_div = vec![0.0; n * (classes + 1) * plane];
+        let mut mask = vec![0.0; n * plane];
+        for image in 0..n {
+            for part in [&sample.agnostic, &sample.pose, &sample.warped_cloth] {
+                x.extend_from_slice(&part[image * 3 * plane..][..3 * plane]);
+            }
+            for pixel in 0..plane {
+                let at = image * plane + pixel;
+                let label = usize::from(sample.labels[at]);
+                seg[(image * classes + label) * plane + pixel] = 1.0;
+                seg_div[(image * (classes + 1) + label) * plane + pixel] = 1.0;
+                if label == garment {
+                    let misaligned = (1.0 - sample.warped_mask[at]).max(0.0);
+                    mask[at] = misaligned;
+                    seg_div[(image * (classes + 1) + garment) * plane + pixel] = 1.0 - misaligned;
+                    seg_div[(image * (classes + 1) + classes) * plane + pixel] = misaligned;
+                }
+            }
+        }
+        Ok(Inputs {
+            x: Tensor::new(gpu, &[n, 9, h, w], &x)?,
+            seg: Tensor::new(gpu, &[n, classes, h, w], &seg)?,
+            seg_div: Tensor::new(gpu, &[n, classes + 1, h, w], &seg_div)?,
+            mask: Tensor::new(gpu, &[n, 1, h, w], &mask)?,
+        })
+    }
+
+    /// Batch, height and width, once all four tensors are known to agree on them.
+    pub(crate) fn size(&self) -> Result<[usize; 3]> {
+        let [n, _, h, w] = self.x.shape().nchw("generator", "x")?;
+        self.x.shape().expect("generator", "x", &[n, 9, h, w])?;
+        self.seg.shape().expect("generator", "seg", &[n, 7, h, w])?;
+        self.seg_div.shape().expect("generator", "seg_div", &[n, 8, h, w])?;
+        self.mask.shape().expect("generator", "mask", &[n, 1, h, w])?;
+        Ok([n, h, w])
+    }
+}
+
+impl Sample {
+    /// Errors unless every field has the size and range that it promises.
+    fn verify(&self) -> Result<()> {
+        let pixels = self.batch * self.height * self.width;
+        let sizes = [
+            ("agnostic", self.agnostic.len(), 3),
+            ("pose", self.pose.len(), 3),
+            ("warped_cloth", self.warped_cloth.len(), 3),
+            ("warped_mask", self.warped_mask.len(), 1),
+            ("labels", self.labels.len(), 1),
+        ];
+        for (name, got, channels) in sizes {
+            if got != pixels * channels {
+                return Err(Error::Input(format!(
+                    "{name} has {got} elements, not the {} of {} x {channels} x {} x {}",
+                    pixels * channels,
+                    self.batch,
+                    self.height,
+                    self.width
+                )));
+            }
+        }
+        for (name, values, low) in [
+            ("agnostic", &self.agnostic, -1.0),
+            ("pose", &self.pose, -1.0),
+            ("warped_cloth", &self.warped_cloth, -1.0),
+            ("warped_mask", &self.warped_mask, 0.0),
+        ] {
+            // Not `v < low || v > 1`: NaN has to be refused.
+            if let Some(at) = values.iter().position(|v| !(low..=1.0).contains(v)) {
+                let value = values[at];
+                return Err(Error::Input(format!(
+                    "{name} holds {value} at element {at}, outside [{low}, 1]; scale pictures to [-1, 1], masks to [0, 1]"
+                )));
+            }
+        }
+        if let Some(at) = self.labels.iter().position(|&label| label >= crate::CLASSES) {
+            let label = self.labels[at];
+            return Err(Error::Input(format!("labels holds {label} at element {at}; the classes are 0 to 6")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! VITON-HD's ALIAS generator: given a person with the torso blanked out, the pose, the garment warped roughly into place
+//! and a segmentation of the result, it draws the person wearing the garment.
+//!
+//! ```no_run
+//! use alias_model::{Checkpoint, Generator, Inputs, Noise, Sample};
+//! use alias_tensor::{Gpu, GpuOptions};
+//!
+//! # fn main() -> alias_model::Result<()> {
+//! let gpu = Gpu::open(&GpuOptions::default())?;
+//! let generator = Generator::load(&gpu, &Checkpoint::read("alias_final.pth")?)?;
+//! let sample = Sample::from_tensors(&Checkpoint::read("inputs.safetensors")?)?;
+//! let image = generator.forward(&Inputs::new(&gpu, &sample)?, Noise::None)?;
+//! let pixels: Vec<f32> = image.to_vec()?; // (N, 3, H, W) in [-1, 1]
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `architecture` is plain data: which layers there are, their names and shapes. `generator` runs it. Both read like the
+//! paper (Choi et al., "VITON-HD", CVPR 2021, section 3.4 and supplement).
+
+mod architecture;
+pub mod checkpoint;
+mod config;
+mod error;
+mod fill;
+mod generator;
+mod inputs;
+mod sample;
+mod state_dict;
+
+pub use architecture::{AliasNorm, Architecture, Conv, NormKind, ResBlock};
+pub use checkpoint::Checkpoint;
+pub use config::{Config, Layers, Norm};
+pub use error::{Error, Result};
+pub use fill::fill;
+pub use generator::{Generator, LoadOptions, Noise};
+pub use inputs::Inputs;
+pub use sample::{CLASSES, Sample};

@@ -1,0 +1,70 @@
+//! The inputs of a try-on, as plain arrays.
+
+use crate::checkpoint::Dtype;
+use crate::{Checkpoint, Error, Result};
+
+/// How many classes a label map tells apart: background, kept parts, upper garment, hair, left arm, right arm, noise.
+pub const CLASSES: u8 = 7;
+
+/// What one try-on (or a batch) needs, on the host, NCHW row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Number of pictures, N.
+    pub batch: usize,
+    /// Height of each, H.
+    pub height: usize,
+    /// Width of each, W.
+    pub width: usize,
+    /// The person with torso and arms blanked out: (N, 3, H, W) in [-1, 1].
+    pub agnostic: Vec<f32>,
+    /// The drawn skeleton: (N, 3, H, W) in [-1, 1].
+    pub pose: Vec<f32>,
+    /// The garment, warped roughly into place: (N, 3, H, W) in [-1, 1].
+    pub warped_cloth: Vec<f32>,
+    /// Where the warped garment is: (N, 1, H, W) in [0, 1].
+    pub warped_mask: Vec<f32>,
+    /// What the result shows where: (N, H, W), classes 0 to 6.
+    pub labels: Vec<u8>,
+}
+
+impl Sample {
+    /// Reads a sample from tensors named as its fields: `agnostic`, `pose`, `warped_cloth` (N, 3, H, W), `warped_mask`
+    /// (N, 1, H, W), of any floating-point type, and `labels` (N, H, W), of integers.
+    ///
+    /// # Errors
+    /// [`Error::Input`] that names the tensor which is missing or misshapen.
+    pub fn from_tensors(tensors: &Checkpoint) -> Result<Sample> {
+        let get = |name: &str| {
+            let found = || tensors.keys().take(8).collect::<Vec<_>>().join(", ");
+            tensors.get(name).ok_or_else(|| Error::Input(format!("no tensor '{name}' among: {}", found())))
+        };
+        let &[batch, 3, height, width] = get("agnostic")?.shape() else {
+            let shape = get("agnostic")?.shape();
+            return Err(Error::Input(format!("agnostic has shape {shape:?}, expected (N, 3, H, W)")));
+        };
+        let of_shape = |name: &str, expected: &[usize]| {
+            let array = get(name)?;
+            if array.shape() == expected {
+                Ok(array)
+            } else {
+                let shape = array.shape();
+                Err(Error::Input(format!("{name} has shape {shape:?}, expected {expected:?} as agnostic has it")))
+            }
+        };
+        let labels = of_shape("labels", &[batch, height, width])?;
+        if matches!(labels.dtype(), Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+            return Err(Error::Input(format!("labels are {:?}, expected integers, such as uint8", labels.dtype())));
+        }
+        let class = |v: &f32| if (0.0..f32::from(CLASSES)).contains(v) { *v as u8 } else { u8::MAX };
+        Ok(Sample {
+            batch,
+            height,
+            width,
+            agnostic: get("agnostic")?.to_f32(),
+            pose: of_shape("pose", &[batch, 3, height, width])?.to_f32(),
+            warped_cloth: of_shape("warped_cloth", &[batch, 3, height, width])?.to_f32(),
+            warped_mask: of_shape("warped_mask", &[batch, 1, height, width])?.to_f32(),
+            labels: labels.to_f32().iter().map(class).collect(),
+        })
+    }
+}
