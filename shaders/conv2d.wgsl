@@ -12,6 +12,7 @@ override WG: u32 = 64;
 const WINDOW = (TILE - 1u) * STRIDE + K; // side of what a tile sees of x
 const TAPS = K * K;
 const LANES = 8u;                        // invocations on one tile
+const CHANNEL_RUN = 16u;                 // input channels whose sum is short enough
 
 struct Params { batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32 }
 
@@ -57,24 +58,30 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let j0 = job % tiles % across * TILE;
     place_window(i0, j0);
 
-    var sum: array<array<vec4f, TILE>, TILE>;
-    for (var ci = 0u; ci < p.cin; ci++) {
-        let plane = (n * p.cin + ci) * p.h * p.w;
-        var k: array<vec4f, TAPS>;
-        for (var t = 0u; t < TAPS; t++) { k[t] = weight[(ci * TAPS + t) * quads + quad]; }
-        var v: array<array<f32, WINDOW>, WINDOW>;
-        for (var i = 0u; i < WINDOW; i++) {
-            for (var j = 0u; j < WINDOW; j++) { v[i][j] = x[plane + row[i] + column[j]] * (row_inside[i] * column_inside[j]); }
+    // Sums stay short, for their rounding: the taps of a channel, those of a run of channels, those of all runs.
+    var total: array<array<vec4f, TILE>, TILE>;
+    for (var start = 0u; start < p.cin; start += CHANNEL_RUN) {
+        var sum: array<array<vec4f, TILE>, TILE>;
+        for (var ci = start; ci < min(start + CHANNEL_RUN, p.cin); ci++) {
+            let plane = (n * p.cin + ci) * p.h * p.w;
+            var k: array<vec4f, TAPS>;
+            for (var t = 0u; t < TAPS; t++) { k[t] = weight[(ci * TAPS + t) * quads + quad]; }
+            var v: array<array<f32, WINDOW>, WINDOW>;
+            for (var i = 0u; i < WINDOW; i++) {
+                for (var j = 0u; j < WINDOW; j++) { v[i][j] = x[plane + row[i] + column[j]] * (row_inside[i] * column_inside[j]); }
+            }
+            for (var i = 0u; i < TILE; i++) {
+                for (var j = 0u; j < TILE; j++) {
+                    var taps = vec4f();
+                    for (var a = 0u; a < K; a++) {
+                        for (var b = 0u; b < K; b++) { taps += v[i * STRIDE + a][j * STRIDE + b] * k[a * K + b]; }
+                    }
+                    sum[i][j] += taps;
+                }
+            }
         }
         for (var i = 0u; i < TILE; i++) {
-            for (var j = 0u; j < TILE; j++) {
-                // The taps of one channel first: a short sum, added to the long one.
-                var taps = vec4f();
-                for (var a = 0u; a < K; a++) {
-                    for (var b = 0u; b < K; b++) { taps += v[i * STRIDE + a][j * STRIDE + b] * k[a * K + b]; }
-                }
-                sum[i][j] += taps;
-            }
+            for (var j = 0u; j < TILE; j++) { total[i][j] += sum[i][j]; }
         }
     }
 
@@ -86,7 +93,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
         for (var i = 0u; i < TILE; i++) {
             for (var j = 0u; j < TILE; j++) {
                 if i0 + i < p.oh && j0 + j < p.ow {
-                    y[((n * p.cout + co) * p.oh + i0 + i) * p.ow + j0 + j] = sum[i][j][m] + shift;
+                    y[((n * p.cout + co) * p.oh + i0 + i) * p.ow + j0 + j] = total[i][j][m] + shift;
                 }
             }
         }

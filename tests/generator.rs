@@ -41,7 +41,8 @@ fn sample(case: &Golden) -> Sample {
 fn generator(case: &Golden) -> Generator {
     let config = config(case);
     let checkpoint = fill(&Architecture::new(config), case.integer("weights_seed"));
-    let generator = Generator::load_with(gpu(), &checkpoint, LoadOptions { plain: config.plain, strict: true }).unwrap();
+    let generator =
+        Generator::load_with(gpu(), &checkpoint, LoadOptions { plain: config.plain, strict: true }).unwrap();
     assert_eq!(generator.architecture().config, config, "{}: read from the weights", case.name);
     generator
 }

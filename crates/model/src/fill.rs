@@ -1,7 +1,7 @@
 //! Deterministic weights from a seed, the same as the reference's `fill`: for tests, benches and demonstrations.
 
-use crate::checkpoint::{Array, Checkpoint, Dtype};
 use crate::Architecture;
+use crate::checkpoint::{Array, Checkpoint, Dtype};
 use alias_kernels::philox;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 /// iteration in float64.
 pub fn fill(architecture: &Architecture, seed: u64) -> Checkpoint {
     let state: Vec<_> = architecture.state_dict().into_iter().collect();
-    let stream = |key: &str| state.binary_search_by(|(k, _)| k.as_str().cmp(key)).expect("a key of the state dict") as u32;
+    let stream =
+        |key: &str| state.binary_search_by(|(k, _)| k.as_str().cmp(key)).expect("a key of the state dict") as u32;
     let draw = |index: usize| -> Vec<(String, Array)> {
         let (key, shape) = &state[index];
         let one = |array| vec![(key.clone(), array)];

@@ -2,8 +2,8 @@
 
 use crate::{AliasNorm, Architecture, Checkpoint, Config, Conv, Error, Inputs, NormKind, ResBlock, Result, state_dict};
 use alias_kernels::{
-    RunningStatistics, add, add_noise, batch_norm, concat, conv2d, instance_norm, leaky_relu, mask_norm, modulate, relu,
-    resize, spectral_norm, tanh,
+    RunningStatistics, add, add_noise, batch_norm, concat, conv2d, instance_norm, leaky_relu, mask_norm, modulate,
+    relu, resize, spectral_norm, tanh,
 };
 use alias_tensor::{Gpu, Tensor};
 use std::collections::HashMap;

@@ -140,10 +140,9 @@ impl Gpu {
         match self.create(size, mapped) {
             Err(Error::OutOfMemory { .. }) => {
                 // What is unused may be much; what is still queued holds on to more.
-                self.submit()?;
-                self.wait()?;
+                self.synchronize()?;
                 self.trim();
-                self.wait()?;
+                self.synchronize()?;
                 self.create(size, mapped)
             }
             other => other,

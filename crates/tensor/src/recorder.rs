@@ -120,6 +120,12 @@ impl Gpu {
         if recorder.open.is_some() { self.submit_recorded(&mut recorder, |_| {}) } else { Ok(()) }
     }
 
+    /// Submits what was recorded and waits until all of it is done.
+    pub fn synchronize(&self) -> Result<()> {
+        self.submit()?;
+        self.wait()
+    }
+
     /// Submits what was recorded and what `finally` adds to it.
     fn submit_recorded(&self, recorder: &mut Recorder, finally: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<()> {
         let inner = &self.0;

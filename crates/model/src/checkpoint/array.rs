@@ -82,11 +82,7 @@ impl Array {
     }
 
     /// The row-major array at the start of `data`.
-    pub(super) fn row_major(
-        dtype: Dtype,
-        shape: Vec<usize>,
-        data: SharedBytes,
-    ) -> Result<Array, Problem> {
+    pub(super) fn row_major(dtype: Dtype, shape: Vec<usize>, data: SharedBytes) -> Result<Array, Problem> {
         let mut strides = vec![1usize; shape.len()];
         for d in (1..shape.len()).rev() {
             // An overflow shows again in the element count, which `view` checks.
@@ -114,9 +110,8 @@ impl Array {
         }
         let stored = data.len() / dtype.size();
         let numel = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        let last = (shape.iter().zip(&strides)).try_fold(offset, |last, (&dim, &stride)| {
-            last.checked_add(dim.saturating_sub(1).checked_mul(stride)?)
-        });
+        let last = (shape.iter().zip(&strides))
+            .try_fold(offset, |last, (&dim, &stride)| last.checked_add(dim.saturating_sub(1).checked_mul(stride)?));
         if numel != Some(0) && shape.iter().zip(&strides).any(|(&d, &s)| d > 1 && s == 0) {
             let what = format!("shape {shape:?} is expanded (strides {strides:?})");
             let remedy = "call .contiguous() on the tensor before torch.save";
@@ -133,13 +128,7 @@ impl Array {
                  outside its storage of {stored} elements"
             )));
         }
-        Ok(Array {
-            dtype,
-            shape,
-            strides,
-            offset,
-            data,
-        })
+        Ok(Array { dtype, shape, strides, offset, data })
     }
 
     /// The type of the elements as stored.

@@ -25,10 +25,7 @@ impl SharedBytes {
 
 impl From<Vec<u8>> for SharedBytes {
     fn from(buffer: Vec<u8>) -> SharedBytes {
-        SharedBytes {
-            range: 0..buffer.len(),
-            buffer: Arc::new(buffer),
-        }
+        SharedBytes { range: 0..buffer.len(), buffer: Arc::new(buffer) }
     }
 }
 

@@ -15,10 +15,7 @@ pub struct CheckpointError {
 
 impl CheckpointError {
     pub(super) fn new(file: &Path, problem: impl Into<Problem>) -> CheckpointError {
-        CheckpointError {
-            file: file.to_owned(),
-            problem: problem.into(),
-        }
+        CheckpointError { file: file.to_owned(), problem: problem.into() }
     }
 
     /// The file concerned.
@@ -70,10 +67,7 @@ impl Problem {
     }
 
     pub(super) fn unsupported(what: impl Into<String>) -> Problem {
-        Problem::Unsupported {
-            what: what.into(),
-            remedy: RESAVE,
-        }
+        Problem::Unsupported { what: what.into(), remedy: RESAVE }
     }
 
     /// Says which tensor the problem is about.
@@ -81,10 +75,7 @@ impl Problem {
         let label = |what| format!("tensor `{}`: {what}", clip(name));
         match self {
             Problem::Damaged(what) => Problem::Damaged(label(what)),
-            Problem::Unsupported { what, remedy } => Problem::Unsupported {
-                what: label(what),
-                remedy,
-            },
+            Problem::Unsupported { what, remedy } => Problem::Unsupported { what: label(what), remedy },
             other => other,
         }
     }

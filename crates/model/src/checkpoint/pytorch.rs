@@ -17,9 +17,7 @@ const LEGACY_VERSION: i64 = 1001;
 /// A folder with `data.pkl` and, under `data/`, one file per storage.
 pub(super) fn read_zip(file: &SharedBytes) -> Result<Checkpoint, Problem> {
     let mut archive = Archive::open(file)?;
-    let mut roots = archive
-        .names()
-        .filter_map(|name| name.strip_suffix("/data.pkl"));
+    let mut roots = archive.names().filter_map(|name| name.strip_suffix("/data.pkl"));
     let Some(root) = roots.next() else {
         return Err(Problem::unsupported("this zip file has no data.pkl"));
     };
@@ -42,33 +40,23 @@ pub(super) fn read_legacy(file: &SharedBytes) -> Result<Checkpoint, Problem> {
     let mut reader = Reader::new(file);
     let magic = Pickle::load(&mut reader, file.len())?;
     if magic.root != Value::Long(&LEGACY_MAGIC) {
-        return Err(Problem::unsupported(
-            "this pickle was not written by torch.save",
-        ));
+        return Err(Problem::unsupported("this pickle was not written by torch.save"));
     }
     let version = Pickle::load(&mut reader, file.len())?;
     if version.root != Value::Int(LEGACY_VERSION) {
-        return Err(Problem::unsupported(
-            "unknown version of PyTorch's container",
-        ));
+        return Err(Problem::unsupported("unknown version of PyTorch's container"));
     }
     let machine = Pickle::load(&mut reader, file.len())?;
     if let Value::Dict(machine_info) = machine.root {
         let big = [Value::Str("little_endian"), Value::Bool(false)];
-        if machine
-            .items(machine_info)
-            .chunks_exact(2)
-            .any(|pair| pair == big)
-        {
+        if machine.items(machine_info).chunks_exact(2).any(|pair| pair == big) {
             return Err(big_endian());
         }
     }
     let pickle = Pickle::load(&mut reader, file.len())?;
     let keys = Pickle::load(&mut reader, file.len())?;
     let Value::List(key_list) = keys.root else {
-        return Err(Problem::damaged(
-            "the storages are not listed after the object",
-        ));
+        return Err(Problem::damaged("the storages are not listed after the object"));
     };
 
     let mut storages = BTreeMap::new();

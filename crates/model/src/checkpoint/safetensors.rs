@@ -108,9 +108,8 @@ fn check_header(file: &[u8]) -> Result<(), Problem> {
 pub(super) fn write(checkpoint: &Checkpoint, path: &Path) -> Result<(), Problem> {
     let header = header(checkpoint)?;
     let temporary = temporary_name(path)?;
-    let written = write_file(checkpoint, &header, &temporary)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(Problem::Io);
+    let written =
+        write_file(checkpoint, &header, &temporary).and_then(|()| fs::rename(&temporary, path)).map_err(Problem::Io);
     if written.is_err() {
         // The first error is the one to report.
         let _ = fs::remove_file(&temporary);
@@ -182,10 +181,7 @@ fn stored_dtype(dtype: Dtype) -> StoredDtype {
 fn temporary_name(path: &Path) -> io::Result<PathBuf> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the path names a directory, not a file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names a directory, not a file"));
     };
     let mut temporary = name.to_owned();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -90,20 +90,14 @@ fn find(pickle: &Pickle) -> Result<NodeId, Problem> {
         [dict] => Ok(dict),
         [] => Err(Problem::unsupported("the file holds no tensors")),
         _ => Err(Problem::Unsupported {
-            what: format!(
-                "the file holds several dicts of tensors: {}",
-                names.join(", ")
-            ),
+            what: format!("the file holds several dicts of tensors: {}", names.join(", ")),
             remedy: "re-save one of them, as in torch.save(checkpoint['model'], path)",
         }),
     }
 }
 
 /// The entries of a dict that are tensors, with the node of each.
-fn tensors<'p, 'a>(
-    pickle: &'p Pickle<'a>,
-    dict: NodeId,
-) -> impl Iterator<Item = (Value<'a>, NodeId)> + use<'p, 'a> {
+fn tensors<'p, 'a>(pickle: &'p Pickle<'a>, dict: NodeId) -> impl Iterator<Item = (Value<'a>, NodeId)> + use<'p, 'a> {
     let pairs = pickle.items(dict).chunks_exact(2);
     pairs.filter_map(|pair| match *pair {
         [name, Value::Tensor(tensor)] => Some((name, tensor)),
@@ -121,25 +115,16 @@ struct View {
 impl View {
     /// The key of the storage, and the view of it, from the arguments of `_rebuild_tensor_v2`.
     fn new<'a>(pickle: &Pickle<'a>, tensor: NodeId) -> Result<(&'a str, View), Problem> {
-        let &[
-            Value::Storage(key),
-            Value::Int(offset),
-            Value::Tuple(shape),
-            Value::Tuple(strides),
-            ref rest @ ..,
-        ] = pickle.items(tensor)
+        let &[Value::Storage(key), Value::Int(offset), Value::Tuple(shape), Value::Tuple(strides), ref rest @ ..] =
+            pickle.items(tensor)
         else {
-            return Err(Problem::damaged(
-                "it is not (storage, offset, size, strides, ...)",
-            ));
+            return Err(Problem::damaged("it is not (storage, offset, size, strides, ...)"));
         };
         // After requires_grad and the hooks: lazy conjugation or negation.
         if let Some(&Value::Dict(metadata)) = rest.get(2)
             && !pickle.items(metadata).is_empty()
         {
-            return Err(Problem::unsupported(
-                "it has metadata that changes its elements",
-            ));
+            return Err(Problem::unsupported("it has metadata that changes its elements"));
         }
         let view = View {
             shape: sizes(pickle.items(shape))?,
@@ -156,10 +141,9 @@ fn sizes(values: &[Value]) -> Result<Vec<usize>, Problem> {
 
 fn size(value: Value) -> Result<usize, Problem> {
     match value {
-        Value::Int(int) => usize::try_from(int)
-            .map_err(|_| Problem::Damaged(format!("a size, stride or offset is {int}"))),
-        _ => Err(Problem::damaged(
-            "a size, stride or offset is not an integer",
-        )),
+        Value::Int(int) => {
+            usize::try_from(int).map_err(|_| Problem::Damaged(format!("a size, stride or offset is {int}")))
+        }
+        _ => Err(Problem::damaged("a size, stride or offset is not an integer")),
     }
 }

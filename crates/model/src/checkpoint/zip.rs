@@ -73,18 +73,12 @@ impl<'a> Archive<'a> {
         if spans.windows(2).any(|pair| pair[0].end > pair[1].start) {
             return Err(Problem::damaged("zip: entries overlap"));
         }
-        Ok(Archive {
-            file,
-            entries,
-            inflatable: 2 * file.len(),
-        })
+        Ok(Archive { file, entries, inflatable: 2 * file.len() })
     }
 
     /// The names that are UTF-8; PyTorch writes no others.
     pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
-        self.entries
-            .keys()
-            .filter_map(|name| str::from_utf8(name).ok())
+        self.entries.keys().filter_map(|name| str::from_utf8(name).ok())
     }
 
     /// The content of an entry, whose checksum must be right. Where it is 0, PyTorch was told not
@@ -105,9 +99,7 @@ impl<'a> Archive<'a> {
                     )));
                 };
                 self.inflatable = rest;
-                inflate(&data, entry.size)
-                    .ok_or_else(|| damaged("does not inflate"))?
-                    .into()
+                inflate(&data, entry.size).ok_or_else(|| damaged("does not inflate"))?.into()
             }
             method => {
                 let what = format!("zip entry `{}`: compression {method}", clip(name));
@@ -164,9 +156,7 @@ impl Directory {
             directory_end = locator.len64()?;
             let mut reader = Reader::at(file, directory_end);
             if reader.u32()? != END64_SIGNATURE {
-                return Err(Problem::damaged(
-                    "zip: no zip64 end record where it should be",
-                ));
+                return Err(Problem::damaged("zip: no zip64 end record where it should be"));
             }
             reader.take(28)?;
             entries = reader.len64()?;
@@ -174,23 +164,16 @@ impl Directory {
             start = reader.len64()?;
         }
         if start.checked_add(size) != Some(directory_end) {
-            return Err(Problem::damaged(
-                "zip: the directory is not where the end record says",
-            ));
+            return Err(Problem::damaged("zip: the directory is not where the end record says"));
         }
         Ok(Directory { start, entries })
     }
 }
 
 /// The next entry of the central directory: its name and where its own header starts.
-fn read_entry<'a>(
-    file: &'a [u8],
-    reader: &mut Reader<'a>,
-) -> Result<(&'a [u8], usize, Entry), Problem> {
+fn read_entry<'a>(file: &'a [u8], reader: &mut Reader<'a>) -> Result<(&'a [u8], usize, Entry), Problem> {
     if reader.u32()? != DIRECTORY_SIGNATURE {
-        return Err(Problem::damaged(
-            "zip: a directory entry has a wrong signature",
-        ));
+        return Err(Problem::damaged("zip: a directory entry has a wrong signature"));
     }
     reader.take(4)?;
     let encrypted = reader.u16()? & ENCRYPTED_FLAG != 0;
@@ -222,22 +205,14 @@ fn read_entry<'a>(
     let mut local = Reader::at(file, local_header);
     if local.u32()? != LOCAL_SIGNATURE {
         let name = lossy(name);
-        return Err(Problem::Damaged(format!(
-            "zip: entry `{name}` is not where it should be"
-        )));
+        return Err(Problem::Damaged(format!("zip: entry `{name}` is not where it should be")));
     }
     local.take(22)?;
     let (name_len, extra_len) = (local.u16()?, local.u16()?);
     local.take(usize::from(name_len) + usize::from(extra_len))?;
     let start = local.position();
     local.take(packed_size)?;
-    let entry = Entry {
-        method,
-        encrypted,
-        crc,
-        size,
-        data: start..local.position(),
-    };
+    let entry = Entry { method, encrypted, crc, size, data: start..local.position() };
     Ok((name, local_header, entry))
 }
 

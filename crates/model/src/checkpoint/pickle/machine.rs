@@ -48,11 +48,7 @@ impl<'r, 'a> Machine<'r, 'a> {
             let opcode = self.reader.u8()?;
             if opcode == op::STOP {
                 let root = self.pop()?;
-                return Ok(Pickle {
-                    root,
-                    storages: self.storages,
-                    nodes: self.nodes,
-                });
+                return Ok(Pickle { root, storages: self.storages, nodes: self.nodes });
             }
             self.step(opcode)?;
         }

@@ -33,9 +33,7 @@ impl<'a> Machine<'_, 'a> {
                 self.push_node(Value::Dict, items)
             }
             (Callable::RebuildTensor, [Value::Storage(_), ..]) => self.push(Value::Tensor(node)),
-            (Callable::RebuildParameter, &[Value::Tensor(tensor), ..]) => {
-                self.push(Value::Tensor(tensor))
-            }
+            (Callable::RebuildParameter, &[Value::Tensor(tensor), ..]) => self.push(Value::Tensor(tensor)),
             (Callable::NewTensor, []) => self.push_node(Value::Tensor, Vec::new()),
             (Callable::Size, &[Value::Tuple(size)]) => self.push(Value::Tuple(size)),
             (callable, args) => {
@@ -95,9 +93,7 @@ impl<'a> Machine<'_, 'a> {
             ref view @ ..,
         ] = &*self.nodes[id]
         else {
-            return Err(Problem::damaged(
-                "pickle: a persistent id that is not a storage",
-            ));
+            return Err(Problem::damaged("pickle: a persistent id that is not a storage"));
         };
         if !matches!(view, [] | [Value::None]) {
             let what = format!("storage `{}` is a part of another", clip(key));
@@ -107,9 +103,8 @@ impl<'a> Machine<'_, 'a> {
             let what = format!("storage `{}...`: its key is too long", clip(key));
             return Err(Problem::unsupported(what));
         }
-        let numel = usize::try_from(numel).map_err(|_| {
-            Problem::Damaged(format!("storage `{}` has {numel} elements", clip(key)))
-        })?;
+        let numel = usize::try_from(numel)
+            .map_err(|_| Problem::Damaged(format!("storage `{}` has {numel} elements", clip(key))))?;
         let storage = Storage { dtype, numel };
         if *self.storages.entry(key).or_insert(storage) != storage {
             let what = format!("two different storages `{}`", clip(key));

@@ -1,0 +1,83 @@
+//! The operations at the shapes that the 1024x768 generator (ngf 64) really has.
+//!
+//! `cargo bench --bench kernels`. Throughput is in floating-point operations (as elements) and in bytes of the operands; the
+//! device is synchronised once after each loop.
+
+use alias_kernels::{conv2d, instance_norm, leaky_relu, mask_norm, modulate, resize};
+use alias_tensor::{Gpu, GpuOptions, Result, Tensor};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::time::{Duration, Instant};
+
+/// Convolutions at full size: name, channels in and out, height, width, side of the kernel.
+const CONVOLUTIONS: [(&str, usize, usize, usize, usize, usize); 8] = [
+    ("up_1.conv_0", 528, 256, 128, 96, 3),
+    ("up_2.conv_0", 272, 128, 256, 192, 3),
+    ("up_3.conv_0", 144, 64, 512, 384, 3),
+    ("up_4.conv_0", 80, 32, 1024, 768, 3),
+    ("up_4.conv_1", 32, 32, 1024, 768, 3),
+    ("up_4.conv_s", 80, 32, 1024, 768, 1),
+    ("up_3.norm_0.conv_gamma", 128, 144, 512, 384, 3),
+    ("up_3.norm_0.conv_shared", 7, 128, 512, 384, 3),
+];
+
+/// Elementwise operations and normalizations: channels, height, width.
+const PLANES: [(usize, usize, usize); 2] = [(144, 512, 384), (32, 1024, 768)];
+
+fn filled(gpu: &Gpu, shape: &[usize]) -> Option<Tensor> {
+    let elements: usize = shape.iter().product();
+    let values: Vec<f32> = (0..elements).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect();
+    // An adapter with small bindings cannot hold the largest shapes; they are left out, and said so.
+    Tensor::new(gpu, shape, &values).inspect_err(|e| eprintln!("left out: {e}")).ok()
+}
+
+fn measure(c: &mut Criterion, gpu: &Gpu, op: &str, shape: &str, run: impl Fn() -> Result<Tensor>) {
+    let before = gpu.counters();
+    if let Err(error) = run().and_then(|y| y.to_vec()) {
+        eprintln!("left out: {op} {shape}: {error}");
+        return;
+    }
+    let after = gpu.counters();
+    let mut group = c.benchmark_group(format!("{} {op}", gpu.info().name));
+    group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    group.throughput(Throughput::ElementsAndBytes {
+        elements: after.flops - before.flops,
+        bytes: after.bytes_moved - before.bytes_moved,
+    });
+    group.bench_function(BenchmarkId::from_parameter(shape), |b| {
+        b.iter_custom(|iterations| {
+            let start = Instant::now();
+            for _ in 0..iterations {
+                run().expect("it ran before");
+            }
+            gpu.synchronize().expect("the device is there");
+            start.elapsed()
+        });
+    });
+    group.finish();
+}
+
+fn kernels(c: &mut Criterion) {
+    let gpu = Gpu::open(&GpuOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+    for (name, cin, cout, h, w, k) in CONVOLUTIONS {
+        let (Some(x), Some(weight)) = (filled(&gpu, &[1, cin, h, w]), filled(&gpu, &[cout, cin, k, k])) else {
+            continue;
+        };
+        let shape = format!("{name} {cin}->{cout} {h}x{w}");
+        measure(c, &gpu, "conv2d", &shape, || conv2d(&x, &weight, None, 1, k / 2));
+    }
+    for (channels, h, w) in PLANES {
+        let (Some(x), Some(y)) = (filled(&gpu, &[1, channels, h, w]), filled(&gpu, &[1, channels, h, w])) else {
+            continue;
+        };
+        let Some(mask) = filled(&gpu, &[1, 1, h, w]) else { continue };
+        let shape = format!("{channels} {h}x{w}");
+        measure(c, &gpu, "leaky_relu", &shape, || leaky_relu(&x, 0.2));
+        measure(c, &gpu, "modulate", &shape, || modulate(&x, &y, &y));
+        measure(c, &gpu, "instance_norm", &shape, || instance_norm(&x, None, 1e-5));
+        measure(c, &gpu, "mask_norm", &shape, || mask_norm(&x, &mask, 1e-5));
+        measure(c, &gpu, "resize", &shape, || resize(&x, h / 2, w / 2));
+    }
+}
+
+criterion_group!(benches, kernels);
+criterion_main!(benches);
