@@ -81,9 +81,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The published model's configuration at another width.
-    pub fn published(ngf: usize) -> Config {
-        Config { ngf, layers: Layers::Most, norm: Norm::Instance, spectral: true, plain: false }
+    /// The published model's.
+    pub const PUBLISHED: Config =
+        Config { ngf: 64, layers: Layers::Most, norm: Norm::Instance, spectral: true, plain: false };
+
+    /// The same at another width.
+    #[must_use]
+    pub const fn with_ngf(self, ngf: usize) -> Config {
+        Config { ngf, ..self }
     }
 
     /// Reads the configuration from the names and shapes of a checkpoint. Whether the generator is `plain` shows only

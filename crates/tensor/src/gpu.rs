@@ -193,14 +193,20 @@ impl Gpu {
         let caught = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).last();
         match caught {
             None => Ok(value),
-            Some(error) => {
+            Some(wgpu::Error::OutOfMemory { .. }) => {
                 self.check_alive()?;
-                Err(match error {
-                    wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { bytes, live: self.pool().live_bytes() },
-                    other => Error::Validation { what: what.into(), message: other.to_string() },
-                })
+                Err(Error::OutOfMemory { bytes, live: self.pool().live_bytes() })
             }
+            Some(error) => Err(self.refused(what, error.to_string())),
         }
+    }
+
+    /// The error for something that wgpu refused: what it says, unless the true reason is that the device is gone.
+    pub(crate) fn refused(&self, what: &str, message: String) -> Error {
+        // wgpu tells of the loss only when it is polled.
+        let _ = self.0.device.poll(wgpu::PollType::Poll);
+        let lost = self.check_alive().err();
+        lost.unwrap_or_else(|| Error::Validation { what: what.into(), message })
     }
 
     pub(crate) fn recorder(&self) -> MutexGuard<'_, Recorder> {

@@ -1,6 +1,5 @@
 //! Many launches in one command encoder, submitted when a result is read or a budget is reached.
 
-use crate::kernel::Pipeline;
 use crate::{Error, Gpu, Kernel, Result, Tensor, Work};
 use bytemuck::Pod;
 
@@ -53,37 +52,43 @@ impl Recorder {
         }
     }
 
-    fn dispatch(
-        &mut self,
+    /// What a launch binds: `params`, to be written to the next slot, and `buffers`.
+    fn bind(
+        &self,
         device: &wgpu::Device,
-        pipeline: &Pipeline,
+        layout: &wgpu::BindGroupLayout,
         params: &[u8],
         buffers: &[&Tensor],
-        grid: [u32; 2],
-    ) {
-        let offset = self.uniforms.len();
-        self.uniforms.extend_from_slice(params);
-        self.uniforms.resize(offset + SLOT, 0);
+    ) -> wgpu::BindGroup {
         let uniform = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &self.uniform_buffer,
-            offset: offset as u64,
+            offset: self.uniforms.len() as u64,
             size: wgpu::BufferSize::new(params.len() as u64),
         });
         let resources = std::iter::once(uniform).chain(buffers.iter().map(|tensor| tensor.binding()));
         let entries: Vec<_> =
             (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
-        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &pipeline.layout,
-            entries: &entries,
-        });
+        device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+    }
+
+    fn dispatch(
+        &mut self,
+        device: &wgpu::Device,
+        pipeline: &wgpu::ComputePipeline,
+        params: &[u8],
+        group: &wgpu::BindGroup,
+        grid: [u32; 2],
+    ) {
+        let slot = self.uniforms.len();
+        self.uniforms.extend_from_slice(params);
+        self.uniforms.resize(slot + SLOT, 0);
         let open = self.open.get_or_insert_with(|| {
             let mut encoder = device.create_command_encoder(&Default::default());
             let pass = encoder.begin_compute_pass(&Default::default()).forget_lifetime();
             Open { encoder, pass }
         });
-        open.pass.set_pipeline(&pipeline.pipeline);
-        open.pass.set_bind_group(0, &group, &[]);
+        open.pass.set_pipeline(pipeline);
+        open.pass.set_bind_group(0, group, &[]);
         open.pass.dispatch_workgroups(grid[0], grid[1], 1);
     }
 }
@@ -108,7 +113,10 @@ impl Gpu {
         if recorder.is_full() {
             self.submit_recorded(&mut recorder, |_| {})?;
         }
-        self.scoped(kernel.name(), 0, |device| recorder.dispatch(device, &pipeline, params, buffers, grid))?;
+        // A launch that does not fit its kernel fails here, before it can spoil what others have recorded.
+        let bind = |device: &wgpu::Device| recorder.bind(device, &pipeline.layout, params, buffers);
+        let group = self.scoped(kernel.name(), 0, bind)?;
+        recorder.dispatch(&self.0.device, &pipeline.pipeline, params, &group, grid);
         recorder.flops += work.declared_flops();
         self.0.counters.launched(work.declared_flops(), bytes);
         Ok(())
@@ -164,18 +172,17 @@ impl Gpu {
             encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, bytes);
         })?;
         let (sender, receiver) = std::sync::mpsc::channel();
-        staging.map_async(wgpu::MapMode::Read, .., move |mapped| {
+        let report = move |mapped| {
             let _ = sender.send(mapped);
-        });
+        };
+        self.scoped("reading a tensor", bytes, |_| staging.map_async(wgpu::MapMode::Read, .., report))?;
         self.wait()?;
-        let unreadable = |message: String| Error::Validation { what: "reading a tensor".into(), message };
         // Blocking: another thread that waits may be the one that is told, a moment after this one's wait is over.
-        match receiver.recv() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(self.check_alive().err().unwrap_or_else(|| unreadable(error.to_string()))),
-            Err(error) => return Err(unreadable(error.to_string())),
+        let mapped = receiver.recv().map_err(|e| e.to_string()).and_then(|mapped| mapped.map_err(|e| e.to_string()));
+        let view = mapped.and_then(|()| staging.get_mapped_range(..).map_err(|e| e.to_string()));
+        match view {
+            Ok(view) => Ok(bytemuck::pod_collect_to_vec(&view)),
+            Err(message) => Err(self.refused("reading a tensor", message)),
         }
-        let view = staging.get_mapped_range(..).map_err(|e| unreadable(e.to_string()))?;
-        Ok(bytemuck::pod_collect_to_vec(&view))
     }
 }

@@ -1,0 +1,44 @@
+//! `tryon inspect`: what is in a checkpoint.
+
+use alias_model::checkpoint::Array;
+use alias_model::{Checkpoint, Config};
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// Show what a checkpoint holds: configuration, names, shapes, number of parameters.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The file: safetensors, or PyTorch's .pth in either format
+    file: PathBuf,
+}
+
+/// What training computes but does not learn.
+const BUFFERS: [&str; 5] = [".weight_u", ".weight_v", ".running_mean", ".running_var", ".num_batches_tracked"];
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let checkpoint = Checkpoint::read(&arguments.file)?;
+    let name_width = checkpoint.keys().map(str::len).max().unwrap_or(0);
+    for (key, array) in checkpoint.iter() {
+        println!("{key:name_width$}  {:<4}  {:?}", format!("{:?}", array.dtype()), array.shape());
+    }
+    for (key, text) in checkpoint.metadata() {
+        println!("metadata {key}: {text}");
+    }
+    let is_buffer = |key: &str| BUFFERS.iter().any(|suffix| key.ends_with(suffix));
+    let count = |buffers: bool| -> usize {
+        checkpoint
+            .iter()
+            .filter(|(key, _)| is_buffer(key) == buffers)
+            .map(|(_, array): (_, &Array)| array.numel())
+            .sum()
+    };
+    println!("{} tensors, {} parameters, {} other numbers", checkpoint.len(), count(false), count(true));
+    match Config::infer(&checkpoint) {
+        Ok(Config { ngf, layers, norm, spectral, .. }) => {
+            let spectral = if spectral { "with" } else { "without" };
+            println!("an ALIAS generator: ngf {ngf}, layers {layers:?}, norm {norm:?}, {spectral} spectral norm");
+        }
+        Err(_) => println!("not an ALIAS generator"),
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! `tryon synth`: a person in a garment, from tensors, from five pictures, or from five folders of them.
+
+use super::{draw, picture, progress};
+use crate::AdapterArgument;
+use alias_model::checkpoint::Array;
+use alias_model::{Checkpoint, Generator, LoadOptions, Sample};
+use alias_tensor::Gpu;
+use anyhow::{Context, Result, bail, ensure};
+use std::path::{Path, PathBuf};
+use tryon::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
+
+/// Draw a person wearing a garment.
+///
+/// From a safetensors file with agnostic, pose, warped_cloth, warped_mask and labels (--tensors), from five PNGs of one size,
+/// or from five folders of PNGs of equal names. Height and width are multiples of 128, or of 64 for weights without up_4.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The generator's checkpoint: safetensors, or PyTorch's .pth in either format
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+
+    /// Inputs as tensors (N, C, H, W); OUT gets `image` (N, 3, H, W)
+    #[arg(long, value_name = "FILE", required_unless_present = "agnostic", conflicts_with = "pictures")]
+    tensors: Option<PathBuf>,
+
+    #[command(flatten)]
+    pictures: Pictures,
+
+    /// Where to write: a safetensors file with --tensors, a PNG for pictures, a folder for folders
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+
+    /// Add the noise of this seed before each normalization, as the authors do
+    #[arg(long, value_name = "SEED")]
+    noise: Option<u64>,
+
+    /// Use instance norm in place of ALIAS's mask norm: the ablation of the paper's figure 8
+    #[arg(long)]
+    plain: bool,
+}
+
+#[derive(clap::Args)]
+#[group(id = "pictures", multiple = true)]
+struct Pictures {
+    /// The person, torso and arms blanked out
+    #[arg(long, value_name = "PNG|DIR", requires_all = ["pose", "cloth", "cloth_mask", "parse"])]
+    agnostic: Option<PathBuf>,
+
+    /// The drawn skeleton
+    #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
+    pose: Option<PathBuf>,
+
+    /// The garment, warped into place
+    #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
+    cloth: Option<PathBuf>,
+
+    /// Where the warped garment is: white
+    #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
+    cloth_mask: Option<PathBuf>,
+
+    /// The segmentation of the result: a palette PNG or one of indices
+    #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
+    parse: Option<PathBuf>,
+
+    /// What the parse map's indices mean
+    #[arg(long, value_name = "SET", value_enum, default_value_t = Labels::Auto, requires = "agnostic")]
+    parse_labels: Labels,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Labels {
+    /// LIP if any index is over 6, else the seven
+    Auto,
+    /// The generator's seven: background, kept, garment, hair, left arm, right arm, noise
+    Seven,
+    /// The twenty of LIP, as in VITON-HD's own files
+    Lip,
+}
+
+impl From<Labels> for ParseLabels {
+    fn from(labels: Labels) -> ParseLabels {
+        match labels {
+            Labels::Auto => ParseLabels::Auto,
+            Labels::Seven => ParseLabels::Seven,
+            Labels::Lip => ParseLabels::Lip,
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<()> {
+    // What can be wrong without a device is found before one is opened.
+    let job = Job::new(arguments)?;
+    let checkpoint = Checkpoint::read(&arguments.weights)?;
+    let gpu = adapter.open()?;
+    let options = LoadOptions { plain: arguments.plain, ..Default::default() };
+    let weights = arguments.weights.display();
+    let generator = Generator::load_with(&gpu, &checkpoint, options).with_context(|| format!("{weights}"))?;
+    drop(checkpoint);
+    let draw = |sample: &Sample| draw(&gpu, &generator, sample, arguments.noise);
+    match job {
+        Job::Tensors(sample) => {
+            let image = draw(&sample)?;
+            let mut output = Checkpoint::new();
+            output.insert("image", Array::from_f32(&[sample.batch, 3, sample.height, sample.width], &image));
+            Ok(output.write_safetensors(&arguments.output)?)
+        }
+        Job::Picture(sample) => Ok(write_rgb(&arguments.output, &picture(&sample, draw(&sample)?))?),
+        Job::Folders(folders) => {
+            let draw_item = |item: &Item| {
+                let sample = item.read(arguments.pictures.parse_labels)?;
+                Ok(write_rgb(&arguments.output.join(&item.name), &picture(&sample, draw(&sample)?))?)
+            };
+            run_all(&gpu, &folders.items()?, &arguments.output, draw_item)
+        }
+    }
+}
+
+/// Draws every item, reports those that fail, and fails in the end if any did.
+fn run_all(gpu: &Gpu, items: &[Item], output: &Path, draw: impl Fn(&Item) -> Result<()>) -> Result<()> {
+    std::fs::create_dir_all(output).with_context(|| format!("{}", output.display()))?;
+    let bar = progress(items.len());
+    let mut failed = 0;
+    for item in items {
+        bar.set_message(item.name.clone());
+        if let Err(error) = draw(item) {
+            // Past the bar, and there, too, where the bar is hidden.
+            bar.suspend(|| eprintln!("{}: {error:#}", item.name));
+            failed += 1;
+        }
+        bar.inc(1);
+        gpu.synchronize()?;
+    }
+    bar.finish_and_clear();
+    ensure!(failed == 0, "{failed} of {} failed, see above; the others are in {}", items.len(), output.display());
+    Ok(())
+}
+
+/// What the command line asks for, its inputs read as far as can be done at once.
+enum Job {
+    Tensors(Sample),
+    Picture(Sample),
+    Folders(Folders),
+}
+
+impl Job {
+    fn new(arguments: &Arguments) -> Result<Job> {
+        if let Some(tensors) = &arguments.tensors {
+            let sample = Sample::from_tensors(&Checkpoint::read(tensors)?);
+            return Ok(Job::Tensors(sample.with_context(|| format!("{}", tensors.display()))?));
+        }
+        let Pictures { agnostic, pose, cloth, cloth_mask, parse, .. } = &arguments.pictures;
+        let paths = [agnostic, pose, cloth, cloth_mask, parse].map(|path| path.clone().unwrap_or_default());
+        match paths.iter().filter(|path| path.is_dir()).count() {
+            5 => Ok(Job::Folders(Folders(paths))),
+            0 => {
+                let item = Item { name: String::new(), paths };
+                Ok(Job::Picture(item.read(arguments.pictures.parse_labels)?))
+            }
+            _ => bail!("some inputs are folders and some are files; give five PNGs or five folders"),
+        }
+    }
+}
+
+/// Folders of agnostic pictures, poses, garments, garment masks and parse maps.
+struct Folders([PathBuf; 5]);
+
+impl Folders {
+    /// One item for each name that any of the folders holds, in order.
+    fn items(&self) -> Result<Vec<Item>> {
+        let mut names = std::collections::BTreeSet::new();
+        for folder in &self.0 {
+            for entry in std::fs::read_dir(folder).with_context(|| format!("{}", folder.display()))? {
+                let name = entry.with_context(|| format!("{}", folder.display()))?.file_name();
+                let name = name.to_string_lossy();
+                if name.to_lowercase().ends_with(".png") {
+                    names.insert(name.into_owned());
+                }
+            }
+        }
+        ensure!(!names.is_empty(), "no PNG in {}", self.0[0].display());
+        let item = |name: String| Item { paths: self.0.each_ref().map(|folder| folder.join(&name)), name };
+        Ok(names.into_iter().map(item).collect())
+    }
+}
+
+/// The five pictures of one image.
+struct Item {
+    name: String,
+    paths: [PathBuf; 5],
+}
+
+impl Item {
+    fn read(&self, labels: Labels) -> Result<Sample> {
+        let [agnostic, pose, warped_cloth, warped_mask, parse] = self.paths.each_ref().map(PathBuf::as_path);
+        let files = SampleFiles { agnostic, pose, warped_cloth, warped_mask, parse };
+        Ok(read_sample(&files, labels.into())?)
+    }
+}

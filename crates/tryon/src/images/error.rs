@@ -1,0 +1,104 @@
+//! What can be wrong with a picture file.
+
+use std::path::PathBuf;
+
+/// The result of reading or writing a picture.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Each says which file, and where there is one, what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be opened, created or renamed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not a whole, valid PNG.
+    #[error("{}: not a readable PNG: {source}", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: png::DecodingError,
+    },
+    /// The PNG could not be written.
+    #[error("{}: cannot write the PNG: {source}", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: png::EncodingError,
+    },
+    /// The header declares more pixels than any picture here has.
+    #[error("{}: {width}x{height} pixels are more than the {limit} allowed; scale the picture down", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Declared width.
+        width: u32,
+        /// Declared height.
+        height: u32,
+        /// The most pixels allowed.
+        limit: u64,
+    },
+    /// A parse map that holds colours instead of indices.
+    #[error(
+        "{}: a parse map must hold one class index a pixel, but this PNG is {found}; \
+         save it as a palette (indexed) or 8-bit gray PNG whose values are the class indices", path.display()
+    )]
+    NotIndices {
+        /// The file.
+        path: PathBuf,
+        /// What the PNG holds instead.
+        found: &'static str,
+    },
+    /// A parse map with an index outside its set of classes.
+    #[error("{}: label {value} at column {x}, row {y} is not one of the {classes} classes (0 to {})", path.display(), classes - 1)]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// The index found.
+        value: u8,
+        /// Its column.
+        x: usize,
+        /// Its row.
+        y: usize,
+        /// How many classes there are.
+        classes: u8,
+    },
+    /// Two files of one sample differ in size.
+    #[error(
+        "{} is {width}x{height} but {} is {other_width}x{other_height}; all pictures of a sample must be of one size",
+        path.display(), other.display()
+    )]
+    Sizes {
+        /// One file.
+        path: PathBuf,
+        /// Its width.
+        width: usize,
+        /// Its height.
+        height: usize,
+        /// The other file.
+        other: PathBuf,
+        /// Its width.
+        other_width: usize,
+        /// Its height.
+        other_height: usize,
+    },
+    /// A picture to be written holds something that is not a number.
+    #[error("{}: not written: the {channel} value at column {x}, row {y} is not a number", path.display())]
+    NotANumber {
+        /// The file.
+        path: PathBuf,
+        /// "red", "green" or "blue".
+        channel: &'static str,
+        /// The column.
+        x: usize,
+        /// The row.
+        y: usize,
+    },
+}

@@ -1,0 +1,57 @@
+//! From a parse map's own labels to the seven classes.
+
+use super::{Error, Plane, Result};
+use alias_model::CLASSES;
+use std::path::Path;
+
+/// Which labels a parse map holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ParseLabels {
+    /// LIP's if any index is over 6, else the seven classes.
+    #[default]
+    Auto,
+    /// The seven classes as they are.
+    Seven,
+    /// The 20 labels of the LIP data set, which VITON-HD's parse maps hold.
+    Lip,
+}
+
+/// The class of each LIP label. Kept parts are face, bottom, legs, shoes and socks.
+const LIP: [u8; 20] = [
+    0, // background
+    3, // hat, counted as hair
+    3, // hair
+    6, // glove: noise
+    1, // sunglasses, with the face
+    2, // upper clothes
+    2, // dress
+    2, // coat
+    1, // socks
+    1, // trousers
+    0, // jumpsuit, or bare neck in the maps of VITON-HD: background
+    6, // scarf: noise
+    1, // skirt
+    1, // face
+    4, // left arm
+    5, // right arm
+    1, // left leg
+    1, // right leg
+    1, // left shoe
+    1, // right shoe
+];
+
+/// The seven classes of a parse map read from `path`.
+pub fn labels_from_parse(indices: &Plane<u8>, labels: ParseLabels, path: &Path) -> Result<Plane<u8>> {
+    let lip = match labels {
+        ParseLabels::Auto => indices.data.iter().any(|&v| v >= CLASSES),
+        ParseLabels::Seven => false,
+        ParseLabels::Lip => true,
+    };
+    let classes = if lip { LIP.len() as u8 } else { CLASSES };
+    if let Some(i) = indices.data.iter().position(|&v| v >= classes) {
+        let (x, y) = (i % indices.width, i / indices.width);
+        return Err(Error::Label { path: path.into(), value: indices.data[i], x, y, classes });
+    }
+    let class = |&v: &u8| if lip { LIP[usize::from(v)] } else { v };
+    Ok(Plane { data: indices.data.iter().map(class).collect(), ..*indices })
+}

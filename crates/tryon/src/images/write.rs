@@ -1,0 +1,93 @@
+//! Writing PNG files: whole or not at all.
+
+use super::{Error, Image, Plane, Result};
+use alias_model::CLASSES;
+use png::{BitDepth, ColorType, Encoder};
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The colours label maps are shown in: background, kept parts, garment, hair, left arm, right arm, noise.
+pub const PALETTE: [[u8; 3]; CLASSES as usize] =
+    [[236, 236, 232], [128, 152, 186], [226, 122, 92], [98, 76, 70], [240, 196, 108], [122, 182, 142], [176, 116, 176]];
+
+/// Writes a picture: -1 becomes 0, 1 becomes 255, anything beyond is clamped.
+///
+/// # Panics
+/// If `image.data` is not three planes of its size.
+pub fn write_rgb(path: &Path, image: &Image) -> Result<()> {
+    let Image { height, width, ref data } = *image;
+    let plane = height * width;
+    assert_eq!(data.len(), 3 * plane, "a {height}x{width} picture holds three planes");
+    if let Some(i) = data.iter().position(|v| v.is_nan()) {
+        let (channel, i) = (["red", "green", "blue"][i / plane], i % plane);
+        return Err(Error::NotANumber { path: path.into(), channel, x: i % width, y: i / width });
+    }
+    // The cast saturates, which clamps.
+    let byte = |v: f32| ((v + 1.0) / 2.0 * 255.0).round() as u8;
+    let bytes: Vec<u8> = (0..plane).flat_map(|i| [0, 1, 2].map(|c| byte(data[c * plane + i]))).collect();
+    write(path, width, height, ColorType::Rgb, &bytes)
+}
+
+/// Writes a label map of the seven classes as a palette PNG, from which `read_labels` reads the same indices.
+///
+/// # Panics
+/// If `labels.data` is not one plane of its size.
+pub fn write_labels(path: &Path, labels: &Plane<u8>) -> Result<()> {
+    let Plane { height, width, ref data } = *labels;
+    assert_eq!(data.len(), height * width, "a {height}x{width} label map holds one plane");
+    if let Some(i) = data.iter().position(|&v| v >= CLASSES) {
+        let (x, y) = (i % width, i / width);
+        return Err(Error::Label { path: path.into(), value: data[i], x, y, classes: CLASSES });
+    }
+    write(path, width, height, ColorType::Indexed, data)
+}
+
+fn write(path: &Path, width: usize, height: usize, color: ColorType, bytes: &[u8]) -> Result<()> {
+    let io = |source| Error::Io { path: path.into(), source };
+    let (temporary, file) = Temporary::beside(path).map_err(io)?;
+    let mut out = BufWriter::new(file);
+    let encode = |out: &mut BufWriter<File>| {
+        let mut encoder = Encoder::new(out, width as u32, height as u32);
+        encoder.set_color(color);
+        encoder.set_depth(BitDepth::Eight);
+        if color == ColorType::Indexed {
+            encoder.set_palette(PALETTE.concat());
+        }
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(bytes)?;
+        writer.finish()
+    };
+    encode(&mut out).map_err(|source| Error::Encode { path: path.into(), source })?;
+    out.flush().map_err(io)?;
+    // Some systems do not rename an open file.
+    drop(out);
+    temporary.rename(path).map_err(io)
+}
+
+/// A file that disappears unless it is renamed to what it was made for.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    /// In the same directory, since a rename does not cross file systems.
+    fn beside(path: &Path) -> std::io::Result<(Self, File)> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?.to_string_lossy();
+        let unique = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let temporary = path.with_file_name(format!(".{name}.{}-{}.tmp", unique.0, unique.1));
+        let file = File::create_new(&temporary)?;
+        Ok((Self(temporary), file))
+    }
+
+    fn rename(self, path: &Path) -> std::io::Result<()> {
+        fs::rename(&self.0, path)
+        // Dropping finds nothing left to remove.
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,64 @@
+//! The `tryon` command: virtual try-on on any GPU.
+//!
+//! Exits with 0, with 1 where something failed, with 2 where the command line makes no sense.
+
+mod commands;
+
+use alias_tensor::{AdapterChoice, Gpu, GpuOptions};
+use clap::{Parser, Subcommand};
+use commands::{demo, info, inspect, synth};
+use std::process::ExitCode;
+
+/// Virtual try-on on any GPU: VITON-HD's ALIAS generator.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    adapter: AdapterArgument,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Synth(synth::Arguments),
+    Demo(demo::Arguments),
+    Info(info::Arguments),
+    Inspect(inspect::Arguments),
+}
+
+/// Which adapter to run on.
+#[derive(clap::Args)]
+struct AdapterArgument {
+    /// Use the first adapter whose name contains NAME [default: the most capable; `tryon info` lists them]
+    #[arg(long, global = true, value_name = "NAME")]
+    adapter: Option<String>,
+}
+
+impl AdapterArgument {
+    fn choice(&self) -> AdapterChoice {
+        self.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Name)
+    }
+
+    fn open(&self) -> alias_tensor::Result<Gpu> {
+        Gpu::open(&GpuOptions { adapter: self.choice(), ..Default::default() })
+    }
+}
+
+fn main() -> ExitCode {
+    let Arguments { command, adapter } = Arguments::parse();
+    let done = match &command {
+        Command::Synth(arguments) => synth::run(arguments, &adapter),
+        Command::Demo(arguments) => demo::run(arguments, &adapter),
+        Command::Info(arguments) => info::run(arguments, &adapter),
+        Command::Inspect(arguments) => inspect::run(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Contact sheets: one sample a row, with a title over each column.
+
+mod font;
+
+use crate::images::{Image, PALETTE};
+use alias_model::Sample;
+
+/// The titles of the pictures that `columns` gives.
+pub const TITLES: [&str; 6] = ["agnostic", "pose", "labels", "garment", "mask", "result"];
+
+const PAPER: [f32; 3] = [1.0; 3];
+const INK: [f32; 3] = [-0.6, -0.6, -0.55];
+/// What the mask column shows the misaligned part of the garment in.
+const MISALIGNED: [f32; 3] = [0.85, -0.05, -0.35];
+
+/// The pictures of a sample's image `n`, with what was made of it. The mask column shows the warped garment's mask and,
+/// in red, the part of the garment class that it fails to cover.
+///
+/// # Panics
+/// If the sample has no image `n`, or `result` has another size.
+pub fn columns(sample: &Sample, n: usize, result: &Image) -> [Image; 6] {
+    let (height, width) = (sample.height, sample.width);
+    assert!(n < sample.batch, "image {n} of a batch of {}", sample.batch);
+    assert_eq!((height, width), (result.height, result.width), "sample and result differ in size");
+    let plane = height * width;
+    let rgb = |all: &[f32]| Image { height, width, data: all[3 * n * plane..][..3 * plane].to_vec() };
+    let mut labels = Image::filled(height, width, PAPER);
+    let mut mask = labels.clone();
+    for i in 0..plane {
+        let (y, x) = (i / width, i % width);
+        let (label, cover) = (sample.labels[n * plane + i], sample.warped_mask[n * plane + i]);
+        labels.set_pixel(y, x, PALETTE[usize::from(label)].map(|v| f32::from(v) / 127.5 - 1.0));
+        let missing = if label == 2 { 1.0 - cover } else { 0.0 };
+        mask.set_pixel(y, x, MISALIGNED.map(|red| (cover * 1.7 - 0.85) * (1.0 - missing) + red * missing));
+    }
+    [rgb(&sample.agnostic), rgb(&sample.pose), labels, rgb(&sample.warped_cloth), mask, result.clone()]
+}
+
+/// Lays out rows of pictures under column titles. Every picture is scaled to `cell_height`, and to the width that gives
+/// the first one.
+///
+/// # Panics
+/// If a row has not one picture for each title.
+pub fn sheet(titles: &[&str], rows: &[Vec<Image>], cell_height: usize) -> Image {
+    let cell_height = cell_height.max(1);
+    let cell_width = rows
+        .first()
+        .and_then(|row| row.first())
+        .map_or(cell_height, |image| (image.width * cell_height).div_ceil(image.height.max(1)).max(1));
+    // Letters are a 20th of a cell's width, but no smaller than the font itself; margins go with them.
+    let dot = (cell_width / 96).max(1);
+    let margin = 4 * dot;
+    let header = font::HEIGHT * dot + 2 * margin;
+    let width = margin + titles.len() * (cell_width + margin);
+    let height = header + rows.len() * (cell_height + margin);
+    let mut out = Image::filled(height, width, PAPER);
+    for (column, title) in titles.iter().enumerate() {
+        let left = margin + column * (cell_width + margin);
+        let indent = cell_width.saturating_sub(font::width(title) * dot) / 2;
+        for (y, x) in font::dots(title) {
+            for (dy, dx) in (0..dot).flat_map(|dy| (0..dot).map(move |dx| (dy, dx))) {
+                let at = (margin + y * dot + dy, indent + x * dot + dx);
+                // A title wider than its column is cut off.
+                if at.1 < cell_width {
+                    out.set_pixel(at.0, left + at.1, INK);
+                }
+            }
+        }
+    }
+    for (r, row) in rows.iter().enumerate() {
+        assert_eq!(row.len(), titles.len(), "row {r} has {} pictures for {} titles", row.len(), titles.len());
+        for (column, image) in row.iter().enumerate() {
+            let cell = scaled(image, cell_height, cell_width);
+            let (top, left) = (header + r * (cell_height + margin), margin + column * (cell_width + margin));
+            for (y, x) in (0..cell_height).flat_map(|y| (0..cell_width).map(move |x| (y, x))) {
+                out.set_pixel(top + y, left + x, cell.pixel(y, x));
+            }
+        }
+    }
+    out
+}
+
+/// `image` at another size: each pixel is the mean of the area it covers.
+fn scaled(image: &Image, height: usize, width: usize) -> Image {
+    let rows = areas(image.height, height);
+    let columns = areas(image.width, width);
+    let mut out = Image::filled(height, width, PAPER);
+    for (y, row) in rows.iter().enumerate() {
+        for (x, column) in columns.iter().enumerate() {
+            let mut sum = [0.0; 3];
+            for &(sy, a) in row {
+                for &(sx, b) in column {
+                    let colour = image.pixel(sy, sx);
+                    sum = [0, 1, 2].map(|c| sum[c] + a * b * colour[c]);
+                }
+            }
+            out.set_pixel(y, x, sum);
+        }
+    }
+    out
+}
+
+/// For each of `to` pixels: which of `from` pixels it covers, and which part of it each fills.
+fn areas(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
+    let step = from as f32 / to as f32;
+    let of = |i: usize| {
+        let (low, high) = (i as f32 * step, (i + 1) as f32 * step);
+        let covered = low as usize..(high.ceil() as usize).min(from);
+        let part = |s: usize| (high.min((s + 1) as f32) - low.max(s as f32)).max(0.0);
+        let total: f32 = covered.clone().map(part).sum();
+        covered.map(|s| (s, part(s) / total)).collect()
+    };
+    (0..to).map(of).collect()
+}
+
+#[cfg(test)]
+mod tests;

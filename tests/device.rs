@@ -1,0 +1,233 @@
+//! The device: choice, limits, errors, counters, sharing.
+
+use alias_kernels::{add, conv2d, leaky_relu, scale};
+use alias_oracle::gpu;
+use alias_tensor::wgpu::{DeviceType, Features, Limits};
+use alias_tensor::{AdapterChoice, Error, Gpu, GpuOptions, Kernel, Tensor, Work, adapters};
+
+fn open(options: GpuOptions) -> Gpu {
+    Gpu::open(&options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn handles_cross_threads() {
+    fn is_send_sync<T: Send + Sync>() {}
+    is_send_sync::<Gpu>();
+    is_send_sync::<Tensor>();
+    is_send_sync::<alias_model::Generator>();
+}
+
+#[test]
+fn an_adapter_is_chosen_by_name_or_kind() {
+    let info = gpu().info();
+    let part = info.name[..info.name.len() / 2].to_uppercase();
+    assert_eq!(open(GpuOptions { adapter: AdapterChoice::Name(part), ..Default::default() }).info().name, info.name);
+    let kind = AdapterChoice::Kind(info.device_type);
+    assert_eq!(open(GpuOptions { adapter: kind, ..Default::default() }).info().device_type, info.device_type);
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_an_error_that_lists_those_that_are() {
+    let adapter = AdapterChoice::Name("Voodoo 2".into());
+    let error = Gpu::open(&GpuOptions { adapter, ..Default::default() }).unwrap_err();
+    assert!(matches!(error, Error::NoAdapter { .. }));
+    let text = error.to_string();
+    assert!(text.starts_with("no adapter named 'Voodoo 2'; found: ") && text.contains(&gpu().info().name), "{text}");
+    let none = AdapterChoice::Best.pick(&[]).unwrap_err().to_string();
+    assert!(none.contains("found: none") && none.contains("apt-get install mesa-vulkan-drivers"), "{none}");
+}
+
+#[test]
+fn the_most_capable_kind_comes_first() {
+    let rank = |kind| {
+        [DeviceType::DiscreteGpu, DeviceType::IntegratedGpu, DeviceType::VirtualGpu, DeviceType::Other, DeviceType::Cpu]
+            .iter()
+            .position(|&k| k == kind)
+    };
+    let ranks: Vec<_> = adapters().iter().map(|a| rank(a.get_info().device_type)).collect();
+    assert!(ranks.is_sorted(), "{ranks:?}");
+}
+
+#[test]
+fn a_missing_feature_or_limit_is_an_error_that_names_it() {
+    let features = Features::all_webgpu_mask() - adapters()[0].features();
+    let feature = features.iter().next().expect("no adapter has all of WebGPU's features");
+    let error = Gpu::open(&GpuOptions { features: feature, ..Default::default() }).unwrap_err();
+    assert!(matches!(error, Error::MissingFeature { .. }), "{error}");
+
+    let limits = Limits { max_compute_workgroup_storage_size: u32::MAX, ..Limits::default() };
+    let error = Gpu::open(&GpuOptions { limits: Some(limits), ..Default::default() }).unwrap_err();
+    let Error::Limit { what, needed, .. } = &error else { panic!("{error}") };
+    assert_eq!((what.as_str(), *needed), ("max_compute_workgroup_storage_size", u32::MAX.into()));
+}
+
+/// What WebGPU guarantees everywhere is enough, and what goes past it is an error that says so.
+#[test]
+fn works_within_the_guaranteed_limits() {
+    let gpu = open(GpuOptions { limits: Some(Limits::default()), ..Default::default() });
+    let x = Tensor::new(&gpu, &[1, 3, 9, 7], &[0.5; 189]).unwrap();
+    let weight = Tensor::new(&gpu, &[2, 3, 3, 3], &[1.0; 54]).unwrap();
+    let y = conv2d(&x, &weight, None, 1, 1).unwrap().to_vec().unwrap();
+    assert_eq!((y[0], y[10]), (6.0, 13.5));
+
+    let error = Tensor::empty(&gpu, &[1, 43, 1024, 768]).unwrap_err();
+    let Error::Limit { needed, allowed, .. } = error else { panic!("{error}") };
+    assert_eq!((needed, allowed), (43 * 1024 * 768 * 4, 128 << 20));
+    assert!(error.to_string().contains("[1, 43, 1024, 768]") && error.to_string().contains("smaller image"), "{error}");
+}
+
+/// More than 65,535 workgroups of 256, and the last one not full.
+#[test]
+fn grids_past_65535_groups_reach_every_element() {
+    let n = 65_535 * 256 + 1000;
+    let x: Vec<f32> = (0..n).map(|i| (i % 7) as f32 - 3.0).collect();
+    let y = leaky_relu(&Tensor::new(gpu(), &[n], &x).unwrap(), 0.5).unwrap().to_vec().unwrap();
+    assert!(x.iter().zip(&y).all(|(&x, &y)| y == if x > 0.0 { x } else { 0.5 * x }));
+}
+
+/// A tensor as large as one binding may be.
+#[test]
+fn the_largest_binding_works() {
+    let gpu = gpu();
+    let bytes = gpu.limits().max_storage_buffer_binding_size.min(1 << 28);
+    let n = (bytes / 4) as usize;
+    let x = Tensor::new(gpu, &[n], &vec![1.5; n]).unwrap();
+    let y = scale(&x, 2.0).unwrap().to_vec().unwrap();
+    assert!(y.iter().all(|&y| y == 3.0));
+}
+
+#[test]
+fn impossible_shapes_are_errors() {
+    for shape in [&[0, 3][..], &[1, 2, 3, 4, 5], &[1 << 20, 1 << 20], &[usize::MAX, 2]] {
+        let error = Tensor::empty(gpu(), shape).unwrap_err();
+        assert!(matches!(error, Error::Argument { op: "shape", .. }), "{error}");
+    }
+    let error = Tensor::new(gpu(), &[2, 2], &[1.0; 3]).unwrap_err().to_string();
+    assert_eq!(error, "tensor: the number of values is 3, expected 4 for shape [2, 2]");
+}
+
+#[test]
+fn a_lost_device_is_an_error_and_stays_one() {
+    let gpu = open(GpuOptions::default());
+    let x = Tensor::new(&gpu, &[4], &[1.0; 4]).unwrap();
+    let y = scale(&x, 2.0).unwrap();
+    gpu.device().destroy();
+    for _ in 0..2 {
+        let error = y.to_vec().unwrap_err();
+        assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
+    }
+    assert!(matches!(scale(&x, 2.0).unwrap_err(), Error::DeviceLost { .. }));
+    assert!(matches!(Tensor::new(&gpu, &[1], &[0.0]).unwrap_err(), Error::DeviceLost { .. }));
+}
+
+#[test]
+fn tensors_of_two_devices_do_not_mix() {
+    let other = open(GpuOptions::default());
+    let a = Tensor::new(gpu(), &[2], &[1.0; 2]).unwrap();
+    let b = Tensor::new(&other, &[2], &[1.0; 2]).unwrap();
+    assert!(matches!(add(&a, &b).unwrap_err(), Error::ForeignTensor { op: "add" }));
+}
+
+#[test]
+fn a_faulty_kernel_is_an_error_and_the_device_goes_on() {
+    static BROKEN: Kernel = Kernel::new("broken", "override WG: u32; @compute fn main() { nonsense }", "main");
+    static WRONG: Kernel = Kernel::new(
+        "wrong",
+        "override WG: u32;
+         @group(0) @binding(0) var<uniform> p: u32;
+         @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+         @compute @workgroup_size(WG) fn main() { y[0] = f32(p); }",
+        "main",
+    );
+    let gpu = open(GpuOptions::default());
+    let x = Tensor::new(&gpu, &[1], &[1.0]).unwrap();
+    let error = gpu.launch(&BROKEN, &0u32, &[&x], Work::groups(1)).unwrap_err();
+    assert!(matches!(&error, Error::Validation { what, .. } if what == "broken"), "{error}");
+    // One buffer too many for its bind group.
+    let error = gpu.launch(&WRONG, &0u32, &[&x, &x], Work::groups(1)).unwrap_err();
+    assert!(matches!(&error, Error::Validation { what, .. } if what == "wrong"), "{error}");
+    assert_eq!(scale(&x, 2.0).unwrap().to_vec().unwrap(), [2.0]);
+}
+
+#[test]
+fn counters_count() {
+    let gpu = open(GpuOptions::default());
+    let x = Tensor::new(&gpu, &[1000], &[1.0; 1000]).unwrap();
+    let before = gpu.counters();
+    assert_eq!((before.launches, before.live_bytes, before.buffers), (0, 4096, 1));
+    let y = scale(&x, 2.0).unwrap();
+    y.to_vec().unwrap();
+    let after = gpu.counters();
+    assert_eq!((after.launches, after.submits, after.flops, after.bytes_moved), (1, 1, 1000, 8000));
+    assert_eq!((after.live_bytes, after.peak_live_bytes, after.buffers), (8192, 8192, 2));
+    drop(y);
+    let dropped = gpu.counters();
+    assert_eq!((dropped.live_bytes, dropped.device_bytes, dropped.peak_live_bytes), (4096, 8192, 8192));
+    let again = scale(&x, 2.0).unwrap();
+    assert_eq!(gpu.counters().allocations, after.allocations, "the dropped buffer is used again");
+    drop(again);
+    gpu.trim();
+    assert_eq!((gpu.counters().device_bytes, gpu.counters().buffers), (4096, 1));
+}
+
+/// Many launches go into one submission; a long recording is split by its budget.
+#[test]
+fn launches_are_submitted_together() {
+    let gpu = open(GpuOptions::default());
+    let mut x = Tensor::new(&gpu, &[4], &[1.0; 4]).unwrap();
+    for _ in 0..600 {
+        x = scale(&x, -1.0).unwrap();
+    }
+    assert_eq!(x.to_vec().unwrap(), [1.0; 4]);
+    let counters = gpu.counters();
+    assert_eq!((counters.launches, counters.submits), (600, 3));
+    assert_eq!(counters.buffers, 2, "each result reuses the buffer of the one before last");
+}
+
+/// An upload into a reused buffer must not overtake launches that read its former content.
+#[test]
+fn uploads_do_not_overtake_recorded_work() {
+    let gpu = open(GpuOptions::default());
+    let mut expected = Vec::new();
+    let mut sums = Vec::new();
+    for i in 0..50 {
+        let x = Tensor::new(&gpu, &[300], &[i as f32; 300]).unwrap();
+        sums.push(scale(&x, 2.0).unwrap());
+        expected.push(2.0 * i as f32);
+    }
+    for (sum, expected) in sums.iter().zip(expected) {
+        assert_eq!(sum.to_vec().unwrap(), [expected; 300]);
+    }
+}
+
+#[test]
+fn threads_on_one_gpu_do_not_disturb_each_other() {
+    let run = |seed: usize| -> Vec<f32> {
+        let values: Vec<f32> =
+            (0..2 * 5 * 33 * 29).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 1009.0).collect();
+        let x = Tensor::new(gpu(), &[2, 5, 33, 29], &values).unwrap();
+        let weight = Tensor::new(gpu(), &[5, 5, 3, 3], &values[..225]).unwrap();
+        let mut y = x;
+        for _ in 0..10 {
+            y = leaky_relu(&scale(&conv2d(&y, &weight, None, 1, 1).unwrap(), 0.05).unwrap(), 0.2).unwrap();
+        }
+        y.to_vec().unwrap()
+    };
+    let alone: Vec<_> = (0..4).map(run).collect();
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|seed| scope.spawn(move || run(seed))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(alone, together);
+}
+
+#[test]
+fn a_host_applications_device_serves_as_well() {
+    let (device, queue) = pollster::block_on(adapters()[0].request_device(&Default::default())).unwrap();
+    let gpu = Gpu::from_device(device.clone(), queue);
+    let y = scale(&Tensor::new(&gpu, &[2], &[1.0, 2.0]).unwrap(), 3.0).unwrap();
+    assert_eq!(y.to_vec().unwrap(), [3.0, 6.0]);
+    device.destroy();
+    // The device's owner has the callback for its loss; the error still comes back as one.
+    y.to_vec().unwrap_err();
+}

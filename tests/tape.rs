@@ -1,0 +1,124 @@
+//! The autograd tape: what reaches whom, and how much of it.
+
+use alias_kernels::{add, concat, conv2d, leaky_relu, mul, scale, slice, sum};
+use alias_oracle::gpu;
+use alias_tensor::{Tensor, no_grad};
+
+fn leaf(values: &[f32]) -> Tensor {
+    Tensor::new(gpu(), &[values.len()], values).unwrap().requires_grad()
+}
+
+fn constant(shape: &[usize], value: f32) -> Tensor {
+    Tensor::new(gpu(), shape, &vec![value; shape.iter().product()]).unwrap()
+}
+
+/// The gradient of `<y, cotangent>` by `x`.
+fn gradient(y: &Tensor, cotangent: &[f32], x: &Tensor) -> Option<Vec<f32>> {
+    let cotangent = Tensor::new(gpu(), &y.shape(), cotangent).unwrap();
+    y.backward(&cotangent).unwrap().get(x).map(|g| g.to_vec().unwrap())
+}
+
+#[test]
+fn a_tensor_used_twice_gets_both_gradients() {
+    let x = leaf(&[2.0, -3.0]);
+    assert_eq!(gradient(&mul(&x, &x).unwrap(), &[1.0, 0.5], &x).unwrap(), [4.0, -3.0]);
+    assert_eq!(gradient(&add(&x, &x).unwrap(), &[1.0, 0.5], &x).unwrap(), [2.0, 1.0]);
+}
+
+#[test]
+fn branches_add_up_and_each_node_runs_once() {
+    let x = leaf(&[1.0, -2.0]);
+    let shared = scale(&x, 3.0).unwrap();
+    // shared reaches the result by three ways of different lengths
+    let y = add(&add(&shared, &scale(&shared, 2.0).unwrap()).unwrap(), &leaky_relu(&shared, 0.5).unwrap()).unwrap();
+    let before = gpu().counters().launches;
+    assert_eq!(gradient(&y, &[1.0, 10.0], &x).unwrap(), [12.0, 105.0]);
+    // a leaky ReLU, two scalings, two accumulations: nothing twice. Other tests launch, too: at least this many.
+    assert!(gpu().counters().launches >= before + 5);
+}
+
+#[test]
+fn a_gradient_shared_by_two_parents_is_not_overwritten() {
+    let (a, b) = (leaf(&[1.0]), leaf(&[2.0]));
+    // add hands one gradient tensor to both; a then accumulates a second one.
+    let y = add(&add(&a, &b).unwrap(), &a).unwrap();
+    let gradients = y.backward(&constant(&[1], 1.0)).unwrap();
+    assert_eq!(gradients.get(&a).unwrap().to_vec().unwrap(), [2.0]);
+    assert_eq!(gradients.get(&b).unwrap().to_vec().unwrap(), [1.0]);
+}
+
+#[test]
+fn a_bias_gets_the_sum_over_images_and_pixels() {
+    let x = constant(&[2, 3, 4, 5], 0.5);
+    let weight = constant(&[2, 3, 1, 1], 0.25);
+    let bias = leaf(&[1.0, -1.0]);
+    let y = conv2d(&x, &weight, Some(&bias), 1, 0).unwrap();
+    let mut cotangent = vec![1.0; 2 * 2 * 20];
+    cotangent[20..40].fill(3.0);
+    assert_eq!(gradient(&y, &cotangent, &bias).unwrap(), [40.0, 80.0]);
+}
+
+#[test]
+fn slices_of_a_concatenation_find_their_way_back() {
+    let (a, b) = (constant(&[1, 2, 1, 1], 1.0).requires_grad(), constant(&[1, 1, 1, 1], 2.0).requires_grad());
+    let y = slice(&concat(&[&a, &b]).unwrap(), 1..3).unwrap();
+    let gradients = y.backward(&Tensor::new(gpu(), &[1, 2, 1, 1], &[5.0, 7.0]).unwrap()).unwrap();
+    assert_eq!(gradients.get(&a).unwrap().to_vec().unwrap(), [0.0, 5.0]);
+    assert_eq!(gradients.get(&b).unwrap().to_vec().unwrap(), [7.0]);
+}
+
+#[test]
+fn what_is_not_tracked_gets_nothing() {
+    let (x, other) = (leaf(&[1.0]), leaf(&[1.0]));
+    let y = mul(&x, &constant(&[1], 4.0)).unwrap();
+    assert!(gradient(&y, &[1.0], &other).is_none());
+    assert!(!no_grad(|| scale(&x, 2.0).unwrap()).is_tracked());
+    assert!(scale(&x, 2.0).unwrap().is_tracked(), "recording goes on after no_grad");
+    assert!(!y.detach().is_tracked());
+    assert!(gradient(&scale(&y.detach(), 2.0).unwrap(), &[1.0], &x).is_none());
+}
+
+#[test]
+fn no_grad_ends_where_it_panics() {
+    let result = std::panic::catch_unwind(|| no_grad(|| panic!("on purpose")));
+    assert!(result.is_err());
+    assert!(scale(&leaf(&[1.0]), 2.0).unwrap().is_tracked());
+}
+
+#[test]
+fn gradients_of_several_passes_accumulate() {
+    let x = leaf(&[1.0, 2.0]);
+    let y = mul(&x, &x).unwrap();
+    let one = constant(&[2], 1.0);
+    let mut gradients = y.backward(&one).unwrap();
+    // The graph is still there: a second pass gives the same again.
+    gradients.accumulate(y.backward(&one).unwrap()).unwrap();
+    assert_eq!(gradients.get(&x).unwrap().to_vec().unwrap(), [4.0, 8.0]);
+}
+
+#[test]
+fn reshape_carries_the_gradient() {
+    let x = leaf(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let y = x.reshape(&[1, 2, 3, 1]).unwrap();
+    assert_eq!(gradient(&y, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &x).unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let error = x.reshape(&[4]).unwrap_err().to_string();
+    assert_eq!(error, "reshape: x has shape [6], expected as many elements as [4]");
+}
+
+#[test]
+fn a_cotangent_of_another_shape_is_refused() {
+    let y = sum(&leaf(&[1.0, 2.0])).unwrap();
+    let error = y.backward(&constant(&[2], 1.0)).unwrap_err().to_string();
+    assert_eq!(error, "backward: cotangent has shape [2], expected []");
+}
+
+/// Dropped or walked link by link, a chain this long would overflow the stack.
+#[test]
+fn long_chains_need_no_stack() {
+    let x = leaf(&[1.0]);
+    let mut y = x.clone();
+    for _ in 0..20_000 {
+        y = y.reshape(&[1]).unwrap();
+    }
+    assert_eq!(gradient(&y, &[3.0], &x).unwrap(), [3.0]);
+}
