@@ -30,7 +30,8 @@ fn sample(height: usize, width: usize) -> Sample {
 fn generator(c: &mut Criterion) {
     let gpu = Gpu::open(&GpuOptions::default()).unwrap_or_else(|e| panic!("{e}"));
     for (ngf, height, width) in CASES {
-        let checkpoint = fill(&Architecture::new(Config::PUBLISHED.with_ngf(ngf)), 1);
+        let architecture = Architecture::new(Config::PUBLISHED.with_ngf(ngf)).unwrap_or_else(|e| panic!("{e}"));
+        let checkpoint = fill(&architecture, 1);
         let generator = Generator::load(&gpu, &checkpoint).unwrap_or_else(|e| panic!("{e}"));
         drop(checkpoint);
         let inputs = Inputs::new(&gpu, &sample(height, width)).unwrap_or_else(|e| panic!("{e}"));

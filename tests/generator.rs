@@ -1,8 +1,9 @@
 //! The generator against PyTorch: every golden case, whatever its size, width, batch or configuration.
 
-use alias_model::{Architecture, Config, Generator, Inputs, LoadOptions, Noise, Sample, fill};
+use alias_model::{Architecture, Config, Generator, Inputs, Layers, LoadOptions, Noise, Sample, fill};
 use alias_oracle::golden::{self, Golden};
-use alias_oracle::{gpu, relative_l2};
+use alias_oracle::{Random, gpu, relative_l2};
+use alias_tensor::{Gpu, Tensor};
 use std::collections::BTreeMap;
 
 /// A tensor may be this many times as far from float64 as PyTorch's own float32 run is.
@@ -40,7 +41,7 @@ fn sample(case: &Golden) -> Sample {
 /// The generator of a case, through the same loader as anyone's checkpoint.
 fn generator(case: &Golden) -> Generator {
     let config = config(case);
-    let checkpoint = fill(&Architecture::new(config), case.integer("weights_seed"));
+    let checkpoint = fill(&Architecture::new(config).unwrap(), case.integer("weights_seed"));
     let generator =
         Generator::load_with(gpu(), &checkpoint, LoadOptions { plain: config.plain, strict: true }).unwrap();
     assert_eq!(generator.architecture().config, config, "{}: read from the weights", case.name);
@@ -54,7 +55,7 @@ fn every_golden_tensor_is_as_close_to_float64_as_pytorch() {
         let generator = generator(&case);
         let inputs = Inputs::new(gpu(), &sample(&case)).unwrap();
         let mut got = BTreeMap::new();
-        let mut tap = |stage: &str, y: &alias_tensor::Tensor| {
+        let mut tap = |stage: &str, y: &Tensor| {
             got.insert(format!("stage.{stage}"), y.clone());
         };
         let image = generator.forward_with(&inputs, Noise::None, &mut tap).unwrap();
@@ -78,4 +79,168 @@ fn every_golden_tensor_is_as_close_to_float64_as_pytorch() {
         }
     }
     assert!(failures.is_empty(), "past {BAR} times PyTorch's float32 error:\n{}", failures.join("\n"));
+}
+
+/// A small case for the tests that need one.
+fn small() -> (Golden, Generator, Inputs) {
+    let case = golden::own("more_128x192");
+    let (generator, inputs) = (generator(&case), Inputs::new(gpu(), &sample(&case)).unwrap());
+    (case, generator, inputs)
+}
+
+#[test]
+fn the_same_image_twice_is_bit_equal() {
+    let (case, generator, _) = small();
+    let sample = sample(&case);
+    let draw = || {
+        let inputs = Inputs::new(gpu(), &sample).unwrap();
+        generator.forward(&inputs, Noise::Seed(5)).unwrap().to_vec().unwrap()
+    };
+    let first = draw();
+    for _ in 0..3 {
+        assert!(draw() == first, "the image changed");
+    }
+}
+
+/// On a device of its own: tests that run at the same time would count, too.
+#[test]
+fn fifty_images_take_the_memory_of_one() {
+    let own = Gpu::open(&Default::default()).unwrap();
+    let narrow = Config { ngf: 1, layers: Layers::More, ..Config::PUBLISHED };
+    let checkpoint = fill(&Architecture::new(narrow).unwrap(), 3);
+    let generator = Generator::load(&own, &checkpoint).unwrap();
+    let small = Sample { height: 64, width: 64, ..blank(64 * 64) };
+    let draw = || generator.forward(&Inputs::new(&own, &small).unwrap(), Noise::None).unwrap().to_vec().unwrap();
+    draw();
+    draw();
+    let warm = own.counters();
+    for _ in 0..50 {
+        draw();
+    }
+    let after = own.counters();
+    assert_eq!(
+        (after.allocations, after.buffers, after.device_bytes, after.live_bytes),
+        (warm.allocations, warm.buffers, warm.device_bytes, warm.live_bytes)
+    );
+}
+
+/// A gray sample of a single class, `pixels` large.
+fn blank(pixels: usize) -> Sample {
+    Sample {
+        batch: 1,
+        height: 1,
+        width: pixels,
+        agnostic: vec![0.1; 3 * pixels],
+        pose: vec![-0.2; 3 * pixels],
+        warped_cloth: vec![0.3; 3 * pixels],
+        warped_mask: vec![0.0; pixels],
+        labels: vec![2; pixels],
+    }
+}
+
+/// The gradient by the inputs, through every operation of the network, against a step along it.
+#[test]
+fn the_gradient_predicts_a_step() {
+    let (_, generator, inputs) = small();
+    let x = inputs.x.requires_grad();
+    let noise = Noise::Seed(3);
+    let image = generator.forward(&Inputs { x: x.clone(), ..inputs.clone() }, noise).unwrap();
+    let cotangent: Vec<f32> = {
+        let mut random = Random::new(9);
+        random.array(&image.shape()).to_f32()
+    };
+    let cotangent_tensor = Tensor::new(gpu(), &image.shape(), &cotangent).unwrap();
+    let gradient = image.backward(&cotangent_tensor).unwrap().get(&x).unwrap().to_vec().unwrap();
+    let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+
+    // A short step along the gradient: the loss grows by the step's length times the gradient's.
+    let x = x.to_vec().unwrap();
+    let loss = |step: f64| -> f64 {
+        let moved: Vec<_> =
+            x.iter().zip(&gradient).map(|(&x, &g)| (f64::from(x) + step * f64::from(g) / norm) as f32).collect();
+        let x = Tensor::new(gpu(), &inputs.x.shape(), &moved).unwrap();
+        let image = generator.forward(&Inputs { x, ..inputs.clone() }, noise).unwrap().to_vec().unwrap();
+        image.iter().zip(&cotangent).map(|(&y, &c)| f64::from(y) * f64::from(c)).sum()
+    };
+    let step = 1e-2;
+    let slope = (loss(step) - loss(-step)) / (2.0 * step);
+    assert!((slope / norm - 1.0).abs() < 1e-2, "slope {slope}, gradient {norm}");
+}
+
+#[test]
+fn weights_that_are_tracked_get_gradients() {
+    let case = golden::own("more_128x192");
+    let architecture = Architecture::new(config(&case)).unwrap();
+    let checkpoint = fill(&architecture, 1);
+    let mut leaves = BTreeMap::new();
+    let generator = Generator::from_state(architecture, |key, shape| {
+        let tensor = Tensor::new(gpu(), shape, &checkpoint.get(key).unwrap().to_f32())?;
+        let buffer = [".weight_u", ".weight_v"].iter().any(|suffix| key.ends_with(suffix));
+        let tensor = if buffer { tensor } else { tensor.requires_grad() };
+        leaves.insert(key.to_owned(), (tensor.clone(), buffer));
+        Ok(tensor)
+    })
+    .unwrap();
+    let inputs = Inputs::new(gpu(), &sample(&case)).unwrap();
+    let image = generator.forward(&inputs, Noise::Seed(1)).unwrap();
+    let cotangent = Random::new(2).array(&image.shape()).to_f32();
+    let gradients = image.backward(&Tensor::new(gpu(), &image.shape(), &cotangent).unwrap()).unwrap();
+    for (key, (tensor, buffer)) in leaves {
+        let gradient = gradients.get(&tensor).map(|g| g.to_vec().unwrap());
+        assert_eq!(gradient.is_none(), buffer, "{key}");
+        let finite = gradient.iter().flatten().all(|g| g.is_finite());
+        assert!(finite && gradient.iter().all(|g| g.iter().any(|&g| g != 0.0)), "{key}");
+    }
+}
+
+/// Why SPADE modulates (Park et al. 2019, section 3): normalization washes a uniform label map out of an activation, but not
+/// out of a scale and shift.
+#[test]
+fn a_uniform_label_map_survives_spade_and_is_lost_by_normalization() {
+    use alias_kernels::{conv2d, instance_norm, modulate};
+    let tensor = |shape: &[usize], values: &[f32]| Tensor::new(gpu(), shape, values).unwrap();
+    let mut random = Random::new(4);
+    let weights = random.array(&[4, 2, 1, 1]).to_f32();
+    let x = random.array(&[1, 4, 6, 5]).to_f32();
+    let uniform = |class: usize| {
+        let mut labels = vec![0.0; 2 * 30];
+        labels[class * 30..][..30].fill(1.0);
+        tensor(&[1, 2, 6, 5], &labels)
+    };
+    let weight = tensor(&[4, 2, 1, 1], &weights);
+    let lost = |class| {
+        let y = conv2d(&uniform(class), &weight, None, 1, 0).unwrap();
+        instance_norm(&y, None, 1e-5).unwrap().to_vec().unwrap()
+    };
+    assert!(lost(0).iter().chain(&lost(1)).all(|y| y.abs() < 1e-3), "either label is normalized to nothing");
+    let kept = |class| {
+        let gamma = conv2d(&uniform(class), &weight, None, 1, 0).unwrap();
+        let x = instance_norm(&tensor(&[1, 4, 6, 5], &x), None, 1e-5).unwrap();
+        modulate(&x, &gamma, &gamma).unwrap().to_vec().unwrap()
+    };
+    let distance: f32 = kept(0).iter().zip(&kept(1)).map(|(a, b)| (a - b).abs()).sum();
+    assert!(distance > 1.0, "{distance}");
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_errors_that_name_them() {
+    let (_, generator, _) = small();
+    let refused = |sample: Sample| Inputs::new(gpu(), &sample).unwrap_err().to_string();
+    let pixels = 64 * 64;
+    let good = || Sample { height: 64, width: 64, ..blank(pixels) };
+    assert!(refused(Sample { labels: vec![7; pixels], ..good() }).contains("labels holds 7 at element 0"));
+    assert!(refused(Sample { pose: vec![f32::NAN; 3 * pixels], ..good() }).contains("pose holds NaN"));
+    assert!(refused(Sample { warped_mask: vec![255.0; pixels], ..good() }).contains("warped_mask holds 255"));
+    assert!(refused(Sample { agnostic: vec![0.0; 5], ..good() }).contains("agnostic has 5 elements, not the 12288"));
+    let odd = Sample { height: 100, width: 64, ..blank(6400) };
+    let error = generator.forward(&Inputs::new(gpu(), &odd).unwrap(), Noise::None).unwrap_err().to_string();
+    assert!(error.contains("the image is 100x64") && error.contains("multiples of 64"), "{error}");
+}
+
+#[test]
+fn configurations_that_do_not_exist_are_refused_with_the_reason() {
+    let error = "normal".parse::<Layers>().unwrap_err().to_string();
+    assert!(error.contains("does not run in the authors' code"), "{error}");
+    let error = Architecture::new(Config::PUBLISHED.with_ngf(1)).unwrap_err().to_string();
+    assert_eq!(error, "ngf is 1; with layers Most it is at least 2");
 }

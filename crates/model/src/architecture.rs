@@ -1,6 +1,6 @@
 //! Which layers the generator has, as plain data: names, shapes, nothing of a device.
 
-use crate::{Config, Layers, Norm};
+use crate::{Config, Error, Layers, Norm, Result};
 use std::collections::BTreeMap;
 
 /// Channels of the hidden layer from which every norm predicts its scale and shift.
@@ -92,8 +92,16 @@ pub struct Architecture {
 
 impl Architecture {
     /// The generator of this configuration.
-    pub fn new(config: Config) -> Architecture {
+    ///
+    /// # Errors
+    /// [`Error::Config`] where it is so narrow that its last block would have no channel.
+    pub fn new(config: Config) -> Result<Architecture> {
         let ngf = config.ngf;
+        let narrowest = if config.layers == Layers::Most { 2 } else { 1 };
+        if ngf < narrowest {
+            let layers = config.layers;
+            return Err(Error::Config(format!("ngf is {ngf}; with layers {layers:?} it is at least {narrowest}")));
+        }
         let mut widths = vec![16 * ngf, 16 * ngf, 16 * ngf, 8 * ngf, 4 * ngf, 2 * ngf, ngf];
         if config.layers == Layers::Most {
             widths.push(ngf / 2);
@@ -107,12 +115,12 @@ impl Architecture {
             cin = cout + FEATURES;
             block
         };
-        Architecture {
+        Ok(Architecture {
             config,
             features: (0..BLOCKS.len()).map(feature).collect(),
             blocks: widths.iter().enumerate().map(&mut block).collect(),
             image: plain_conv("conv_img".into(), widths[widths.len() - 1], 3),
-        }
+        })
     }
 
     /// Name and shape of everything in the state dict, in the order of the names.

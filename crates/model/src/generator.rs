@@ -65,7 +65,7 @@ impl Generator {
     pub fn load_with(gpu: &Gpu, checkpoint: &Checkpoint, options: LoadOptions) -> Result<Generator> {
         let inferred = Config::infer(checkpoint)?;
         let config = Config { plain: options.plain || inferred.plain, ..inferred };
-        let architecture = Architecture::new(config);
+        let architecture = Architecture::new(config)?;
         state_dict::verify(&architecture, checkpoint, options.strict)?;
         Generator::from_state(architecture, |key, shape| {
             let array = checkpoint.get(key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))?;

@@ -23,18 +23,21 @@ pub struct Stored {
     pub data: Vec<f32>,
 }
 
-/// Where the golden files lie: `GOLDEN_DIR`, or `tests/golden` of this workspace.
-pub fn directory() -> PathBuf {
-    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
-    std::env::var_os("GOLDEN_DIR").map_or_else(|| own.into(), PathBuf::from)
+/// The golden files of this workspace.
+const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
+
+/// The case of this name that comes with this workspace, for tests that need some case, but not every one.
+pub fn own(name: &str) -> Golden {
+    Golden::read(&PathBuf::from(OWN).join(name).with_extension("safetensors"))
 }
 
-/// All golden cases of this kind (`generator`, `training`), in the order of their names.
+/// All golden cases of this kind (`generator`, `training`) in `GOLDEN_DIR`, by default those of this workspace, in the order
+/// of their names.
 ///
 /// # Panics
 /// Where there is none, or one cannot be read: a test without cases must not pass.
 pub fn cases(kind: &str) -> Vec<Golden> {
-    let directory = directory();
+    let directory = std::env::var_os("GOLDEN_DIR").map_or_else(|| OWN.into(), PathBuf::from);
     let entries = std::fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("a directory entry").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));

@@ -26,12 +26,12 @@ pub(crate) struct Arguments {
 /// Seeds of the scenes.
 const SCENES: std::ops::Range<u64> = 1..5;
 /// Narrow enough for a software rasterizer to draw an image in about a second.
-const RANDOM: Config = Config { ngf: 16, layers: Layers::More, ..Config::PUBLISHED };
+const RANDOM: Config = Config { ngf: 8, layers: Layers::More, ..Config::PUBLISHED };
 
 pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<()> {
     let checkpoint = match &arguments.weights {
         Some(path) => Checkpoint::read(path)?,
-        None => fill(&Architecture::new(RANDOM), 1),
+        None => fill(&Architecture::new(RANDOM)?, 1),
     };
     let gpu = adapter.open()?;
     let generator = Generator::load(&gpu, &checkpoint)?;

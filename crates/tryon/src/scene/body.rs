@@ -6,14 +6,14 @@ use super::rng::Rng;
 use super::shape::{End, Outline, Point, Shape, at, bar, blob, direction, ellipse, limb};
 
 /// Where the collar bones meet.
-pub const COLLAR: f32 = 0.285;
+pub(super) const COLLAR: f32 = 0.285;
 
 /// Where lower clothes end.
-pub const WAISTBAND: f32 = 0.60;
+pub(super) const WAISTBAND: f32 = 0.60;
 
 /// One arm.
 #[derive(Clone, Copy)]
-pub struct Arm {
+pub(super) struct Arm {
     /// -1 on the picture's left (the person's right arm), 1 on its right.
     pub side: f32,
     /// The joint at the shoulder.
@@ -27,7 +27,7 @@ pub struct Arm {
 }
 
 /// A figure without clothes or colours.
-pub struct Body {
+pub(super) struct Body {
     /// The middle of the face.
     pub head: Point,
     /// Half the head's width.
@@ -46,7 +46,7 @@ pub struct Body {
 
 impl Body {
     /// A body standing some way.
-    pub fn random(rng: &mut Rng) -> Self {
+    pub(super) fn random(rng: &mut Rng) -> Self {
         let shoulder = rng.range(0.118, 0.142);
         let waist = rng.range(0.084, 0.106);
         let hip = waist + rng.range(0.018, 0.036);
@@ -60,7 +60,7 @@ impl Body {
     }
 
     /// Chest and belly.
-    pub fn torso(&self) -> Shape {
+    pub(super) fn torso(&self) -> Shape {
         let s = self.shoulder;
         let half = [
             (0.036, 0.277),
@@ -77,7 +77,7 @@ impl Body {
     }
 
     /// The part of the neck that is kept: above the collar.
-    pub fn neck(&self) -> Shape {
+    pub(super) fn neck(&self) -> Shape {
         let from = at(self.head.x - 0.031, self.head.y + 0.04);
         let to = at(self.head.x + 0.031, self.head.y + 0.04);
         Outline::from(from)
@@ -89,7 +89,7 @@ impl Body {
     }
 
     /// Face and skull without hair or ears.
-    pub fn face(&self) -> Shape {
+    pub(super) fn face(&self) -> Shape {
         let (w, h) = (self.head_width, self.head_height);
         let right = [(0.0, -1.0), (0.62, -0.84), (0.96, -0.30), (0.95, 0.18), (0.74, 0.64), (0.36, 0.94)];
         let chin = [(0.0, 1.02)];
@@ -100,20 +100,20 @@ impl Body {
     }
 
     /// Both ears.
-    pub fn ears(&self) -> Shape {
+    pub(super) fn ears(&self) -> Shape {
         let ear = |side: f32| ellipse(self.head + at(side * self.head_width * 0.98, 0.012), 0.011, 0.019);
         ear(-1.0).and(ear(1.0))
     }
 
     /// Bare legs and feet.
-    pub fn legs(&self) -> Shape {
+    pub(super) fn legs(&self) -> Shape {
         let leg =
             |side: f32| limb(&self.leg(side, 0.0), End::Round).and(ellipse(at(side * 0.070, 1.335), 0.034, 0.020));
         leg(-1.0).and(leg(1.0))
     }
 
     /// Thigh, knee and ankle with their radii plus `ease`.
-    pub fn leg(&self, side: f32, ease: f32) -> [(Point, f32); 3] {
+    pub(super) fn leg(&self, side: f32, ease: f32) -> [(Point, f32); 3] {
         let hip = 0.52 * self.hip;
         [
             (at(side * hip, 0.74), 0.47 * self.hip + ease),
@@ -123,7 +123,7 @@ impl Body {
     }
 
     /// The pelvis from the waistband down to the crotch.
-    pub fn pelvis(&self) -> Shape {
+    pub(super) fn pelvis(&self) -> Shape {
         let (w, h) = (self.waist + 0.009, self.hip + 0.003);
         Outline::from(at(-w, WAISTBAND))
             .line(at(w, WAISTBAND))
@@ -134,7 +134,7 @@ impl Body {
     }
 
     /// All that might be hidden under any garment, and the arms with room for any sleeve.
-    pub fn blank(&self) -> Shape {
+    pub(super) fn blank(&self) -> Shape {
         let (s, w) = (self.shoulder + 0.015, self.hip + 0.035);
         let torso = Outline::from(at(-0.045, COLLAR - 0.012))
             .line(at(0.045, COLLAR - 0.012))
@@ -190,22 +190,22 @@ impl Arm {
     }
 
     /// The tip of the middle finger.
-    pub fn tip(&self) -> Point {
+    pub(super) fn tip(&self) -> Point {
         self.wrist + self.fore() * 0.080
     }
 
     /// The forearm's direction.
-    pub fn fore(&self) -> Point {
+    pub(super) fn fore(&self) -> Point {
         (self.wrist - self.elbow).unit()
     }
 
     /// Upper arm and forearm.
-    pub fn skin(&self) -> Shape {
+    pub(super) fn skin(&self) -> Shape {
         limb(&[(self.shoulder, 0.037), (self.elbow, 0.027)], End::Round).and(self.forearm())
     }
 
     /// Forearm and hand.
-    pub fn forearm(&self) -> Shape {
+    pub(super) fn forearm(&self) -> Shape {
         let (fore, thumb_side) = (self.fore(), self.fore().turned() * self.side);
         let palm = self.wrist + fore * 0.027;
         let mut shape = limb(&[(self.elbow, 0.027), (self.wrist, 0.0165), (palm, 0.0172)], End::Round);
@@ -219,14 +219,14 @@ impl Arm {
     }
 
     /// Where a wristband goes.
-    pub fn wristband(&self) -> Shape {
+    pub(super) fn wristband(&self) -> Shape {
         let middle = self.elbow.toward(self.wrist, 0.92);
         let half = self.fore() * 0.007;
         bar(middle - half, middle + half, 0.0198)
     }
 
     /// Place along the arm and across it, for patterns that follow a sleeve.
-    pub fn local(&self, p: Point) -> Point {
+    pub(super) fn local(&self, p: Point) -> Point {
         let upper = (self.elbow - self.shoulder).norm();
         let part = |from: Point, to: Point, start: f32, first: bool| {
             let along = (to - from).unit();

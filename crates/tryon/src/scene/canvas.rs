@@ -4,20 +4,20 @@ use super::mask::Mask;
 use super::shape::{Affine, Point, Shape, at};
 
 /// Red, green and blue in [0, 1], as stored in a PNG.
-pub type Rgb = [f32; 3];
+pub(super) type Rgb = [f32; 3];
 
 /// `a` and `b` mixed, `t` of it `b`.
-pub fn mix(a: Rgb, b: Rgb, t: f32) -> Rgb {
+pub(super) fn mix(a: Rgb, b: Rgb, t: f32) -> Rgb {
     [0, 1, 2].map(|i| a[i] + (b[i] - a[i]) * t)
 }
 
 /// `colour` made brighter (`k` over 1) or darker.
-pub fn lit(colour: Rgb, k: f32) -> Rgb {
+pub(super) fn lit(colour: Rgb, k: f32) -> Rgb {
     colour.map(|v| (v * k).clamp(0.0, 1.0))
 }
 
 /// A colour by hue, saturation and value, each in [0, 1].
-pub fn hsv(hue: f32, saturation: f32, value: f32) -> Rgb {
+pub(super) fn hsv(hue: f32, saturation: f32, value: f32) -> Rgb {
     [5.0, 3.0, 1.0].map(|n| {
         let k = (n + hue * 6.0) % 6.0;
         value * (1.0 - saturation * k.min(4.0 - k).clamp(0.0, 1.0))
@@ -26,7 +26,7 @@ pub fn hsv(hue: f32, saturation: f32, value: f32) -> Rgb {
 
 /// What a layer is, beside its shape and colour.
 #[derive(Clone, Copy)]
-pub struct Layer {
+pub(super) struct Layer {
     /// The class of its pixels.
     pub label: u8,
     /// Whether the agnostic picture shows it.
@@ -36,7 +36,7 @@ pub struct Layer {
 }
 
 /// The picture, its label map, and how far each pixel shows something kept.
-pub struct Canvas {
+pub(super) struct Canvas {
     /// Height in pixels.
     pub height: usize,
     /// Width in pixels.
@@ -53,28 +53,28 @@ pub struct Canvas {
 
 impl Canvas {
     /// A canvas of one colour and class 0.
-    pub fn new(height: usize, width: usize, view: Affine, colour: Rgb) -> Self {
+    pub(super) fn new(height: usize, width: usize, view: Affine, colour: Rgb) -> Self {
         let n = height * width;
         Self { height, width, view, rgb: vec![colour; n], labels: vec![0; n], kept: vec![0.0; n] }
     }
 
     /// Pixels per unit of figure coordinates.
-    pub fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         self.view.down.norm()
     }
 
     /// The pixels covered by `shape`.
-    pub fn mask(&self, shape: &Shape) -> Mask {
+    pub(super) fn mask(&self, shape: &Shape) -> Mask {
         Mask::draw(self.height, self.width, shape, &self.view)
     }
 
     /// `mask` with its edge softened over `radius` units.
-    pub fn soft(&self, mask: &Mask, radius: f32) -> Mask {
+    pub(super) fn soft(&self, mask: &Mask, radius: f32) -> Mask {
         mask.blurred(radius * self.scale() / 2.0)
     }
 
     /// Paints `mask` over everything so far. `colour` is asked at figure coordinates.
-    pub fn layer(&mut self, mask: &Mask, layer: Layer, colour: impl Fn(Point) -> Rgb) {
+    pub(super) fn layer(&mut self, mask: &Mask, layer: Layer, colour: impl Fn(Point) -> Rgb) {
         let back = self.view.inverse();
         let (radius, lit_from) = (0.014 * self.scale(), 0.010 * self.scale());
         let rounded = (layer.relief > 0.0).then(|| mask.blurred(radius));
@@ -100,14 +100,14 @@ impl Canvas {
     }
 
     /// Colours `mask` without changing what it is: `strength` 1 covers.
-    pub fn tint(&mut self, mask: &Mask, colour: Rgb, strength: f32) {
+    pub(super) fn tint(&mut self, mask: &Mask, colour: Rgb, strength: f32) {
         for i in mask.pixels() {
             self.rgb[i] = mix(self.rgb[i], colour, mask.cover[i] * strength);
         }
     }
 
     /// Darkens what `caster` shades, a little down and to the right of it, on the pixels of `on` only.
-    pub fn shade(&mut self, caster: &Mask, on: &Mask, radius: f32, strength: f32) {
+    pub(super) fn shade(&mut self, caster: &Mask, on: &Mask, radius: f32, strength: f32) {
         let soft = self.soft(caster, radius);
         let shift = 0.4 * radius * self.scale();
         for i in on.pixels() {

@@ -25,7 +25,7 @@ enum Neckline {
 }
 
 /// One garment, ready to be drawn on any body.
-pub struct Garment {
+pub(super) struct Garment {
     sleeves: Sleeves,
     neckline: Neckline,
     /// How far it stands off the body.
@@ -44,7 +44,7 @@ pub struct Garment {
 
 impl Garment {
     /// A garment of some kind.
-    pub fn random(rng: &mut Rng) -> Self {
+    pub(super) fn random(rng: &mut Rng) -> Self {
         let sleeves = rng.pick(&[Sleeves::None, Sleeves::Short, Sleeves::Short, Sleeves::Long, Sleeves::Long]);
         let neckline = match sleeves {
             Sleeves::None => Neckline::Scoop,
@@ -140,14 +140,14 @@ impl Garment {
     }
 
     /// Draws the sleeve that belongs to `arm`, and returns where it is.
-    pub fn draw_sleeve(&self, canvas: &mut Canvas, arm: &Arm) -> Mask {
+    pub(super) fn draw_sleeve(&self, canvas: &mut Canvas, arm: &Arm) -> Mask {
         let mask = canvas.mask(&self.sleeve(arm));
         self.paint_sleeve(canvas, arm, &mask);
         mask
     }
 
     /// Draws the forearm of a long sleeve once more, over the trunk.
-    pub fn draw_forearm(&self, canvas: &mut Canvas, arm: &Arm) {
+    pub(super) fn draw_forearm(&self, canvas: &mut Canvas, arm: &Arm) {
         if self.sleeves == Sleeves::Long {
             let line = [(arm.elbow, 0.031 + 0.8 * self.ease), self.cuff(arm)];
             let mask = canvas.mask(&limb(&line, End::Flat));
@@ -174,7 +174,7 @@ impl Garment {
     }
 
     /// Draws all but the sleeves, and returns where it is.
-    pub fn draw_trunk(&self, canvas: &mut Canvas, body: &Body) -> Mask {
+    pub(super) fn draw_trunk(&self, canvas: &mut Canvas, body: &Body) -> Mask {
         let mask = canvas.mask(&self.trunk(body));
         let pixel = 1.0 / canvas.scale();
         canvas.layer(&mask, GARMENT, |p| self.pattern.colour(p, pixel, self.base, self.accent));
@@ -190,7 +190,7 @@ impl Garment {
     }
 
     /// Soft creases where the cloth of a worn garment bends.
-    pub fn draw_folds(&self, canvas: &mut Canvas, body: &Body, trunk: &Mask) {
+    pub(super) fn draw_folds(&self, canvas: &mut Canvas, body: &Body, trunk: &Mask) {
         let mut folds = Shape::default();
         for side in [-1.0, 1.0] {
             let s = body.shoulder;

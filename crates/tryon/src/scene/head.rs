@@ -8,7 +8,7 @@ const HAIR: Layer = Layer { label: 3, kept: true, relief: 0.22 };
 
 impl Person {
     /// Draws hair that hangs behind the neck.
-    pub fn draw_hair_behind(&self, canvas: &mut Canvas) {
+    pub(super) fn draw_hair_behind(&self, canvas: &mut Canvas) {
         let length = match self.hair {
             Hair::Bob => 0.100,
             Hair::Long => 0.175,
@@ -26,7 +26,7 @@ impl Person {
     }
 
     /// Draws ears and face.
-    pub fn draw_head(&self, canvas: &mut Canvas) {
+    pub(super) fn draw_head(&self, canvas: &mut Canvas) {
         let ears = canvas.mask(&self.body.ears());
         canvas.layer(&ears, KEPT, |_| lit(self.skin, 0.95));
         let face = canvas.mask(&self.body.face());
@@ -64,7 +64,7 @@ impl Person {
     }
 
     /// Draws the hair around the face, and locks that fall over the shoulders.
-    pub fn draw_hair(&self, canvas: &mut Canvas) {
+    pub(super) fn draw_hair(&self, canvas: &mut Canvas) {
         let (h, w, t) = (self.body.head, self.body.head_width, self.body.head_height);
         let p = |x: f32, y: f32| h + at(x * w, y * t);
         let part = 0.45 * self.parting;

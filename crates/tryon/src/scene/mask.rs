@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// A picture of coverages in [0, 1], row-major. Rows outside `rows` are zero, so that small shapes cost little.
 #[derive(Clone)]
-pub struct Mask {
+pub(super) struct Mask {
     /// Height in pixels.
     pub height: usize,
     /// Width in pixels.
@@ -18,13 +18,13 @@ pub struct Mask {
 
 impl Mask {
     /// Nothing covered.
-    pub fn empty(height: usize, width: usize) -> Self {
+    pub(super) fn empty(height: usize, width: usize) -> Self {
         Self { height, width, rows: 0..0, cover: vec![0.0; height * width] }
     }
 
     /// Exact area coverage of `shape`, seen through `view`. Polygons may overlap; each counts as a whole whichever
     /// way round it runs.
-    pub fn draw(height: usize, width: usize, shape: &Shape, view: &Affine) -> Self {
+    pub(super) fn draw(height: usize, width: usize, shape: &Shape, view: &Affine) -> Self {
         let mut edges = Edges { height, width, delta: vec![0.0; height * (width + 2)], rows: height..0 };
         for polygon in &shape.0 {
             let points: Vec<_> = polygon.iter().map(|&p| view.apply(p)).collect();
@@ -39,7 +39,7 @@ impl Mask {
     }
 
     /// Covered by either.
-    pub fn or(mut self, other: &Mask) -> Mask {
+    pub(super) fn or(mut self, other: &Mask) -> Mask {
         for i in other.pixels() {
             self.cover[i] = self.cover[i].max(other.cover[i]);
         }
@@ -51,7 +51,7 @@ impl Mask {
     }
 
     /// Covered by both.
-    pub fn and(mut self, other: &Mask) -> Mask {
+    pub(super) fn and(mut self, other: &Mask) -> Mask {
         for i in self.pixels() {
             self.cover[i] *= other.cover[i];
         }
@@ -59,7 +59,7 @@ impl Mask {
     }
 
     /// Covered by this and not by the other.
-    pub fn without(mut self, other: &Mask) -> Mask {
+    pub(super) fn without(mut self, other: &Mask) -> Mask {
         for i in self.pixels() {
             self.cover[i] *= 1.0 - other.cover[i];
         }
@@ -67,7 +67,7 @@ impl Mask {
     }
 
     /// Two box blurs of `radius` pixels each, in both directions: a tent. The picture's border is continued outwards.
-    pub fn blurred(&self, radius: f32) -> Mask {
+    pub(super) fn blurred(&self, radius: f32) -> Mask {
         let reach = 2 * radius.ceil() as usize + 2;
         let rows = match self.rows.is_empty() {
             true => 0..0,
@@ -100,12 +100,12 @@ impl Mask {
     }
 
     /// The indices of the pixels in `rows`.
-    pub fn pixels(&self) -> Range<usize> {
+    pub(super) fn pixels(&self) -> Range<usize> {
         self.rows.start * self.width..self.rows.end * self.width
     }
 
     /// The coverage at a place that may be off the picture, where the border is continued.
-    pub fn nearest(&self, x: f32, y: f32) -> f32 {
+    pub(super) fn nearest(&self, x: f32, y: f32) -> f32 {
         let clamp = |v: f32, n: usize| (v.max(0.0) as usize).min(n - 1);
         self.cover[clamp(y, self.height) * self.width + clamp(x, self.width)]
     }

@@ -7,7 +7,7 @@ use super::shape::{End, Outline, Point, Shape, at, ellipse, limb};
 
 /// A colour for every place on the cloth. Lengths are in figure coordinates.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Pattern {
+pub(super) enum Pattern {
     /// One colour.
     Plain,
     /// Stripes across or along the body.
@@ -52,7 +52,7 @@ fn off_line(x: f32, period: f32) -> f32 {
 
 impl Pattern {
     /// A pattern, and a print that goes with it.
-    pub fn random(rng: &mut Rng) -> (Pattern, Print) {
+    pub(super) fn random(rng: &mut Rng) -> (Pattern, Print) {
         let pattern = match rng.unit() {
             u if u < 0.34 => Pattern::Plain,
             u if u < 0.52 => {
@@ -76,7 +76,7 @@ impl Pattern {
     }
 
     /// The colour at `p`, for pixels `pixel` wide.
-    pub fn colour(&self, p: Point, pixel: f32, base: Rgb, accent: Rgb) -> Rgb {
+    pub(super) fn colour(&self, p: Point, pixel: f32, base: Rgb, accent: Rgb) -> Rgb {
         match *self {
             Pattern::Plain => base,
             Pattern::Stripes { along, period, part } => {
@@ -106,7 +106,7 @@ impl Pattern {
 
 /// A single picture on the chest.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Print {
+pub(super) enum Print {
     /// Nothing.
     None,
     /// The letter with this index in `LETTERS`.
@@ -164,7 +164,7 @@ impl Print {
     }
 
     /// Draws it where the trunk `on` is.
-    pub fn draw(self, canvas: &mut Canvas, on: &Mask, accent: Rgb, base: Rgb) {
+    pub(super) fn draw(self, canvas: &mut Canvas, on: &Mask, accent: Rgb, base: Rgb) {
         let mask = canvas.mask(&self.shape()).and(on);
         canvas.tint(&mask, accent, 1.0);
         if self == Print::Sun {

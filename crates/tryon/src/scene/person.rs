@@ -7,11 +7,11 @@ use super::rng::Rng;
 use super::shape::{End, Outline, Shape, at, ellipse, limb};
 
 /// A kept part: face, neck, legs and what they wear.
-pub const KEPT: Layer = Layer { label: 1, kept: true, relief: 0.16 };
+pub(super) const KEPT: Layer = Layer { label: 1, kept: true, relief: 0.16 };
 
 /// How the hair is worn.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Hair {
+pub(super) enum Hair {
     /// Close to the head.
     Short,
     /// Down to the chin.
@@ -32,7 +32,7 @@ enum Lower {
 }
 
 /// One person.
-pub struct Person {
+pub(super) struct Person {
     /// Proportions and posture.
     pub body: Body,
     /// Of face, arms and legs.
@@ -55,7 +55,7 @@ pub struct Person {
 
 impl Person {
     /// Somebody.
-    pub fn random(rng: &mut Rng) -> Self {
+    pub(super) fn random(rng: &mut Rng) -> Self {
         let skins = [0xf6d7c3, 0xecc0a2, 0xdba982, 0xc08a5f, 0x96653f, 0x6d452c];
         let hairs = [0x2a211d, 0x46302a, 0x6b4227, 0x8f5a30, 0xc79a55, 0xb5532c, 0x86827f];
         let skin = hex(rng.pick(&skins));
@@ -80,7 +80,7 @@ impl Person {
     }
 
     /// Arms are skin of class 5 on the picture's left, which is the person's right, and of class 4 on the other side.
-    pub fn draw_arm(&self, canvas: &mut Canvas, arm: &Arm, forearm_only: bool) -> Mask {
+    pub(super) fn draw_arm(&self, canvas: &mut Canvas, arm: &Arm, forearm_only: bool) -> Mask {
         let label = if arm.side < 0.0 { 5 } else { 4 };
         let mask = canvas.mask(&if forearm_only { arm.forearm() } else { arm.skin() });
         canvas.layer(&mask, Layer { label, kept: false, relief: 0.16 }, |_| self.skin);
@@ -88,7 +88,7 @@ impl Person {
     }
 
     /// Draws the wristband if it is worn on `arm`.
-    pub fn draw_band(&self, canvas: &mut Canvas, arm: &Arm) {
+    pub(super) fn draw_band(&self, canvas: &mut Canvas, arm: &Arm) {
         if let Some((side, colour)) = self.band
             && (side == 0) == (arm.side < 0.0)
         {
@@ -98,7 +98,7 @@ impl Person {
     }
 
     /// Draws legs, shoes and lower clothes, and returns where they are.
-    pub fn draw_lower(&self, canvas: &mut Canvas) -> Mask {
+    pub(super) fn draw_lower(&self, canvas: &mut Canvas) -> Mask {
         let body = &self.body;
         let legs = canvas.mask(&body.legs());
         canvas.layer(&legs, KEPT, |_| self.skin);
@@ -140,7 +140,7 @@ impl Person {
     }
 
     /// Draws neck and chest: skin that only the neck is kept of.
-    pub fn draw_torso(&self, canvas: &mut Canvas) {
+    pub(super) fn draw_torso(&self, canvas: &mut Canvas) {
         let torso = canvas.mask(&self.body.torso());
         canvas.layer(&torso, Layer { kept: false, relief: 0.05, ..KEPT }, |_| self.skin);
         let neck = canvas.mask(&self.body.neck());

@@ -2,36 +2,36 @@
 
 /// The numbers of one stream of one seed. Streams are independent, so drawing one more number for the garment
 /// leaves the person as it was.
-pub struct Rng {
+pub(super) struct Rng {
     key: u64,
     counter: u64,
 }
 
 impl Rng {
     /// The start of stream `stream` of `seed`.
-    pub fn new(seed: u64, stream: u64) -> Self {
+    pub(super) fn new(seed: u64, stream: u64) -> Self {
         let key = mix(seed ^ mix(stream.wrapping_add(1)));
         Self { key, counter: 0 }
     }
 
     /// Uniform in [0, 1), a multiple of 2^-24.
-    pub fn unit(&mut self) -> f32 {
+    pub(super) fn unit(&mut self) -> f32 {
         self.counter += 1;
         (mix(self.key.wrapping_add(self.counter.wrapping_mul(GOLDEN))) >> 40) as f32 / (1 << 24) as f32
     }
 
     /// Uniform in [low, high).
-    pub fn range(&mut self, low: f32, high: f32) -> f32 {
+    pub(super) fn range(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }
 
     /// True with probability `p`.
-    pub fn chance(&mut self, p: f32) -> bool {
+    pub(super) fn chance(&mut self, p: f32) -> bool {
         self.unit() < p
     }
 
     /// One of `choices`, which must not be empty.
-    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         let i = (self.unit() * choices.len() as f32) as usize;
         choices[i.min(choices.len() - 1)]
     }

@@ -6,7 +6,7 @@ use std::ops::{Add, Mul, Sub};
 
 /// A point, or the way from one to another.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
+pub(super) struct Point {
     /// To the right.
     pub x: f32,
     /// Down.
@@ -14,7 +14,7 @@ pub struct Point {
 }
 
 /// The point (x, y).
-pub const fn at(x: f32, y: f32) -> Point {
+pub(super) const fn at(x: f32, y: f32) -> Point {
     Point { x, y }
 }
 
@@ -41,39 +41,39 @@ impl Mul<f32> for Point {
 
 impl Point {
     /// The dot product.
-    pub fn dot(self, o: Point) -> f32 {
+    pub(super) fn dot(self, o: Point) -> f32 {
         self.x * o.x + self.y * o.y
     }
 
     /// The distance from the origin.
-    pub fn norm(self) -> f32 {
+    pub(super) fn norm(self) -> f32 {
         self.dot(self).sqrt()
     }
 
     /// The same direction, one long; the origin stays.
-    pub fn unit(self) -> Point {
+    pub(super) fn unit(self) -> Point {
         self * (1.0 / self.norm().max(1e-12))
     }
 
     /// A quarter turn clockwise, as seen with y pointing down.
-    pub fn turned(self) -> Point {
+    pub(super) fn turned(self) -> Point {
         at(-self.y, self.x)
     }
 
     /// The point a fraction `t` of the way to `o`.
-    pub fn toward(self, o: Point, t: f32) -> Point {
+    pub(super) fn toward(self, o: Point, t: f32) -> Point {
         self + (o - self) * t
     }
 }
 
 /// The direction whose angle from straight down has half-angle tangent `t`; positive `t` leans to positive x.
-pub fn direction(t: f32) -> Point {
+pub(super) fn direction(t: f32) -> Point {
     at(2.0 * t, 1.0 - t * t) * (1.0 / (1.0 + t * t))
 }
 
 /// p -> origin + p.x * right + p.y * down.
 #[derive(Clone, Copy, Debug)]
-pub struct Affine {
+pub(super) struct Affine {
     /// Where x goes.
     pub right: Point,
     /// Where y goes.
@@ -84,18 +84,18 @@ pub struct Affine {
 
 impl Affine {
     /// Where `p` goes.
-    pub fn apply(&self, p: Point) -> Point {
+    pub(super) fn apply(&self, p: Point) -> Point {
         self.origin + self.right * p.x + self.down * p.y
     }
 
     /// This map after `first`.
-    pub fn after(&self, first: &Affine) -> Affine {
+    pub(super) fn after(&self, first: &Affine) -> Affine {
         let turn = |p: Point| self.right * p.x + self.down * p.y;
         Affine { right: turn(first.right), down: turn(first.down), origin: self.apply(first.origin) }
     }
 
     /// The map back.
-    pub fn inverse(&self) -> Affine {
+    pub(super) fn inverse(&self) -> Affine {
         let k = 1.0 / (self.right.x * self.down.y - self.right.y * self.down.x);
         let back = Affine {
             right: at(self.down.y, -self.right.y) * k,
@@ -108,36 +108,36 @@ impl Affine {
 
 /// A union of closed polygons.
 #[derive(Clone, Debug, Default)]
-pub struct Shape(pub Vec<Vec<Point>>);
+pub(super) struct Shape(pub Vec<Vec<Point>>);
 
 impl Shape {
     /// Both.
-    pub fn and(mut self, other: Shape) -> Shape {
+    pub(super) fn and(mut self, other: Shape) -> Shape {
         self.0.extend(other.0);
         self
     }
 }
 
 /// Straight and curved pieces, one after the other; curves are flattened as they come.
-pub struct Outline(Vec<Point>);
+pub(super) struct Outline(Vec<Point>);
 
 /// Pieces a curve is cut into: enough for a face a thousand pixels tall.
 const STEPS: usize = 20;
 
 impl Outline {
     /// An outline that starts at `p`.
-    pub fn from(p: Point) -> Self {
+    pub(super) fn from(p: Point) -> Self {
         Self(vec![p])
     }
 
     /// A straight line.
-    pub fn line(mut self, to: Point) -> Self {
+    pub(super) fn line(mut self, to: Point) -> Self {
         self.0.push(to);
         self
     }
 
     /// A parabola, pulled towards `control`.
-    pub fn curve(mut self, control: Point, to: Point) -> Self {
+    pub(super) fn curve(mut self, control: Point, to: Point) -> Self {
         let from = self.0[self.0.len() - 1];
         for i in 1..=STEPS {
             let t = i as f32 / STEPS as f32;
@@ -147,29 +147,29 @@ impl Outline {
     }
 
     /// Where it starts.
-    pub fn start(&self) -> Point {
+    pub(super) fn start(&self) -> Point {
         self.0[0]
     }
 
     /// The points, as an open line.
-    pub fn points(self) -> Vec<Point> {
+    pub(super) fn points(self) -> Vec<Point> {
         self.0
     }
 
     /// The area inside.
-    pub fn close(self) -> Shape {
+    pub(super) fn close(self) -> Shape {
         Shape(vec![self.0])
     }
 
     /// The area inside, and its mirror image across x = `axis`.
-    pub fn mirrored(self, axis: f32) -> Shape {
+    pub(super) fn mirrored(self, axis: f32) -> Shape {
         let mirror = self.0.iter().map(|p| at(2.0 * axis - p.x, p.y)).collect();
         Shape(vec![self.0, mirror])
     }
 }
 
 /// The closed smooth curve through `points` (Catmull-Rom).
-pub fn blob(points: &[Point]) -> Shape {
+pub(super) fn blob(points: &[Point]) -> Shape {
     let n = points.len();
     let mut out = Vec::with_capacity(n * STEPS);
     for i in 0..n {
@@ -187,7 +187,7 @@ pub fn blob(points: &[Point]) -> Shape {
 }
 
 /// An ellipse with its axes along x and y.
-pub fn ellipse(center: Point, rx: f32, ry: f32) -> Shape {
+pub(super) fn ellipse(center: Point, rx: f32, ry: f32) -> Shape {
     // A half turn by the rational parametrization, then the same again opposite.
     let half = (0..2 * STEPS).map(|i| {
         let d = direction((i as f32 / STEPS as f32) - 1.0);
@@ -200,7 +200,7 @@ pub fn ellipse(center: Point, rx: f32, ry: f32) -> Shape {
 
 /// How a limb ends.
 #[derive(Clone, Copy, PartialEq)]
-pub enum End {
+pub(super) enum End {
     /// With a half circle, like a stump.
     Round,
     /// Straight across, like a sleeve.
@@ -208,7 +208,7 @@ pub enum End {
 }
 
 /// A line with a thickness (radius) at each point; it starts round.
-pub fn limb(line: &[(Point, f32)], end: End) -> Shape {
+pub(super) fn limb(line: &[(Point, f32)], end: End) -> Shape {
     let mut shape = Shape::default();
     for (i, &(p, r)) in line.iter().enumerate() {
         if end == End::Round || i + 1 < line.len() {
@@ -223,7 +223,7 @@ pub fn limb(line: &[(Point, f32)], end: End) -> Shape {
 }
 
 /// A line of one thickness (`radius` to each side) with straight ends.
-pub fn bar(from: Point, to: Point, radius: f32) -> Shape {
+pub(super) fn bar(from: Point, to: Point, radius: f32) -> Shape {
     tapered(from, radius, to, radius)
 }
 

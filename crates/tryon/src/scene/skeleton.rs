@@ -60,7 +60,7 @@ fn hue(i: usize) -> Rgb {
 }
 
 /// Draws the skeleton of `body`.
-pub fn draw(canvas: &mut Canvas, body: &Body) {
+pub(super) fn draw(canvas: &mut Canvas, body: &Body) {
     let points = key_points(body);
     for (i, &(a, b)) in BONES.iter().enumerate() {
         let bone = limb(&[(points[a], 0.0075), (points[b], 0.0075)], End::Round);

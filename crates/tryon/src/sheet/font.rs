@@ -1,7 +1,7 @@
 //! A bitmap font of 5x7 dots, with what titles need.
 
 /// Dots from the top of a line to its bottom.
-pub const HEIGHT: usize = ROWS + DESCENT;
+pub(super) const HEIGHT: usize = ROWS + DESCENT;
 
 /// Rows of a letter.
 const ROWS: usize = 7;
@@ -61,12 +61,12 @@ const GLYPHS: [(char, [u8; ROWS]); 42] = [
 ];
 
 /// How many dots wide `text` is.
-pub fn width(text: &str) -> usize {
+pub(super) fn width(text: &str) -> usize {
     (text.chars().count() * ADVANCE).saturating_sub(1)
 }
 
 /// The (row, column) of each dot of `text`. Capitals are written small; what the font lacks stays blank.
-pub fn dots(text: &str) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn dots(text: &str) -> impl Iterator<Item = (usize, usize)> {
     text.chars().enumerate().flat_map(|(i, letter)| {
         let letter = letter.to_ascii_lowercase();
         let glyph = GLYPHS.iter().find(|(known, _)| *known == letter);

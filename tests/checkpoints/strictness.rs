@@ -1,0 +1,107 @@
+//! A checkpoint is a generator's, exactly, or the report says everything that is wrong with it.
+
+use crate::files::golden;
+use alias_model::checkpoint::Array;
+use alias_model::{Architecture, Checkpoint, Config, Generator, LoadOptions, fill};
+use alias_oracle::gpu;
+
+fn checkpoint() -> Checkpoint {
+    fill(&Architecture::new(Config::PUBLISHED.with_ngf(2)).unwrap(), 13)
+}
+
+/// `checkpoint` without the tensors whose names `drop` takes.
+fn without(checkpoint: &Checkpoint, drop: impl Fn(&str) -> bool) -> Checkpoint {
+    let mut kept = Checkpoint::new();
+    for (key, array) in checkpoint.iter().filter(|(key, _)| !drop(key)) {
+        kept.insert(key, array.clone());
+    }
+    kept
+}
+
+fn refusal(checkpoint: &Checkpoint) -> String {
+    Generator::load(gpu(), checkpoint).unwrap_err().to_string()
+}
+
+/// torch.save's file and the weights drawn here are the same, which also checks `fill` against the reference's.
+#[test]
+fn fill_draws_what_the_reference_draws() {
+    let saved = Checkpoint::read(golden("checkpoint.pth")).unwrap();
+    let drawn = checkpoint();
+    assert!(saved.keys().eq(drawn.keys()));
+    for (key, array) in saved.iter() {
+        let drawn = drawn.get(key).unwrap();
+        assert_eq!(array.shape(), drawn.shape(), "{key}");
+        let distance = array.to_f64().iter().zip(drawn.to_f64()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(distance <= 1e-6, "{key}: off by {distance:e}");
+    }
+}
+
+#[test]
+fn every_format_gives_the_same_generator() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = Checkpoint::read(golden("checkpoint.pth")).unwrap();
+    let path = folder.path().join("generator.safetensors");
+    saved.write_safetensors(&path).unwrap();
+    let copy = Checkpoint::read(&path).unwrap();
+    assert!(saved.iter().zip(copy.iter()).all(|((a, x), (b, y))| a == b && x.to_f32() == y.to_f32()));
+    Generator::load(gpu(), &copy).unwrap();
+}
+
+#[test]
+fn the_report_lists_everything_at_once_as_pytorch_does() {
+    let mut bad = without(&checkpoint(), |key| key.starts_with("up_3.conv_0.") || key == "conv_img.bias");
+    bad.insert("extra.weight", Array::from_f32(&[1], &[0.0]));
+    bad.insert("conv_0.weight", Array::from_f32(&[32, 8, 3, 3], &[0.0; 32 * 8 * 9]));
+    let report = refusal(&bad);
+    for part in [
+        "Error(s) in loading state_dict for AliasGenerator:",
+        "Missing key(s) in state_dict: \"conv_img.bias\", \"up_3.conv_0.bias\", \"up_3.conv_0.weight_orig\", \
+         \"up_3.conv_0.weight_u\", \"up_3.conv_0.weight_v\".",
+        "Unexpected key(s) in state_dict: \"extra.weight\".",
+        "size mismatch for conv_0.weight: copying a param with shape torch.Size([32, 8, 3, 3]) from checkpoint, the shape \
+         in current model is torch.Size([32, 9, 3, 3]).",
+        "ngf: 2",
+    ] {
+        assert!(report.contains(part), "no {part:?} in:\n{report}");
+    }
+}
+
+#[test]
+fn what_does_not_belong_is_let_through_only_where_asked() {
+    let mut more = checkpoint();
+    more.insert("extra.weight", Array::from_f32(&[1], &[0.0]));
+    assert!(refusal(&more).contains("Unexpected key(s)"));
+    Generator::load_with(gpu(), &more, LoadOptions { strict: false, ..Default::default() }).unwrap();
+    let less = without(&more, |key| key == "conv_img.bias");
+    let options = LoadOptions { strict: false, ..Default::default() };
+    let report = Generator::load_with(gpu(), &less, options).unwrap_err().to_string();
+    assert!(report.contains("Missing key(s)") && !report.contains("Unexpected"), "{report}");
+}
+
+#[test]
+fn a_file_of_something_else_is_told_apart() {
+    let discriminator = Checkpoint::read(golden("checkpoint_legacy.pth")).unwrap();
+    assert!(refusal(&discriminator).starts_with("this is no ALIAS generator: it has "));
+}
+
+#[test]
+fn data_parallels_prefix_is_dropped() {
+    let mut wrapped = Checkpoint::new();
+    for (key, array) in checkpoint().iter() {
+        wrapped.insert(format!("module.{key}"), array.clone());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wrapped.safetensors");
+    wrapped.write_safetensors(&path).unwrap();
+    Generator::load(gpu(), &Checkpoint::read(&path).unwrap()).unwrap();
+}
+
+/// Old checkpoints do not have it.
+#[test]
+fn num_batches_tracked_may_be_missing() {
+    let config = Config { norm: alias_model::Norm::Batch, ..Config::PUBLISHED.with_ngf(2) };
+    let full = fill(&Architecture::new(config).unwrap(), 1);
+    let old = without(&full, |key| key.ends_with("num_batches_tracked"));
+    assert!(old.len() < full.len());
+    Generator::load(gpu(), &old).unwrap();
+}
