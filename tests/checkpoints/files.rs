@@ -8,60 +8,60 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 /// A file that PyTorch wrote.
-pub fn golden(name: &str) -> PathBuf {
+pub(crate) fn golden(name: &str) -> PathBuf {
     PathBuf::from("tests/golden").join(name)
 }
 
 /// Reads a file that must be valid.
 #[track_caller]
-pub fn open(file: Vec<u8>) -> Checkpoint {
+pub(crate) fn open(file: Vec<u8>) -> Checkpoint {
     Checkpoint::from_bytes(file).unwrap()
 }
 
 #[track_caller]
-pub fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f64> {
+pub(crate) fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f64> {
     checkpoint.get(name).unwrap_or_else(|| panic!("no tensor {name}")).to_f64()
 }
 
 // Pickles, from the inside out. Each function gives the instructions that push one object.
 
-pub fn int(value: i64) -> Vec<u8> {
+pub(crate) fn int(value: i64) -> Vec<u8> {
     [&[0x8a, 8], &value.to_le_bytes()[..]].concat()
 }
 
-pub fn text(value: &str) -> Vec<u8> {
+pub(crate) fn text(value: &str) -> Vec<u8> {
     let length = u32::try_from(value.len()).unwrap().to_le_bytes();
     [b"X", &length[..], value.as_bytes()].concat()
 }
 
-pub fn global(module: &str, name: &str) -> Vec<u8> {
+pub(crate) fn global(module: &str, name: &str) -> Vec<u8> {
     format!("c{module}\n{name}\n").into_bytes()
 }
 
-pub fn tuple(items: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn tuple(items: &[Vec<u8>]) -> Vec<u8> {
     [b"(", &*items.concat(), b"t"].concat()
 }
 
-pub fn ints(values: &[i64]) -> Vec<u8> {
+pub(crate) fn ints(values: &[i64]) -> Vec<u8> {
     tuple(&values.iter().map(|&v| int(v)).collect::<Vec<_>>())
 }
 
-pub fn dict(items: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn dict(items: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let items: Vec<_> = items.iter().map(|(k, v)| [text(k), v.clone()].concat()).collect();
     [b"}(", &*items.concat(), b"u"].concat()
 }
 
-pub fn call(function: Vec<u8>, arguments: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn call(function: Vec<u8>, arguments: &[Vec<u8>]) -> Vec<u8> {
     [function, tuple(arguments), b"R".to_vec()].concat()
 }
 
-pub fn storage(kind: &str, key: &str, numel: i64) -> Vec<u8> {
+pub(crate) fn storage(kind: &str, key: &str, numel: i64) -> Vec<u8> {
     let kind = global("torch", kind);
     let id = tuple(&[text("storage"), kind, text(key), text("cpu"), int(numel)]);
     [&*id, b"Q"].concat()
 }
 
-pub fn tensor(storage: Vec<u8>, offset: i64, size: &[i64], strides: &[i64]) -> Vec<u8> {
+pub(crate) fn tensor(storage: Vec<u8>, offset: i64, size: &[i64], strides: &[i64]) -> Vec<u8> {
     let hooks = call(global("collections", "OrderedDict"), &[]);
     let requires_grad = vec![0x89];
     call(
@@ -71,28 +71,28 @@ pub fn tensor(storage: Vec<u8>, offset: i64, size: &[i64], strides: &[i64]) -> V
 }
 
 /// A tensor over storage `0` with six floats.
-pub fn six(offset: i64, size: &[i64], strides: &[i64]) -> Vec<u8> {
+pub(crate) fn six(offset: i64, size: &[i64], strides: &[i64]) -> Vec<u8> {
     tensor(storage("FloatStorage", "0", 6), offset, size, strides)
 }
 
 /// A whole pickle.
-pub fn program(object: &[u8]) -> Vec<u8> {
+pub(crate) fn program(object: &[u8]) -> Vec<u8> {
     [&[0x80, 2], object, b"."].concat()
 }
 
 /// The elements of a float storage: 0, 1, 2, ...
-pub fn floats(count: u8) -> Vec<u8> {
+pub(crate) fn floats(count: u8) -> Vec<u8> {
     (0..count).flat_map(|v| f32::from(v).to_le_bytes()).collect()
 }
 
 // Containers.
 
-pub fn zip(entries: &[(&str, &[u8])], compression: CompressionMethod) -> Vec<u8> {
+pub(crate) fn zip(entries: &[(&str, &[u8])], compression: CompressionMethod) -> Vec<u8> {
     let options = SimpleFileOptions::default().compression_method(compression);
     zip_with(entries, options)
 }
 
-pub fn zip_with(entries: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
+pub(crate) fn zip_with(entries: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in entries {
         writer.start_file(*name, options).unwrap();
@@ -102,17 +102,17 @@ pub fn zip_with(entries: &[(&str, &[u8])], options: SimpleFileOptions) -> Vec<u8
 }
 
 /// PyTorch's zip container with storage `0` of six floats.
-pub fn torch_zip(object: &[u8]) -> Vec<u8> {
+pub(crate) fn torch_zip(object: &[u8]) -> Vec<u8> {
     let entries: [(&str, &[u8]); 3] =
         [("a/data.pkl", &program(object)), ("a/byteorder", b"little"), ("a/data/0", &floats(6))];
     zip(&entries, CompressionMethod::Stored)
 }
 
-pub const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+pub(crate) const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 /// PyTorch's container from before the zip file, with storage `0` of six floats if `object`
 /// refers to one.
-pub fn torch_legacy(object: &[u8]) -> Vec<u8> {
+pub(crate) fn torch_legacy(object: &[u8]) -> Vec<u8> {
     let version = program(&int(1001));
     let info = program(&dict(&[("little_endian", vec![0x88])]));
     let file = [MAGIC, &version, &info, &program(object)].concat();
@@ -123,23 +123,23 @@ pub fn torch_legacy(object: &[u8]) -> Vec<u8> {
     [&*file, &keys, &6u64.to_le_bytes(), &floats(6)].concat()
 }
 
-pub fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
     let length = (header.len() as u64).to_le_bytes();
     [&length[..], header.as_bytes(), data].concat()
 }
 
 /// One small, valid file of each format.
-pub fn valid() -> [Vec<u8>; 3] {
+pub(crate) fn valid() -> [Vec<u8>; 3] {
     let object = dict(&[("w", six(0, &[2, 3], &[3, 1])), ("v", six(1, &[2], &[2]))]);
     let header = r#"{"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}"#;
     [torch_zip(&object), torch_legacy(&object), safetensors(header, &floats(6))]
 }
 
 /// Numbers that only look random (xorshift).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -20,10 +20,12 @@ thread_local! {
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST.set(LARGEST.get().max(layout.size()));
+        // SAFETY: the caller keeps the contract, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -33,7 +35,7 @@ static ALLOCATOR: Watching = Watching;
 
 /// Reads a file and checks what that allocated.
 #[track_caller]
-pub fn read(bytes: Vec<u8>) -> Result<Checkpoint, CheckpointError> {
+pub(crate) fn read(bytes: Vec<u8>) -> Result<Checkpoint, CheckpointError> {
     let most = 2 * bytes.len() + 64 * 1024;
     LARGEST.set(0);
     let result = Checkpoint::from_bytes(bytes);
@@ -44,7 +46,7 @@ pub fn read(bytes: Vec<u8>) -> Result<Checkpoint, CheckpointError> {
 
 /// The file is refused, with a message that has `words` in it.
 #[track_caller]
-pub fn refused(bytes: Vec<u8>, words: &str) {
+pub(crate) fn refused(bytes: Vec<u8>, words: &str) {
     match read(bytes) {
         Ok(checkpoint) => panic!("accepted as {checkpoint:?}"),
         Err(error) => {
@@ -57,12 +59,12 @@ pub fn refused(bytes: Vec<u8>, words: &str) {
 
 /// The same object is refused in both of PyTorch's containers.
 #[track_caller]
-pub fn refused_object(object: &[u8], words: &str) {
+pub(crate) fn refused_object(object: &[u8], words: &str) {
     refused(torch_zip(object), words);
     refused(torch_legacy(object), words);
 }
 
 #[track_caller]
-pub fn refused_tensor(tensor: Vec<u8>, words: &str) {
+pub(crate) fn refused_tensor(tensor: Vec<u8>, words: &str) {
     refused_object(&dict(&[("layer.weight", tensor)]), words);
 }

@@ -6,6 +6,7 @@ use alias_model::checkpoint::Array;
 use alias_model::{Checkpoint, Generator, LoadOptions, Sample};
 use alias_tensor::Gpu;
 use anyhow::{Context, Result, bail, ensure};
+use clap::ArgGroup;
 use std::path::{Path, PathBuf};
 use tryon::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
 
@@ -14,13 +15,15 @@ use tryon::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
 /// From a safetensors file with agnostic, pose, warped_cloth, warped_mask and labels (--tensors), from five PNGs of one size,
 /// or from five folders of PNGs of equal names. Height and width are multiples of 128, or of 64 for weights without up_4.
 #[derive(clap::Args)]
+#[group(skip)]
+#[command(group(ArgGroup::new("inputs").required(true).args(["tensors", "agnostic"])))]
 pub(crate) struct Arguments {
     /// The generator's checkpoint: safetensors, or PyTorch's .pth in either format
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 
     /// Inputs as tensors (N, C, H, W); OUT gets `image` (N, 3, H, W)
-    #[arg(long, value_name = "FILE", required_unless_present = "agnostic", conflicts_with = "pictures")]
+    #[arg(long, value_name = "FILE")]
     tensors: Option<PathBuf>,
 
     #[command(flatten)]
@@ -40,7 +43,6 @@ pub(crate) struct Arguments {
 }
 
 #[derive(clap::Args)]
-#[group(id = "pictures", multiple = true)]
 struct Pictures {
     /// The person, torso and arms blanked out
     #[arg(long, value_name = "PNG|DIR", requires_all = ["pose", "cloth", "cloth_mask", "parse"])]

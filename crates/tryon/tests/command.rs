@@ -1,0 +1,189 @@
+//! The `tryon` command as its users run it.
+
+use alias_model::{Architecture, Checkpoint, Config, Layers, fill};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+use tryon::images::{read_rgb, read_size};
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
+
+fn tryon(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tryon")).args(arguments).output().unwrap()
+}
+
+/// Runs it, which must succeed, and returns what it printed.
+#[track_caller]
+fn succeeds(arguments: &[&str]) -> String {
+    let output = tryon(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs it, which must fail with `code`, and returns the complaint.
+#[track_caller]
+fn fails(code: i32, arguments: &[&str]) -> String {
+    let output = tryon(arguments);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Narrow weights of a generator for sizes that are multiples of 64.
+fn weights(folder: &Path) -> PathBuf {
+    let path = folder.join("weights.safetensors");
+    let config = Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(1) };
+    fill(&Architecture::new(config).unwrap(), 5).write_safetensors(&path).unwrap();
+    path
+}
+
+/// A folder with narrow weights and the demo's pictures, drawn once for all tests.
+fn drawn() -> &'static Path {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (out, weights) = (folder.path().join("demo"), weights(folder.path()));
+        let printed = succeeds(&["demo", "-o", text(&out), "--weights", text(&weights)]);
+        assert!(printed.contains("4 scenes at 384x256"), "{printed}");
+        folder
+    });
+    folder.path()
+}
+
+fn folders(demo: &Path) -> Vec<String> {
+    ["agnostic", "pose", "cloth", "cloth-mask", "parse"]
+        .iter()
+        .flat_map(|kind| [format!("--{kind}"), text(&demo.join(kind)).to_owned()])
+        .collect()
+}
+
+fn files(demo: &Path, name: &str) -> Vec<String> {
+    let folders = folders(demo);
+    let file = |pair: &[String]| [pair[0].clone(), format!("{}/{name}", pair[1])];
+    folders.chunks(2).flat_map(file).collect()
+}
+
+fn synth<'a>(weights: &'a Path, inputs: &'a [String], output: &'a Path) -> Vec<&'a str> {
+    let mut arguments = vec!["synth", "--weights", text(weights), "-o", text(output)];
+    arguments.extend(inputs.iter().map(String::as_str));
+    arguments
+}
+
+#[test]
+fn tensors_in_tensors_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.safetensors");
+    let (weights, inputs) = (format!("{GOLDEN}/checkpoint.pth"), format!("{GOLDEN}/most_hard_mask.safetensors"));
+    let run = |extra: &[&str]| {
+        let mut arguments = vec!["synth", "--weights", &weights, "--tensors", &inputs, "-o", text(&out)];
+        arguments.extend(extra);
+        succeeds(&arguments);
+        let image = Checkpoint::read(&out).unwrap();
+        assert_eq!(image.keys().collect::<Vec<_>>(), ["image"]);
+        image.get("image").unwrap().to_f64()
+    };
+    let golden = Checkpoint::read(&inputs).unwrap();
+    let distance = |got: &[f64], name: &str| {
+        let want = golden.get(name).unwrap().to_f64();
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
+        norm(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / norm(&mut want.iter().copied())
+    };
+    // The case's own weights: checkpoint.pth is drawn from its seed.
+    assert!(distance(&run(&[]), "image") < 1.6e-6);
+    assert!(distance(&run(&["--noise", "13"]), "image_with_noise") < 1.6e-6);
+    assert!(distance(&run(&["--plain"]), "image") > 1e-3, "--plain is another network");
+}
+
+#[test]
+fn pictures_in_a_picture_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = drawn().join("demo");
+    let (weights, inputs) = (drawn().join("weights.safetensors"), files(&demo, "01.png"));
+    let out = folder.path().join("one.png");
+    succeeds(&synth(&weights, &inputs, &out));
+    assert_eq!(read_size(&out).unwrap(), (384, 256));
+    // The same sample went through PNGs of eight bits on the way: close to the demo's own, but for rounding.
+    let (a, b) = (read_rgb(&out).unwrap(), read_rgb(&demo.join("result/01.png")).unwrap());
+    let distance = a.data.iter().zip(&b.data).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.data.len() as f32;
+    assert!(distance < 0.02, "{distance}");
+    assert!(demo.join("sheet.png").exists());
+}
+
+#[test]
+fn folders_report_what_fails_and_do_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = folder.path();
+    for kind in ["agnostic", "pose", "cloth", "cloth-mask", "parse"] {
+        fs::create_dir(demo.join(kind)).unwrap();
+        for name in ["01.png", "02.png", "03.png"] {
+            fs::copy(drawn().join("demo").join(kind).join(name), demo.join(kind).join(name)).unwrap();
+        }
+    }
+    fs::remove_file(demo.join("pose/02.png")).unwrap();
+    let whole = fs::read(demo.join("agnostic/03.png")).unwrap();
+    fs::write(demo.join("agnostic/03.png"), &whole[..whole.len() / 2]).unwrap();
+    let (weights, inputs) = (drawn().join("weights.safetensors"), folders(demo));
+    let out = folder.path().join("out");
+    let complaint = fails(1, &synth(&weights, &inputs, &out));
+    assert!(complaint.contains("02.png: ") && complaint.contains("pose/02.png"), "{complaint}");
+    assert!(complaint.contains("03.png: ") && complaint.contains("agnostic/03.png: not a readable PNG"), "{complaint}");
+    assert!(complaint.contains("error: 2 of 3 failed"), "{complaint}");
+    let written: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(written, ["01.png"], "the other one, and nothing half written");
+}
+
+#[test]
+fn complaints_name_the_file_and_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = weights(folder.path());
+    let out = folder.path().join("out.safetensors");
+    let tensors = |weights: &Path, tensors: &Path| {
+        fails(1, &["synth", "--weights", text(weights), "--tensors", text(tensors), "-o", text(&out)])
+    };
+    let inputs = PathBuf::from(GOLDEN).join("most_hard_mask.safetensors");
+    let complaint = tensors(&folder.path().join("none.pth"), &inputs);
+    assert!(complaint.contains("none.pth: No such file"), "{complaint}");
+    let complaint = tensors(&PathBuf::from(GOLDEN).join("checkpoint_legacy.pth"), &inputs);
+    assert!(complaint.contains("checkpoint_legacy.pth: this is no ALIAS generator"), "{complaint}");
+    let complaint = tensors(&weights, &weights);
+    assert!(complaint.contains("weights.safetensors: no tensor 'agnostic'"), "{complaint}");
+    fs::write(folder.path().join("cut.pth"), &fs::read(format!("{GOLDEN}/checkpoint.pth")).unwrap()[..100_000])
+        .unwrap();
+    let complaint = tensors(&folder.path().join("cut.pth"), &inputs);
+    assert!(complaint.contains("cut.pth") && complaint.contains("download or copy it again"), "{complaint}");
+    assert!(!out.exists());
+    let complaint = fails(1, &["demo", "--adapter", "Voodoo 2", "-o", text(folder.path())]);
+    assert!(complaint.contains("no adapter named 'Voodoo 2'; found: '"), "{complaint}");
+}
+
+#[test]
+fn command_lines_that_make_no_sense_exit_with_2() {
+    fails(2, &[]);
+    fails(2, &["synth"]);
+    fails(2, &["synth", "--weights", "w", "-o", "o"]);
+    fails(2, &["synth", "--weights", "w", "-o", "o", "--tensors", "t", "--agnostic", "a"]);
+    let complaint = fails(2, &["synth", "--weights", "w", "-o", "o", "--agnostic", "a", "--pose", "p"]);
+    assert!(complaint.contains("--cloth-mask"), "{complaint}");
+}
+
+#[test]
+fn info_says_which_adapter_and_why() {
+    let printed = succeeds(&["info"]);
+    assert!(printed.contains("MiB a binding"), "{printed}");
+    assert!(printed.lines().last().unwrap().starts_with("used: "), "{printed}");
+}
+
+#[test]
+fn inspect_shows_configuration_names_shapes_and_count() {
+    let printed = succeeds(&["inspect", &format!("{GOLDEN}/checkpoint.pth")]);
+    assert!(printed.contains("head_0.conv_0.weight_orig") && printed.contains("[32, 32, 3, 3]"), "{printed}");
+    assert!(printed.contains("264 tensors, 1764014 parameters, 4160 other numbers"), "{printed}");
+    assert!(printed.contains("ngf 2, layers Most, norm Instance, with spectral norm"), "{printed}");
+    let printed = succeeds(&["inspect", &format!("{GOLDEN}/checkpoint_legacy.pth")]);
+    assert!(printed.contains("not an ALIAS generator"), "{printed}");
+}

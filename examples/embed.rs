@@ -1,0 +1,22 @@
+//! The generator in an application: load a checkpoint, draw, look at the pixels.
+//!
+//! `cargo run --release --example embed -- WEIGHTS INPUTS`, for instance with `tests/golden/checkpoint.pth` and
+//! `tests/golden/most_hard_mask.safetensors`.
+
+use alias_model::{Checkpoint, Generator, Inputs, Noise, Sample};
+use alias_tensor::{Gpu, GpuOptions};
+use std::error::Error;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(weights), Some(inputs)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: embed WEIGHTS INPUTS".into());
+    };
+    let gpu = Gpu::open(&GpuOptions::default())?; // or Gpu::from_device(device, queue), if you have them
+    let generator = Generator::load(&gpu, &Checkpoint::read(weights)?)?;
+    let sample = Sample::from_tensors(&Checkpoint::read(inputs)?)?; // or fill in its fields yourself
+    let image = generator.forward(&Inputs::new(&gpu, &sample)?, Noise::None)?;
+    let pixels = image.to_vec()?; // (N, 3, H, W) in [-1, 1]
+    println!("{image:?} on {}, first pixel {:.3}", gpu.info().name, pixels[0]);
+    Ok(())
+}
