@@ -179,6 +179,20 @@ fn info_says_which_adapter_and_why() {
 }
 
 #[test]
+fn the_environment_is_honoured() {
+    let info = |name: &str, value: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tryon")).arg("info").env(name, value).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let (code, printed) = info("WGPU_ADAPTER_NAME", "Voodoo 2");
+    assert!(code == Some(1) && printed.contains("no adapter named 'Voodoo 2' by WGPU_ADAPTER_NAME"), "{printed}");
+    // A back end that no machine has beside its own.
+    let elsewhere = if cfg!(windows) { "metal" } else { "dx12" };
+    let (code, printed) = info("WGPU_BACKEND", elsewhere);
+    assert!(code == Some(1) && printed.contains("found: none"), "{printed}");
+}
+
+#[test]
 fn inspect_shows_configuration_names_shapes_and_count() {
     let printed = succeeds(&["inspect", &format!("{GOLDEN}/checkpoint.pth")]);
     assert!(printed.contains("head_0.conv_0.weight_orig") && printed.contains("[32, 32, 3, 3]"), "{printed}");

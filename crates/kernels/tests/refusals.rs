@@ -1,0 +1,79 @@
+//! Every operation refuses shapes that it does not fit: the error names the operation, the argument, what it got and what it
+//! expected.
+
+use alias_kernels::*;
+use alias_oracle::gpu;
+use alias_tensor::{Result, Tensor};
+
+fn t(shape: &[usize]) -> Tensor {
+    Tensor::new(gpu(), shape, &vec![0.5; shape.iter().product()]).unwrap()
+}
+
+#[track_caller]
+fn refused<T>(result: Result<T>, complaint: &str) {
+    match result {
+        Ok(_) => panic!("accepted, instead of: {complaint}"),
+        Err(error) => assert_eq!(error.to_string(), complaint),
+    }
+}
+
+#[test]
+fn elementwise() {
+    let (a, b) = (t(&[2, 3]), t(&[3, 2]));
+    refused(add(&a, &b), "add: b has shape [3, 2], expected [2, 3]");
+    refused(mul(&a, &b), "mul: b has shape [3, 2], expected [2, 3]");
+    refused(l1(&a, &b), "l1: b has shape [3, 2], expected [2, 3]");
+    refused(modulate(&a, &b, &a), "modulate: gamma has shape [3, 2], expected [2, 3]");
+    refused(modulate(&a, &a, &b), "modulate: beta has shape [3, 2], expected [2, 3]");
+}
+
+#[test]
+fn normalizations() {
+    let (x, flat) = (t(&[2, 3, 4, 5]), t(&[24]));
+    refused(instance_norm(&flat, None, 1e-5), "instance_norm: x has shape [24], expected (N, C, H, W)");
+    refused(instance_norm(&x, Some((&t(&[2]), &t(&[3]))), 1e-5), "affine: weight has shape [2], expected [3]");
+    refused(affine(&x, &t(&[3]), &t(&[4])), "affine: bias has shape [4], expected [3]");
+    refused(affine(&flat, &t(&[3]), &t(&[3])), "affine: x has shape [24], expected (N, C, H, W)");
+    refused(mask_norm(&x, &t(&[2, 3, 4, 5]), 1e-5), "mask_norm: mask has shape [2, 3, 4, 5], expected [2, 1, 4, 5]");
+    refused(mask_norm(&x, &t(&[1, 1, 4, 5]), 1e-5), "mask_norm: mask has shape [1, 1, 4, 5], expected [2, 1, 4, 5]");
+    let running = |mean, variance| RunningStatistics { mean: t(&[mean]), variance: t(&[variance]) };
+    refused(batch_norm(&x, &running(2, 3), 1e-5), "batch_norm: running.mean has shape [2], expected [3]");
+    refused(batch_norm(&x, &running(3, 4), 1e-5), "batch_norm: running.variance has shape [4], expected [3]");
+    refused(
+        batch_norm_train(&t(&[1, 3, 1, 1]), &running(3, 3), 0.1, 1e-5),
+        "batch_norm_train: x has shape [1, 3, 1, 1], expected more than one element a channel",
+    );
+    refused(spectral_norm(&t(&[4, 3, 3, 3]), &t(&[3]), &t(&[27])), "spectral_norm: u has shape [3], expected [4]");
+    refused(power_iteration(&t(&[4, 3, 3, 3]), &t(&[4]), &t(&[9])), "power_iteration: v has shape [9], expected [27]");
+    refused(add_noise(&x, &t(&[2]), 1, 0), "add_noise: scale has shape [2], expected [3]");
+}
+
+#[test]
+fn channels_and_sizes() {
+    let x = t(&[2, 3, 4, 5]);
+    refused(concat(&[]), "concat: parts is none, expected at least one tensor");
+    refused(concat(&[&x, &t(&[2, 1, 4, 6])]), "concat: parts has shape [2, 1, 4, 6], expected [2, any, 4, 5]");
+    refused(slice(&x, 2..4), "slice: channels is 2..4, expected a range within 0..3");
+    refused(slice(&x, 1..1), "slice: channels is 1..1, expected a range within 0..3");
+    refused(resize(&x, 0, 5), "resize: height, width is 0, 5, expected sides of 1 to 65535");
+    refused(resize(&t(&[4]), 1, 1), "resize: x has shape [4], expected (N, C, H, W)");
+    refused(avg_pool(&t(&[4, 4])), "avg_pool: x has shape [4, 4], expected (N, C, H, W)");
+    refused(max_pool(&t(&[1, 1, 1, 4])), "max_pool: x has shape [1, 1, 1, 4], expected sides of at least 2");
+}
+
+#[test]
+fn convolution() {
+    let (x, w) = (t(&[2, 3, 5, 7]), t(&[4, 3, 3, 3]));
+    refused(conv2d(&t(&[3, 5, 7]), &w, None, 1, 1), "conv2d: x has shape [3, 5, 7], expected (N, C, H, W)");
+    refused(conv2d(&x, &t(&[4, 2, 3, 3]), None, 1, 1), "conv2d: weight has shape [4, 2, 3, 3], expected [4, 3, 3, 3]");
+    refused(
+        conv2d(&x, &t(&[4, 3, 5, 5]), None, 1, 1),
+        "conv2d: weight has shape [4, 3, 5, 5], expected a kernel of 1x1, 3x3 or 4x4",
+    );
+    refused(conv2d(&x, &w, Some(&t(&[3])), 1, 1), "conv2d: bias has shape [3], expected [4]");
+    refused(conv2d(&x, &w, None, 3, 1), "conv2d: stride is 3, expected 1 or 2");
+    refused(
+        conv2d(&t(&[1, 3, 2, 7]), &w, None, 1, 0),
+        "conv2d: x has shape [1, 3, 2, 7], expected sides of at least 3, with the padding of 0",
+    );
+}
