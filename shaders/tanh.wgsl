@@ -25,6 +25,5 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = thread_index(wg, nwg, lane);
     if i >= p.n { return; }
-    // Factored: 1 - y * y would cancel where y is close to 1.
-    dx[i] = dy[i] * (1.0 - y[i]) * (1.0 + y[i]);
+    dx[i] = dy[i] * (1.0 - y[i] * y[i]);
 }

@@ -38,9 +38,37 @@ mod tests {
 
     #[test]
     fn matches_twin() {
-        for shape in [&[1][..], &[257], &[2, 3, 5, 7]] {
+        for shape in [&[1][..], &[257], &[1024], &[2, 3, 5, 7]] {
             let mut random = Random::new(1);
             check(&Add, &[random.array(shape), random.array(shape)], |t| super::add(&t[0], &t[1]));
+        }
+    }
+
+    /// A device that allows three workgroups a dimension splits every larger launch in two dimensions.
+    #[test]
+    fn grids_of_two_dimensions() {
+        use alias_tensor::{Gpu, GpuOptions, Tensor, wgpu::Limits};
+        let all = alias_oracle::gpu().limits().clone();
+        let limits = Some(Limits { max_compute_workgroups_per_dimension: 3, ..all });
+        let gpu = Gpu::open(&GpuOptions { limits, ..Default::default() }).unwrap();
+        // Threads: one to nine workgroups of 256, the last of them full or not.
+        for n in [1, 3 * 256, 3 * 256 + 1, 5 * 256, 7 * 256 + 1, 9 * 256] {
+            let a: Vec<f32> = (0..n).map(|i| i as f32).collect();
+            let a = Tensor::new(&gpu, &[n], &a).unwrap();
+            let y = super::add(&a, &a).unwrap().to_vec().unwrap();
+            assert!(y.iter().enumerate().all(|(i, &y)| y == 2.0 * i as f32), "{n} elements");
+        }
+        // Groups: a row each, one to nine of them.
+        for rows in 1..=9 {
+            let w: Vec<f32> = (0..2 * rows).map(|i| 1.0 + i as f32).collect();
+            let w = Tensor::new(&gpu, &[1, rows, 1, 2], &w).unwrap().requires_grad();
+            let zero = Tensor::new(&gpu, &[rows], &vec![0.0; rows]).unwrap();
+            let weight = zero.requires_grad();
+            let y = crate::affine(&w, &weight, &zero).unwrap();
+            let dy = Tensor::new(&gpu, &[1, rows, 1, 2], &vec![1.0; 2 * rows]).unwrap();
+            let dw = y.backward(&dy).unwrap().get(&weight).unwrap().to_vec().unwrap();
+            let want: Vec<f32> = (0..rows).map(|r| 4.0 * r as f32 + 3.0).collect();
+            assert_eq!(dw, want, "{rows} groups");
         }
     }
 }

@@ -59,6 +59,8 @@ struct Conv {
     k: usize,
     stride: usize,
     padding: usize,
+    /// Whether to take the kernels for a software rasterizer.
+    software: bool,
 }
 
 impl Conv {
@@ -84,7 +86,8 @@ impl Conv {
             return Err(Error::shape("conv2d", "x", x.shape(), expected));
         }
         let output = |side: usize| (side + 2 * padding - k) / stride + 1;
-        Ok(Conv { batch, cin, cout, h, w, oh: output(h), ow: output(w), k, stride, padding })
+        let software = x.gpu().is_software();
+        Ok(Conv { batch, cin, cout, h, w, oh: output(h), ow: output(w), k, stride, padding, software })
     }
 
     /// Operations of each of the three products.
@@ -139,33 +142,47 @@ impl Conv {
         let gpu = buffers[0].gpu();
         let (oh, ow) = (params.oh as usize, params.ow as usize);
         // On a plane that a small tile covers, most of a large one would be wasted.
-        let form = forms[usize::from(gpu.is_software() && oh.max(ow) > forms[0].tile)];
+        let form = forms[usize::from(self.software && oh.max(ow) > forms[0].tile)];
         let tiles = oh.div_ceil(form.tile) * ow.div_ceil(form.tile);
         let jobs = self.batch * tiles * (params.cout as usize).div_ceil(4 * LANES);
         gpu.launch(form.kernel, params, buffers, Work::threads(LANES * jobs).flops(self.flops()))
     }
 
     fn backward_weight(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
-        let gpu = dy.gpu();
-        // CHANNELS of the shader.
-        let (k, channels) = (self.k, (36 / (self.k * self.k)).clamp(1, 8));
+        let tiles = self.weight_tiles();
+        // Where the channels alone are too few to fill a device, the tiles are split, too; and always into parts that no
+        // driver's bound on loops cuts short.
+        let parts = TARGET_JOBS.div_ceil(self.weight_jobs()).min(tiles.div_ceil(RUN)).max(tiles.div_ceil(MAX_TILES));
+        self.backward_weight_in(parts, dy, x)
+    }
+
+    /// The gradient by weight, the tiles dealt out to `parts`.
+    fn backward_weight_in(&self, parts: usize, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let (gpu, k) = (dy.gpu(), self.k);
         let packed = pack(dy, [self.batch, self.cout, self.oh * self.ow], false)?;
-        let tiles = self.batch * self.oh.div_ceil(WEIGHT_TILE) * self.ow.div_ceil(WEIGHT_TILE);
-        let jobs = self.cin.div_ceil(channels) * self.cout.div_ceil(4 * LANES);
-        // Where the channels alone are too few to fill a device, the pixels are split, too.
-        let parts = TARGET_JOBS.div_ceil(jobs).min(tiles.div_ceil(RUN));
         let params = Params { parts: parts as u32, ..self.params() };
         let dw = Tensor::empty(gpu, &[self.cout, self.cin, k, k])?;
         let dw_parts = if parts == 1 { dw.clone() } else { Tensor::empty(gpu, &[parts, dw.elements()])? };
         let kernels = weight_kernels(k, self.stride);
-        let kernel = if gpu.is_software() { kernels.software } else { kernels.gpu };
-        let work = Work::threads(LANES * jobs * parts).flops(self.flops());
+        let kernel = if self.software { kernels.software } else { kernels.gpu };
+        let work = Work::threads(LANES * self.weight_jobs() * parts).flops(self.flops());
         gpu.launch(kernel, &params, &[x, &packed, &dw_parts], work)?;
         if parts > 1 {
             let work = Work::threads(dw.elements()).flops(dw_parts.elements() as u64);
             gpu.launch(kernels.sum_parts, &params, &[&dw_parts, &dw], work)?;
         }
         Ok(dw)
+    }
+
+    /// Tiles of `dy` that the product by weight walks.
+    fn weight_tiles(&self) -> usize {
+        self.batch * self.oh.div_ceil(WEIGHT_TILE) * self.ow.div_ceil(WEIGHT_TILE)
+    }
+
+    /// Blocks of channels, in and out, of the product by weight.
+    fn weight_jobs(&self) -> usize {
+        let channels = (36 / (self.k * self.k)).clamp(1, 8); // CHANNELS of the shader
+        self.cin.div_ceil(channels) * self.cout.div_ceil(4 * LANES)
     }
 
     fn backward_bias(&self, dy: &Tensor) -> Result<Tensor> {
@@ -181,6 +198,8 @@ impl Conv {
 const LANES: usize = 8;
 /// Tiles whose sum is short enough, `RUN` of the shader.
 const RUN: usize = 64;
+/// Tiles that one part may walk: Mesa's llvmpipe ends an invocation's loops, without a word, after 65,535 rounds in all.
+const MAX_TILES: usize = 1 << 14;
 /// Side of the tiles of the product by weight.
 const WEIGHT_TILE: usize = 4;
 /// Jobs of eight invocations that fill any device.
@@ -238,7 +257,9 @@ fn weight_kernels(k: usize, stride: usize) -> WeightKernels {
 
 #[cfg(test)]
 mod tests {
-    use alias_oracle::{Array, Random, Twin, check};
+    use super::Conv;
+    use alias_oracle::{Array, Random, Twin, check, gpu, relative_l2};
+    use alias_tensor::Tensor;
 
     struct Conv2d {
         stride: usize,
@@ -332,5 +353,48 @@ mod tests {
     fn long_sums_match_twin() {
         check_case([1, 260, 6, 5], 40, 3, 1, 1, true);
         check_case([2, 3, 129, 117], 2, 3, 1, 1, true);
+    }
+
+    /// Parts of several runs, as where the channels alone fill a device. At the sizes above, every part is one run.
+    #[test]
+    fn parts_of_several_runs_match_twin() {
+        let mut random = Random::new(1);
+        let (x, w, dy) = (random.array(&[1, 3, 65, 70]), Array::zeros(&[2, 3, 3, 3]), random.array(&[1, 2, 65, 70]));
+        let want = Conv2d { stride: 1, padding: 1 }.backward(&[x.clone(), w.clone()], &dy).remove(1).unwrap();
+        let [x, w, dy] = [x, w, dy].map(|a| Tensor::new(gpu(), &a.shape, &a.to_f32()).unwrap());
+        let conv = Conv::new(&x, &w, None, 1, 1).unwrap();
+        // 17 x 18 tiles: five runs of 64.
+        for parts in 1..=5 {
+            let dw = conv.backward_weight_in(parts, &dy, &x).unwrap().to_vec().unwrap();
+            let error = relative_l2(&dw, &want.data);
+            assert!(error <= 2e-6, "{parts} parts: {error:.2e}");
+        }
+    }
+
+    /// The kernels for a GPU on a software rasterizer, and the other way round: whatever runs the tests covers both.
+    #[test]
+    fn the_other_adapters_kernels_match_twin() {
+        for (k, padding) in [(1, 0), (3, 1), (4, 2)] {
+            for stride in [1, 2] {
+                let mut random = Random::new(1);
+                let twin = Conv2d { stride, padding };
+                // Three tiles of 4 across and down, the last ones cut; two blocks of channels.
+                let inputs = [random.array(&[2, 5, 11, 10]), random.array(&[35, 5, k, k])];
+                let y = twin.forward(&inputs);
+                let dy = random.array(&y.shape);
+                let gradients = twin.backward(&inputs, &dy);
+                let [x, w] = inputs.each_ref().map(|a| Tensor::new(gpu(), &a.shape, &a.to_f32()).unwrap());
+                let cotangent = Tensor::new(gpu(), &dy.shape, &dy.to_f32()).unwrap();
+                let mut conv = Conv::new(&x, &w, None, stride, padding).unwrap();
+                conv.software = !conv.software;
+                let close = |what: &str, got: Tensor, want: &Array| {
+                    let error = relative_l2(&got.to_vec().unwrap(), &want.data);
+                    assert!(error <= 2e-6, "{what}, kernel {k}, stride {stride}: {error:.2e}");
+                };
+                close("forward", conv.forward(&x, &w, None).unwrap(), &y);
+                close("by input", conv.backward_input(&cotangent, &w).unwrap(), gradients[0].as_ref().unwrap());
+                close("by weight", conv.backward_weight(&cotangent, &x).unwrap(), gradients[1].as_ref().unwrap());
+            }
+        }
     }
 }

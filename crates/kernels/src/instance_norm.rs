@@ -97,7 +97,10 @@ pub(crate) mod tests {
     fn matches_twin() {
         for shape in [[1, 1, 1, 1], [2, 3, 5, 7], [3, 2, 17, 31], [1, 2, 1, 3]] {
             let x = Random::new(1).array(&shape);
-            check(&InstanceNorm { eps: 1e-5 }, &[x], |t| super::instance_norm(&t[0], None, 1e-5));
+            for eps in [1e-5f32, 1.0 / 64.0] {
+                let twin = InstanceNorm { eps: f64::from(eps) };
+                check(&twin, std::slice::from_ref(&x), |t| super::instance_norm(&t[0], None, eps));
+            }
         }
     }
 

@@ -62,9 +62,10 @@ mod tests {
     #[test]
     fn equal_elements_get_no_gradient() {
         let a = Tensor::new(gpu(), &[2], &[1.0, 2.0]).unwrap().requires_grad();
-        let b = Tensor::new(gpu(), &[2], &[1.0, 0.0]).unwrap();
+        let b = Tensor::new(gpu(), &[2], &[1.0, 0.0]).unwrap().requires_grad();
         let dy = Tensor::new(gpu(), &[], &[1.0]).unwrap();
         let gradients = super::l1(&a, &b).unwrap().backward(&dy).unwrap();
         assert_eq!(gradients.get(&a).unwrap().to_vec().unwrap(), [0.0, 0.5]);
+        assert_eq!(gradients.get(&b).unwrap().to_vec().unwrap(), [0.0, -0.5]);
     }
 }

@@ -30,7 +30,8 @@ pub fn leaky_relu(x: &Tensor, slope: f32) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use alias_oracle::{Array, Random, Twin, check};
+    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_tensor::Tensor;
 
     struct LeakyRelu {
         slope: f64,
@@ -49,8 +50,20 @@ mod tests {
     #[test]
     fn matches_twin() {
         for shape in [&[1][..], &[257], &[2, 3, 5, 7]] {
-            let x = Random::new(1).array(shape);
-            check(&LeakyRelu { slope: 0.2 }, &[x], |t| super::leaky_relu(&t[0], 0.2));
+            for slope in [0.25f32, 0.01] {
+                let twin = LeakyRelu { slope: f64::from(slope) };
+                check(&twin, &[Random::new(1).array(shape)], |t| super::leaky_relu(&t[0], slope));
+            }
         }
+    }
+
+    /// As in PyTorch, 0 is not positive.
+    #[test]
+    fn around_zero() {
+        let x = Tensor::new(gpu(), &[4], &[0.0, -0.0, 1e-30, -1e-30]).unwrap().requires_grad();
+        let y = super::leaky_relu(&x, 0.25).unwrap();
+        assert_eq!(y.to_vec().unwrap(), [0.0, -0.0, 1e-30, -0.25e-30]);
+        let dy = Tensor::new(gpu(), &[4], &[1.0; 4]).unwrap();
+        assert_eq!(y.backward(&dy).unwrap().get(&x).unwrap().to_vec().unwrap(), [0.25, 0.25, 1.0, 0.25]);
     }
 }

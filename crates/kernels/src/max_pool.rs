@@ -79,4 +79,31 @@ mod tests {
         let dx = y.backward(&dy).unwrap().get(&x).unwrap().to_vec().unwrap();
         assert_eq!(dx, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
     }
+
+    /// One window each: ties between any two places, infinities, NaN at any place.
+    #[test]
+    fn ties_infinities_and_nan_at_every_place() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        for (window, winner) in [
+            ([1.0, 2.0, 2.0, 1.0], 1), // reading order: the top right before the bottom left
+            ([1.0, 1.0, 2.0, 2.0], 2),
+            ([1.0, 2.0, 1.0, 2.0], 1),
+            ([-inf, -inf, 1.0, -inf], 2),
+            ([1.0, -inf, 0.0, -inf], 0),
+            ([1.0, inf, 2.0, inf], 1),
+            ([-inf; 4], 0),
+            ([nan, 1.0, inf, 2.0], 0),
+            ([1.0, nan, inf, 2.0], 1),
+            ([1.0, inf, 2.0, nan], 3),
+        ] {
+            let x = Tensor::new(gpu(), &[1, 1, 2, 2], &window).unwrap().requires_grad();
+            let y = super::max_pool(&x).unwrap();
+            let dy = Tensor::new(gpu(), &[1, 1, 1, 1], &[3.0]).unwrap();
+            let dx = y.backward(&dy).unwrap().get(&x).unwrap().to_vec().unwrap();
+            let mut want = [0.0; 4];
+            want[winner] = 3.0;
+            assert_eq!(dx, want, "{window:?}");
+            assert_eq!(y.to_vec().unwrap()[0].to_bits(), window[winner].to_bits(), "{window:?}");
+        }
+    }
 }

@@ -52,4 +52,27 @@ mod tests {
             check(&Mul, &[random.array(shape), random.array(shape)], |t| super::mul(&t[0], &t[1]));
         }
     }
+
+    /// Three gradients for one leaf: the tape has to add them up.
+    struct Reused;
+
+    impl Twin for Reused {
+        fn forward(&self, x: &[Array]) -> Array {
+            x[0].map(|x| x * (1.0 + x * x) + x * x)
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            vec![Some(x[0].zip(dy, |x, dy| dy * (1.0 + 3.0 * x * x + 2.0 * x)))]
+        }
+    }
+
+    #[test]
+    fn a_tensor_used_many_times_gets_the_sum_of_its_gradients() {
+        for shape in [&[1][..], &[257], &[1024], &[2, 3, 5, 7]] {
+            check(&Reused, &[Random::new(1).array(shape)], |t| {
+                let square = super::mul(&t[0], &t[0])?;
+                crate::modulate(&t[0], &square, &square)
+            });
+        }
+    }
 }

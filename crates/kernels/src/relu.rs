@@ -59,4 +59,14 @@ mod tests {
         let y = super::relu(&x).unwrap().to_vec().unwrap();
         assert!(y[0].is_nan() && y[1] == 0.0 && y[2] == f32::INFINITY, "{y:?}");
     }
+
+    /// As in PyTorch, 0 is not positive.
+    #[test]
+    fn around_zero() {
+        let x = Tensor::new(gpu(), &[5], &[0.0, -0.0, 1e-30, -1e-30, 1e-3]).unwrap().requires_grad();
+        let y = super::relu(&x).unwrap();
+        assert_eq!(y.to_vec().unwrap(), [0.0, 0.0, 1e-30, 0.0, 1e-3]);
+        let dy = Tensor::new(gpu(), &[5], &[1.0; 5]).unwrap();
+        assert_eq!(y.backward(&dy).unwrap().get(&x).unwrap().to_vec().unwrap(), [0.0, 0.0, 1.0, 0.0, 1.0]);
+    }
 }

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn matches_twin() {
-        for shape in [&[1, 1, 1, 1][..], &[5, 3, 3, 3], &[37, 11, 4, 4], &[300, 2, 1, 1]] {
+        for shape in [&[1, 1, 1, 1][..], &[5, 3, 3, 3], &[37, 11, 4, 4], &[300, 2, 1, 1], &[7, 33, 4, 4]] {
             check(&SpectralNorm, &inputs(shape), |t| super::spectral_norm(&t[0], &t[1], &t[2]));
         }
     }
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn power_iteration_matches_twin() {
-        for shape in [&[1, 1, 1, 1][..], &[5, 3, 3, 3], &[37, 11, 4, 4], &[300, 2, 1, 1]] {
+        for shape in [&[1, 1, 1, 1][..], &[5, 3, 3, 3], &[37, 11, 4, 4], &[300, 2, 1, 1], &[7, 33, 4, 4]] {
             for take_u in [true, false] {
                 let run = |t: &[Tensor]| {
                     let (u, v) = super::power_iteration(&t[0], &t[1], &t[2])?;
@@ -171,5 +171,15 @@ mod tests {
                 check(&PowerIteration { take_u }, &inputs(shape), run);
             }
         }
+    }
+
+    /// PyTorch's eps: vectors of zeros stay zeros.
+    #[test]
+    fn power_iteration_of_zeros_is_zero() {
+        let zeros =
+            |shape: &[usize]| Tensor::new(alias_oracle::gpu(), shape, &vec![0.0; shape.iter().product()]).unwrap();
+        let (u, v) = super::power_iteration(&zeros(&[3, 5, 1, 1]), &zeros(&[3]), &zeros(&[5])).unwrap();
+        assert_eq!(u.to_vec().unwrap(), [0.0; 3]);
+        assert_eq!(v.to_vec().unwrap(), [0.0; 5]);
     }
 }

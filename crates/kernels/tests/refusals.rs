@@ -45,6 +45,8 @@ fn normalizations() {
     );
     refused(spectral_norm(&t(&[4, 3, 3, 3]), &t(&[3]), &t(&[27])), "spectral_norm: u has shape [3], expected [4]");
     refused(power_iteration(&t(&[4, 3, 3, 3]), &t(&[4]), &t(&[9])), "power_iteration: v has shape [9], expected [27]");
+    refused(batch_norm_train(&x, &running(2, 3), 0.1, 1e-5), "batch_norm: running.mean has shape [2], expected [3]");
+    refused(spectral_norm(&t(&[4, 3, 3, 3]), &t(&[4]), &t(&[26])), "spectral_norm: v has shape [26], expected [27]");
     refused(add_noise(&x, &t(&[2]), 1, 0), "add_noise: scale has shape [2], expected [3]");
 }
 
@@ -56,6 +58,9 @@ fn channels_and_sizes() {
     refused(slice(&x, 2..4), "slice: channels is 2..4, expected a range within 0..3");
     refused(slice(&x, 1..1), "slice: channels is 1..1, expected a range within 0..3");
     refused(resize(&x, 0, 5), "resize: height, width is 0, 5, expected sides of 1 to 65535");
+    refused(resize(&x, 3, 65_536), "resize: height, width is 3, 65536, expected sides of 1 to 65535");
+    refused(max_pool(&t(&[1, 1, 4, 1])), "max_pool: x has shape [1, 1, 4, 1], expected sides of at least 2");
+    refused(concat(&[&x, &t(&[1, 3, 4, 5])]), "concat: parts has shape [1, 3, 4, 5], expected [2, any, 4, 5]");
     refused(resize(&t(&[4]), 1, 1), "resize: x has shape [4], expected (N, C, H, W)");
     refused(avg_pool(&t(&[4, 4])), "avg_pool: x has shape [4, 4], expected (N, C, H, W)");
     refused(max_pool(&t(&[1, 1, 1, 4])), "max_pool: x has shape [1, 1, 1, 4], expected sides of at least 2");
@@ -71,6 +76,10 @@ fn convolution() {
         "conv2d: weight has shape [4, 3, 5, 5], expected a kernel of 1x1, 3x3 or 4x4",
     );
     refused(conv2d(&x, &w, Some(&t(&[3])), 1, 1), "conv2d: bias has shape [3], expected [4]");
+    refused(
+        conv2d(&t(&[1, 3, 7, 2]), &w, None, 1, 0),
+        "conv2d: x has shape [1, 3, 7, 2], expected sides of at least 3, with the padding of 0",
+    );
     refused(conv2d(&x, &w, None, 3, 1), "conv2d: stride is 3, expected 1 or 2");
     refused(
         conv2d(&t(&[1, 3, 2, 7]), &w, None, 1, 0),

@@ -1,0 +1,110 @@
+//! shaders/shared/math.wgsl, function by function: the bar on whole operations is too coarse for a digit of a constant.
+
+use alias_oracle::{Random, gpu};
+use alias_tensor::{Kernel, Tensor, Work};
+
+/// One entry point for each function.
+const SOURCE: &str = concat!(
+    "override WG: u32 = 256;
+    struct Params { n: u32 }
+    @group(0) @binding(0) var<uniform> p: Params;
+    @group(0) @binding(1) var<storage, read> x: array<f32>;
+    @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+    @compute @workgroup_size(WG)
+    fn hyperbolic(
+        @builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32
+    ) {
+        let i = thread_index(wg, nwg, lane);
+        if i < p.n { y[i] = precise_tanh(x[i]); }
+    }
+    @compute @workgroup_size(WG)
+    fn exponential(
+        @builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32
+    ) {
+        let i = thread_index(wg, nwg, lane);
+        if i < p.n { y[i] = precise_exp(x[i]); }
+    }
+    @compute @workgroup_size(WG)
+    fn logarithm(
+        @builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32
+    ) {
+        let i = thread_index(wg, nwg, lane);
+        if i < p.n { y[i] = log_of_uniform(u32(x[i]) * 2u + 1u); }
+    }
+    @compute @workgroup_size(WG)
+    fn cosine(
+        @builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32
+    ) {
+        let i = thread_index(wg, nwg, lane);
+        if i < p.n { y[i] = cos_sin_of_turn(u32(x[i]) * 2u + 1u).x; }
+    }
+    @compute @workgroup_size(WG)
+    fn sine(
+        @builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32
+    ) {
+        let i = thread_index(wg, nwg, lane);
+        if i < p.n { y[i] = cos_sin_of_turn(u32(x[i]) * 2u + 1u).y; }
+    }
+    ",
+    include_str!("../../../shaders/shared/grid.wgsl"),
+    include_str!("../../../shaders/shared/math.wgsl")
+);
+
+/// Largest error, in units of float32's last place of the exact value, no smaller than that of `floor`.
+fn worst(entry: &'static Kernel, x: &[f32], floor: f64, exact: impl Fn(f64) -> f64) -> f64 {
+    let n = x.len();
+    let (tx, ty) = (Tensor::new(gpu(), &[n], x).unwrap(), Tensor::empty(gpu(), &[n]).unwrap());
+    gpu().launch(entry, &(n as u32), &[&tx, &ty], Work::threads(n)).unwrap();
+    let y = ty.to_vec().unwrap();
+    let ulps = |(&x, &y): (&f32, &f32)| {
+        let want = exact(x.into());
+        // 2^(e - 23) for 2^e <= |want| < 2^(e + 1)
+        let ulp = 2f64.powi(want.abs().max(floor).log2().floor() as i32 - 23);
+        let error = (f64::from(y) - want).abs() / ulp;
+        if error.is_nan() { f64::INFINITY } else { error }
+    };
+    x.iter().zip(&y).map(ulps).fold(0.0, f64::max)
+}
+
+/// Odd k = 2 q + 1 below 2^25: both ends, the corners of the functions' pieces, and many between.
+fn uniforms() -> Vec<f32> {
+    let mut random = Random::new(1);
+    let corners = [
+        0u32, 11_863_282, 8_388_607, 2_097_152, 4_194_304, 6_291_456, 8_388_608, 10_485_760, 12_582_912, 14_680_064,
+        16_777_215,
+    ];
+    let near = corners.iter().flat_map(|&q| q.saturating_sub(8)..=(q + 8).min(16_777_215));
+    let small = (0..24).map(|e| 1u32 << e);
+    let many = (0..200_000).map(|_| (random.bits() >> 40) as u32);
+    near.chain(small).chain(many).map(|q| q as f32).collect()
+}
+
+fn u(q: f64) -> f64 {
+    (2.0 * q + 1.0) * 2f64.powi(-25)
+}
+
+#[test]
+fn elementary_functions_are_exact_to_some_ulps() {
+    static TANH: Kernel = Kernel::new("math", SOURCE, "hyperbolic");
+    static EXP: Kernel = Kernel::new("math", SOURCE, "exponential");
+    static LOG: Kernel = Kernel::new("math", SOURCE, "logarithm");
+    static COS: Kernel = Kernel::new("math", SOURCE, "cosine");
+    static SIN: Kernel = Kernel::new("math", SOURCE, "sine");
+    let mut random = Random::new(1);
+    let mut range = |scale: f64| -> Vec<f32> { (0..200_000).map(|_| (random.number() * scale) as f32).collect() };
+    let mut tanh: Vec<f32> = range(1.0);
+    tanh.extend(range(12.0));
+    tanh.extend([0.625, -0.625, 0.62499994, 9.0, 10.0, 10.1, 1e-20]);
+    let errors = [
+        ("tanh", worst(&TANH, &tanh, 1e-30, f64::tanh), 2.0),
+        ("exp", worst(&EXP, &range(80.0), 1e-30, f64::exp), 2.0),
+        ("exp around 0", worst(&EXP, &range(0.35), 1e-30, f64::exp), 2.0),
+        ("log", worst(&LOG, &uniforms(), 1e-30, |q| u(q).ln()), 4.0),
+        // Absolute: next to a zero of sine or cosine the angle's own rounding is all there is.
+        ("cos", worst(&COS, &uniforms(), 0.25, |q| (std::f64::consts::TAU * u(q)).cos()), 4.0),
+        ("sin", worst(&SIN, &uniforms(), 0.25, |q| (std::f64::consts::TAU * u(q)).sin()), 4.0),
+    ];
+    for (name, error, bar) in errors {
+        assert!(error <= bar, "{name}: {error:.2} ulps, not {bar}; all: {errors:.2?}");
+    }
+}
