@@ -141,12 +141,40 @@ fn a_faulty_kernel_is_an_error_and_the_device_goes_on() {
     );
     let gpu = open(GpuOptions::default());
     let x = Tensor::new(&gpu, &[1], &[1.0]).unwrap();
-    let error = gpu.launch(&BROKEN, &0u32, &[&x], Work::groups(1)).unwrap_err();
+    let error = gpu.launch(&BROKEN, &0u32, &[], &[&x], Work::groups(1)).unwrap_err();
     assert!(matches!(&error, Error::Validation { what, .. } if what == "broken"), "{error}");
+    let z = Tensor::empty(&gpu, &[1]).unwrap();
     // One buffer too many for its bind group.
-    let error = gpu.launch(&WRONG, &0u32, &[&x, &x], Work::groups(1)).unwrap_err();
+    let error = gpu.launch(&WRONG, &0u32, &[&x], &[&z], Work::groups(1)).unwrap_err();
     assert!(matches!(&error, Error::Validation { what, .. } if what == "wrong"), "{error}");
+    // An output that is also an input, or twice an output.
+    for (inputs, outputs) in [(&[&x][..], &[&x][..]), (&[], &[&z, &z])] {
+        let error = gpu.launch(&WRONG, &0u32, inputs, outputs, Work::groups(1)).unwrap_err();
+        assert!(matches!(error, Error::Argument { op: "wrong", argument: "outputs", .. }), "{error}");
+    }
     assert_eq!(scale(&x, 2.0).unwrap().to_vec().unwrap(), [2.0]);
+}
+
+/// What was to be computed by a submission that wgpu refuses is lost, and reading it is an error, the second time, too.
+#[test]
+fn a_refused_submission_leaves_nothing_to_read() {
+    // Both bindings are of one storage to wgpu, but this `Gpu` cannot know: the kernel writes what was declared an input.
+    static LIAR: Kernel = Kernel::new(
+        "liar",
+        "override WG: u32;
+         @group(0) @binding(0) var<uniform> p: u32;
+         @group(0) @binding(1) var<storage, read> x: array<f32>;
+         @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+         @compute @workgroup_size(WG) fn main() { y[0] = x[0] + f32(p); }",
+        "main",
+    );
+    let gpu = open(GpuOptions::default());
+    let x = Tensor::new(&gpu, &[1], &[1.0]).unwrap();
+    let innocent = scale(&x, 2.0).unwrap();
+    gpu.launch(&LIAR, &0u32, &[&x, &x], &[], Work::groups(1)).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(innocent.to_vec().unwrap_err(), Error::Validation { .. }));
+    }
 }
 
 #[test]

@@ -13,10 +13,10 @@ params! { n: u32 }
 /// # Errors
 /// Where the shapes differ; what the device reports.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    b.shape().expect("add", "b", &a.shape())?;
-    let n = a.elements();
+    b.shape().check("add", "b", &a.shape())?;
+    let n = a.numel();
     let y = Tensor::empty(a.gpu(), &a.shape())?;
-    a.gpu().launch(&FORWARD, &Params { n: n as u32 }, &[a, b, &y], Work::threads(n).flops(n as u64))?;
+    a.gpu().launch(&FORWARD, &Params { n: n as u32 }, &[a, b], &[&y], Work::threads(n).flops(n as u64))?;
     Ok(y.with_backward([a, b], |dy| Ok([Some(dy.clone()), Some(dy.clone())])))
 }
 

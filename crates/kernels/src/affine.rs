@@ -16,23 +16,23 @@ params! { batch: u32, channels: u32, plane: u32 }
 /// Where the shapes do not fit; what the device reports.
 pub fn affine(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("affine", "x")?;
-    weight.shape().expect("affine", "weight", &[c])?;
-    bias.shape().expect("affine", "bias", &[c])?;
+    weight.shape().check("affine", "weight", &[c])?;
+    bias.shape().check("affine", "bias", &[c])?;
     let params = Params { batch: n as u32, channels: c as u32, plane: (h * w) as u32 };
-    let elements = x.elements();
+    let elements = x.numel();
     let y = Tensor::empty(x.gpu(), &x.shape())?;
     let work = Work::threads(elements).flops(2 * elements as u64);
-    x.gpu().launch(&FORWARD, &params, &[weight, x, bias, &y], work)?;
+    x.gpu().launch(&FORWARD, &params, &[weight, x, bias], &[&y], work)?;
 
     let (saved_x, saved_weight) = (x.clone(), weight.clone());
     Ok(y.with_backward([x, weight, bias], move |dy| {
         let gpu = dy.gpu();
         let dx = Tensor::empty(gpu, &dy.shape())?;
         let work = Work::threads(elements).flops(elements as u64);
-        gpu.launch(&BACKWARD, &params, &[&saved_weight, dy, &dx], work)?;
+        gpu.launch(&BACKWARD, &params, &[&saved_weight, dy], &[&dx], work)?;
         let (dw, db) = (Tensor::empty(gpu, &[c])?, Tensor::empty(gpu, &[c])?);
         let work = Work::groups(c).flops(3 * elements as u64);
-        gpu.launch(&BACKWARD_WEIGHT, &params, &[&saved_x, dy, &dw, &db], work)?;
+        gpu.launch(&BACKWARD_WEIGHT, &params, &[&saved_x, dy], &[&dw, &db], work)?;
         Ok([Some(dx), Some(dw), Some(db)])
     }))
 }

@@ -18,12 +18,12 @@ pub fn avg_pool(x: &Tensor) -> Result<Tensor> {
     let (oh, ow) = (h.div_ceil(2), w.div_ceil(2));
     let params = Params { planes: (n * c) as u32, h: h as u32, w: w as u32, oh: oh as u32, ow: ow as u32 };
     let y = Tensor::empty(x.gpu(), &[n, c, oh, ow])?;
-    let flops = 10 * y.elements() as u64;
-    x.gpu().launch(&FORWARD, &params, &[x, &y], Work::threads(y.elements()).flops(flops))?;
+    let flops = 10 * y.numel() as u64;
+    x.gpu().launch(&FORWARD, &params, &[x], &[&y], Work::threads(y.numel()).flops(flops))?;
 
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &[n, c, h, w])?;
-        dy.gpu().launch(&BACKWARD, &params, &[dy, &dx], Work::threads(dx.elements()).flops(flops))?;
+        dy.gpu().launch(&BACKWARD, &params, &[dy], &[&dx], Work::threads(dx.numel()).flops(flops))?;
         Ok([Some(dx)])
     }))
 }

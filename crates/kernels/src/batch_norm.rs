@@ -23,8 +23,8 @@ pub struct RunningStatistics {
 
 impl RunningStatistics {
     fn expect(&self, channels: usize) -> Result<()> {
-        self.mean.shape().expect("batch_norm", "running.mean", &[channels])?;
-        self.variance.shape().expect("batch_norm", "running.variance", &[channels])
+        self.mean.shape().check("batch_norm", "running.mean", &[channels])?;
+        self.variance.shape().check("batch_norm", "running.variance", &[channels])
     }
 }
 
@@ -38,14 +38,14 @@ pub fn batch_norm(x: &Tensor, running: &RunningStatistics, eps: f32) -> Result<T
     running.expect(c)?;
     let params = Params { batch: n as u32, channels: c as u32, plane: (h * w) as u32, eps, momentum: 0.0 };
     let moments = Tensor::empty(x.gpu(), &[c, 2])?;
-    let buffers = [&running.mean, &running.variance, &moments];
-    x.gpu().launch(&EVALUATION_STATISTICS, &params, &buffers, Work::threads(c).flops(3 * c as u64))?;
+    let running = [&running.mean, &running.variance];
+    x.gpu().launch(&EVALUATION_STATISTICS, &params, &running, &[&moments], Work::threads(c).flops(3 * c as u64))?;
     let y = normalize(x, &params, &moments)?;
 
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
-        let work = Work::threads(dx.elements()).flops(dx.elements() as u64);
-        dy.gpu().launch(&BACKWARD_EVALUATION, &params, &[&moments, dy, &dx], work)?;
+        let work = Work::threads(dx.numel()).flops(dx.numel() as u64);
+        dy.gpu().launch(&BACKWARD_EVALUATION, &params, &[&moments, dy], &[&dx], work)?;
         Ok([Some(dx)])
     }))
 }
@@ -71,15 +71,15 @@ pub fn batch_norm_train(
     let gpu = x.gpu();
     let moments = Tensor::empty(gpu, &[c, 2])?;
     let moved = RunningStatistics { mean: Tensor::empty(gpu, &[c])?, variance: Tensor::empty(gpu, &[c])? };
-    let buffers = [x, &running.mean, &running.variance, &moments, &moved.mean, &moved.variance];
-    gpu.launch(&STATISTICS, &params, &buffers, Work::groups(c).flops(4 * x.elements() as u64))?;
+    let (inputs, outputs) = ([x, &running.mean, &running.variance], [&moments, &moved.mean, &moved.variance]);
+    gpu.launch(&STATISTICS, &params, &inputs, &outputs, Work::groups(c).flops(4 * x.numel() as u64))?;
     let y = normalize(x, &params, &moments)?;
 
     let saved = x.clone();
     let y = y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
-        let work = Work::groups(c).flops(11 * dx.elements() as u64);
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, &moments, dy, &dx], work)?;
+        let work = Work::groups(c).flops(11 * dx.numel() as u64);
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, &moments, dy], &[&dx], work)?;
         Ok([Some(dx)])
     });
     Ok((y, moved))
@@ -87,8 +87,8 @@ pub fn batch_norm_train(
 
 fn normalize(x: &Tensor, params: &Params, moments: &Tensor) -> Result<Tensor> {
     let y = Tensor::empty(x.gpu(), &x.shape())?;
-    let work = Work::threads(x.elements()).flops(2 * x.elements() as u64);
-    x.gpu().launch(&FORWARD, params, &[x, moments, &y], work)?;
+    let work = Work::threads(x.numel()).flops(2 * x.numel() as u64);
+    x.gpu().launch(&FORWARD, params, &[x, moments], &[&y], work)?;
     Ok(y)
 }
 

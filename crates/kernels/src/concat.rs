@@ -30,10 +30,10 @@ pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
     let mut layout = Vec::new();
     let mut offset = 0;
     for part in parts {
-        let elements = part.elements() / n;
+        let elements = part.numel() / n;
         let params =
             Params { batch: n as u32, part: elements as u32, whole: (channels * h * w) as u32, offset: offset as u32 };
-        y.gpu().launch(&FORWARD, &params, &[part, &y], Work::threads(part.elements()))?;
+        y.gpu().launch(&FORWARD, &params, &[part], &[&y], Work::threads(part.numel()))?;
         offset += elements;
         layout.push((params, part.shape(), part.is_tracked()));
     }
@@ -44,7 +44,7 @@ pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
                 return Ok(None);
             }
             let dx = Tensor::empty(dy.gpu(), shape)?;
-            dy.gpu().launch(&BACKWARD, params, &[dy, &dx], Work::threads(dx.elements()))?;
+            dy.gpu().launch(&BACKWARD, params, &[dy], &[&dx], Work::threads(dx.numel()))?;
             Ok(Some(dx))
         };
         layout.iter().map(gradient).collect()

@@ -67,9 +67,9 @@ impl Conv {
     fn new(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Conv> {
         let [batch, cin, h, w] = x.shape().nchw("conv2d", "x")?;
         let [cout, _, k, _] = weight.shape().nchw("conv2d", "weight")?;
-        weight.shape().expect("conv2d", "weight", &[cout, cin, k, k])?;
+        weight.shape().check("conv2d", "weight", &[cout, cin, k, k])?;
         if let Some(bias) = bias {
-            bias.shape().expect("conv2d", "bias", &[cout])?;
+            bias.shape().check("conv2d", "bias", &[cout])?;
         }
         if ![1, 3, 4].contains(&k) {
             return Err(Error::shape("conv2d", "weight", weight.shape(), "a kernel of 1x1, 3x3 or 4x4"));
@@ -116,7 +116,7 @@ impl Conv {
         let params = Params { has_bias: bias.is_some().into(), ..self.params() };
         // A binding cannot stay empty; without a bias nothing reads this one.
         let bias = bias.unwrap_or(&packed);
-        self.launch_forward(forward_forms(self.k, self.stride, 1), &params, &[x, &packed, bias, &y])?;
+        self.launch_forward(forward_forms(self.k, self.stride, 1), &params, &[x, &packed, bias], &y)?;
         Ok(y)
     }
 
@@ -134,18 +134,18 @@ impl Conv {
             padding: self.k as i32 - 1 - self.padding as i32,
             ..self.params()
         };
-        self.launch_forward(forward_forms(self.k, 1, self.stride), &params, &[dy, &packed, &packed, &dx])?;
+        self.launch_forward(forward_forms(self.k, 1, self.stride), &params, &[dy, &packed, &packed], &dx)?;
         Ok(dx)
     }
 
-    fn launch_forward(&self, forms: [Form; 2], params: &Params, buffers: &[&Tensor; 4]) -> Result<()> {
-        let gpu = buffers[0].gpu();
+    fn launch_forward(&self, forms: [Form; 2], params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
+        let gpu = y.gpu();
         let (oh, ow) = (params.oh as usize, params.ow as usize);
         // On a plane that a small tile covers, most of a large one would be wasted.
         let form = forms[usize::from(self.software && oh.max(ow) > forms[0].tile)];
         let tiles = oh.div_ceil(form.tile) * ow.div_ceil(form.tile);
         let jobs = self.batch * tiles * (params.cout as usize).div_ceil(4 * LANES);
-        gpu.launch(form.kernel, params, buffers, Work::threads(LANES * jobs).flops(self.flops()))
+        gpu.launch(form.kernel, params, inputs, &[y], Work::threads(LANES * jobs).flops(self.flops()))
     }
 
     fn backward_weight(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
@@ -162,14 +162,14 @@ impl Conv {
         let packed = pack(dy, [self.batch, self.cout, self.oh * self.ow], false)?;
         let params = Params { parts: parts as u32, ..self.params() };
         let dw = Tensor::empty(gpu, &[self.cout, self.cin, k, k])?;
-        let dw_parts = if parts == 1 { dw.clone() } else { Tensor::empty(gpu, &[parts, dw.elements()])? };
+        let dw_parts = if parts == 1 { dw.clone() } else { Tensor::empty(gpu, &[parts, dw.numel()])? };
         let kernels = weight_kernels(k, self.stride);
         let kernel = if self.software { kernels.software } else { kernels.gpu };
         let work = Work::threads(LANES * self.weight_jobs() * parts).flops(self.flops());
-        gpu.launch(kernel, &params, &[x, &packed, &dw_parts], work)?;
+        gpu.launch(kernel, &params, &[x, &packed], &[&dw_parts], work)?;
         if parts > 1 {
-            let work = Work::threads(dw.elements()).flops(dw_parts.elements() as u64);
-            gpu.launch(kernels.sum_parts, &params, &[&dw_parts, &dw], work)?;
+            let work = Work::threads(dw.numel()).flops(dw_parts.numel() as u64);
+            gpu.launch(kernels.sum_parts, &params, &[&dw_parts], &[&dw], work)?;
         }
         Ok(dw)
     }
@@ -188,8 +188,8 @@ impl Conv {
     fn backward_bias(&self, dy: &Tensor) -> Result<Tensor> {
         static BACKWARD_BIAS: Kernel = kernel("conv2d", source!(1, 1, 1, 4), "backward_bias");
         let db = Tensor::empty(dy.gpu(), &[self.cout])?;
-        let work = Work::groups(self.cout).flops(dy.elements() as u64);
-        dy.gpu().launch(&BACKWARD_BIAS, &self.params(), &[dy, &db], work)?;
+        let work = Work::groups(self.cout).flops(dy.numel() as u64);
+        dy.gpu().launch(&BACKWARD_BIAS, &self.params(), &[dy], &[&db], work)?;
         Ok(db)
     }
 }

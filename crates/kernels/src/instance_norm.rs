@@ -26,19 +26,19 @@ pub fn instance_norm(x: &Tensor, scale_shift: Option<(&Tensor, &Tensor)>, eps: f
 fn standardize(x: &Tensor, eps: f32) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("instance_norm", "x")?;
     let params = Params { planes: (n * c) as u32, plane: (h * w) as u32, eps };
-    let elements = x.elements() as u64;
+    let elements = x.numel() as u64;
     // Kept for backward: two numbers a plane, instead of the normalized tensor.
     let statistics = Tensor::empty(x.gpu(), &[n * c, 2])?;
-    x.gpu().launch(&STATISTICS, &params, &[x, &statistics], Work::groups(n * c).flops(4 * elements))?;
+    x.gpu().launch(&STATISTICS, &params, &[x], &[&statistics], Work::groups(n * c).flops(4 * elements))?;
     let y = Tensor::empty(x.gpu(), &x.shape())?;
-    let work = Work::threads(x.elements()).flops(2 * elements);
-    x.gpu().launch(&FORWARD, &params, &[x, &statistics, &y], work)?;
+    let work = Work::threads(x.numel()).flops(2 * elements);
+    x.gpu().launch(&FORWARD, &params, &[x, &statistics], &[&y], work)?;
 
     let saved = x.clone();
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
         let work = Work::groups(n * c).flops(11 * elements);
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, &statistics, dy, &dx], work)?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, &statistics, dy], &[&dx], work)?;
         Ok([Some(dx)])
     }))
 }

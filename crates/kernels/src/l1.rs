@@ -14,17 +14,17 @@ params! { n: u32 }
 /// # Errors
 /// Where the shapes differ; what the device reports.
 pub fn l1(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    b.shape().expect("l1", "b", &a.shape())?;
-    let n = a.elements();
+    b.shape().check("l1", "b", &a.shape())?;
+    let n = a.numel();
     let params = Params { n: n as u32 };
     let work = Work::threads(n).flops(2 * n as u64);
     let y = Tensor::empty(a.gpu(), &a.shape())?;
-    a.gpu().launch(&FORWARD, &params, &[a, b, &y], work)?;
+    a.gpu().launch(&FORWARD, &params, &[a, b], &[&y], work)?;
 
     let (saved_a, saved_b) = (a.clone(), b.clone());
     let difference = y.with_backward([a, b], move |dy| {
         let (da, db) = (Tensor::empty(dy.gpu(), &dy.shape())?, Tensor::empty(dy.gpu(), &dy.shape())?);
-        dy.gpu().launch(&BACKWARD, &params, &[&saved_a, &saved_b, dy, &da, &db], work)?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved_a, &saved_b, dy], &[&da, &db], work)?;
         Ok([Some(da), Some(db)])
     });
     mean(&difference)

@@ -14,16 +14,16 @@ params! { n: u32, slope: f32 }
 /// # Errors
 /// What the device reports.
 pub fn leaky_relu(x: &Tensor, slope: f32) -> Result<Tensor> {
-    let n = x.elements();
+    let n = x.numel();
     let params = Params { n: n as u32, slope };
     let work = Work::threads(n).flops(n as u64);
     let y = Tensor::empty(x.gpu(), &x.shape())?;
-    x.gpu().launch(&FORWARD, &params, &[x, &y], work)?;
+    x.gpu().launch(&FORWARD, &params, &[x], &[&y], work)?;
 
     let saved = x.clone();
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy, &dx], work)?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy], &[&dx], work)?;
         Ok([Some(dx)])
     }))
 }

@@ -18,22 +18,22 @@ params! { planes: u32, channels: u32, plane: u32, eps: f32 }
 /// Where the shapes do not fit; what the device reports.
 pub fn mask_norm(x: &Tensor, mask: &Tensor, eps: f32) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("mask_norm", "x")?;
-    mask.shape().expect("mask_norm", "mask", &[n, 1, h, w])?;
+    mask.shape().check("mask_norm", "mask", &[n, 1, h, w])?;
     let params = Params { planes: (n * c) as u32, channels: c as u32, plane: (h * w) as u32, eps };
-    let elements = x.elements() as u64;
+    let elements = x.numel() as u64;
     // Kept for backward: two regions a plane, five numbers each.
     let regions = Tensor::empty(x.gpu(), &[n * c, 2, 5])?;
     let work = Work::groups(n * c).flops(17 * elements);
-    x.gpu().launch(&STATISTICS, &params, &[x, mask, &regions], work)?;
+    x.gpu().launch(&STATISTICS, &params, &[x, mask], &[&regions], work)?;
     let y = Tensor::empty(x.gpu(), &x.shape())?;
-    let work = Work::threads(x.elements()).flops(8 * elements);
-    x.gpu().launch(&FORWARD, &params, &[x, mask, &regions, &y], work)?;
+    let work = Work::threads(x.numel()).flops(8 * elements);
+    x.gpu().launch(&FORWARD, &params, &[x, mask, &regions], &[&y], work)?;
 
     let (saved_x, saved_mask) = (x.clone(), mask.detach());
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
         let work = Work::groups(n * c).flops(30 * elements);
-        dy.gpu().launch(&BACKWARD, &params, &[&saved_x, &saved_mask, &regions, dy, &dx], work)?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved_x, &saved_mask, &regions, dy], &[&dx], work)?;
         Ok([Some(dx)])
     }))
 }

@@ -22,13 +22,13 @@ pub fn max_pool(x: &Tensor) -> Result<Tensor> {
     }
     let params = Params { planes: (n * c) as u32, h: h as u32, w: w as u32, oh: oh as u32, ow: ow as u32 };
     let y = Tensor::empty(x.gpu(), &[n, c, oh, ow])?;
-    let flops = 3 * y.elements() as u64;
-    x.gpu().launch(&FORWARD, &params, &[x, &y], Work::threads(y.elements()).flops(flops))?;
+    let flops = 3 * y.numel() as u64;
+    x.gpu().launch(&FORWARD, &params, &[x], &[&y], Work::threads(y.numel()).flops(flops))?;
 
     let saved = x.clone();
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &[n, c, h, w])?;
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy, &dx], Work::threads(dx.elements()).flops(4 * flops))?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy], &[&dx], Work::threads(dx.numel()).flops(4 * flops))?;
         Ok([Some(dx)])
     }))
 }

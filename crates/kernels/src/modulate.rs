@@ -15,19 +15,19 @@ params! { n: u32 }
 /// # Errors
 /// Where the shapes differ; what the device reports.
 pub fn modulate(x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<Tensor> {
-    gamma.shape().expect("modulate", "gamma", &x.shape())?;
-    beta.shape().expect("modulate", "beta", &x.shape())?;
-    let n = x.elements();
+    gamma.shape().check("modulate", "gamma", &x.shape())?;
+    beta.shape().check("modulate", "beta", &x.shape())?;
+    let n = x.numel();
     let params = Params { n: n as u32 };
     let work = Work::threads(n).flops(3 * n as u64);
     let y = Tensor::empty(x.gpu(), &x.shape())?;
-    x.gpu().launch(&FORWARD, &params, &[x, gamma, beta, &y], work)?;
+    x.gpu().launch(&FORWARD, &params, &[x, gamma, beta], &[&y], work)?;
 
     let (saved_x, saved_gamma) = (x.clone(), gamma.clone());
     Ok(y.with_backward([x, gamma, beta], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
         let dgamma = Tensor::empty(dy.gpu(), &dy.shape())?;
-        dy.gpu().launch(&BACKWARD, &params, &[&saved_x, &saved_gamma, dy, &dx, &dgamma], work)?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved_x, &saved_gamma, dy], &[&dx, &dgamma], work)?;
         Ok([Some(dx), Some(dgamma), Some(dy.clone())])
     }))
 }

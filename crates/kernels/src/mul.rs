@@ -13,7 +13,7 @@ params! { n: u32 }
 /// # Errors
 /// Where the shapes differ; what the device reports.
 pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    b.shape().expect("mul", "b", &a.shape())?;
+    b.shape().check("mul", "b", &a.shape())?;
     let (saved_a, saved_b) = (a.clone(), b.clone());
     Ok(product(a, b)?.with_backward([a, b], move |dy| {
         let da = saved_a.is_tracked().then(|| product(dy, &saved_b)).transpose()?;
@@ -23,9 +23,9 @@ pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let n = a.elements();
+    let n = a.numel();
     let y = Tensor::empty(a.gpu(), &a.shape())?;
-    a.gpu().launch(&FORWARD, &Params { n: n as u32 }, &[a, b, &y], Work::threads(n).flops(n as u64))?;
+    a.gpu().launch(&FORWARD, &Params { n: n as u32 }, &[a, b], &[&y], Work::threads(n).flops(n as u64))?;
     Ok(y)
 }
 

@@ -17,7 +17,7 @@ params! { batch: u32, channels: u32, plane: u32, stream: u32, seed_low: u32, see
 /// Where the shapes do not fit; what the device reports.
 pub fn add_noise(x: &Tensor, scale: &Tensor, seed: u64, stream: u32) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("add_noise", "x")?;
-    scale.shape().expect("add_noise", "scale", &[c])?;
+    scale.shape().check("add_noise", "scale", &[c])?;
     let params = Params {
         batch: n as u32,
         channels: c as u32,
@@ -27,15 +27,15 @@ pub fn add_noise(x: &Tensor, scale: &Tensor, seed: u64, stream: u32) -> Result<T
         seed_high: (seed >> 32) as u32,
     };
     let z = Tensor::empty(x.gpu(), &[n, 1, h, w])?;
-    let work = Work::threads(z.elements().div_ceil(4)).flops(30 * z.elements() as u64);
-    x.gpu().launch(&DRAW, &params, &[&z], work)?;
+    let work = Work::threads(z.numel().div_ceil(4)).flops(30 * z.numel() as u64);
+    x.gpu().launch(&DRAW, &params, &[], &[&z], work)?;
     let y = Tensor::empty(x.gpu(), &x.shape())?;
-    let flops = 2 * x.elements() as u64;
-    x.gpu().launch(&FORWARD, &params, &[&z, x, scale, &y], Work::threads(x.elements()).flops(flops))?;
+    let flops = 2 * x.numel() as u64;
+    x.gpu().launch(&FORWARD, &params, &[&z, x, scale], &[&y], Work::threads(x.numel()).flops(flops))?;
 
     Ok(y.with_backward([x, scale], move |dy| {
         let dscale = Tensor::empty(dy.gpu(), &[c])?;
-        dy.gpu().launch(&BACKWARD_SCALE, &params, &[&z, dy, &dscale], Work::groups(c).flops(flops))?;
+        dy.gpu().launch(&BACKWARD_SCALE, &params, &[&z, dy], &[&dscale], Work::groups(c).flops(flops))?;
         Ok([Some(dy.clone()), Some(dscale)])
     }))
 }

@@ -11,10 +11,10 @@ params! { batch: u32, rows: u32, columns: u32, reverse: u32 }
 /// The transpose of each of the `batch` matrices (`rows`, `columns`) of `source`, rows filled up with zeros to a multiple
 /// of four, columns in reverse order if so asked: (batch, columns, 4 ceil(rows / 4)). Not differentiable.
 pub(crate) fn pack(source: &Tensor, [batch, rows, columns]: [usize; 3], reverse: bool) -> Result<Tensor> {
-    debug_assert_eq!(source.elements(), batch * rows * columns);
+    debug_assert_eq!(source.numel(), batch * rows * columns);
     let params = Params { batch: batch as u32, rows: rows as u32, columns: columns as u32, reverse: reverse.into() };
     let packed = Tensor::empty(source.gpu(), &[batch, columns, rows.next_multiple_of(4)])?;
-    source.gpu().launch(&FORWARD, &params, &[source, &packed], Work::threads(packed.elements()))?;
+    source.gpu().launch(&FORWARD, &params, &[source], &[&packed], Work::threads(packed.numel()))?;
     Ok(packed)
 }
 

@@ -19,11 +19,11 @@ const RUN: usize = 64 * 256;
 pub fn sum(x: &Tensor) -> Result<Tensor> {
     let mut sums = x.detach();
     loop {
-        let n = sums.elements();
+        let n = sums.numel();
         let runs = n.div_ceil(RUN);
         let next = if runs == 1 { Tensor::empty(x.gpu(), &[])? } else { Tensor::empty(x.gpu(), &[runs])? };
         let work = Work::groups(runs).flops(n as u64);
-        x.gpu().launch(&FORWARD, &Params { n: n as u32, run: RUN as u32 }, &[&sums, &next], work)?;
+        x.gpu().launch(&FORWARD, &Params { n: n as u32, run: RUN as u32 }, &[&sums], &[&next], work)?;
         sums = next;
         if runs == 1 {
             break;
@@ -33,8 +33,8 @@ pub fn sum(x: &Tensor) -> Result<Tensor> {
     let shape = x.shape();
     Ok(sums.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &shape)?;
-        let n = dx.elements();
-        dy.gpu().launch(&BACKWARD, &Params { n: n as u32, run: RUN as u32 }, &[dy, &dx], Work::threads(n))?;
+        let n = dx.numel();
+        dy.gpu().launch(&BACKWARD, &Params { n: n as u32, run: RUN as u32 }, &[dy], &[&dx], Work::threads(n))?;
         Ok([Some(dx)])
     }))
 }
@@ -44,7 +44,7 @@ pub fn sum(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// What the device reports.
 pub fn mean(x: &Tensor) -> Result<Tensor> {
-    scale(&sum(x)?, 1.0 / x.elements() as f32)
+    scale(&sum(x)?, 1.0 / x.numel() as f32)
 }
 
 #[cfg(test)]

@@ -14,17 +14,17 @@ params! { n: u32 }
 /// # Errors
 /// What the device reports.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    let n = x.elements();
+    let n = x.numel();
     let params = Params { n: n as u32 };
     let work = Work::threads(n).flops(n as u64);
     let y = Tensor::empty(x.gpu(), &x.shape())?;
-    x.gpu().launch(&FORWARD, &params, &[x, &y], work)?;
+    x.gpu().launch(&FORWARD, &params, &[x], &[&y], work)?;
 
     // The result tells where x was positive, and unlike x it is needed anyway.
     let saved = y.detach();
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy, &dx], work)?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy], &[&dx], work)?;
         Ok([Some(dx)])
     }))
 }

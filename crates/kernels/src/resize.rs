@@ -24,11 +24,11 @@ pub fn resize(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     }
     let params = Params { planes: (n * c) as u32, h: h as u32, w: w as u32, oh: height as u32, ow: width as u32 };
     let y = Tensor::empty(x.gpu(), &[n, c, height, width])?;
-    x.gpu().launch(&FORWARD, &params, &[x, &y], Work::threads(y.elements()))?;
+    x.gpu().launch(&FORWARD, &params, &[x], &[&y], Work::threads(y.numel()))?;
 
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &[n, c, h, w])?;
-        dy.gpu().launch(&BACKWARD, &params, &[dy, &dx], Work::threads(dx.elements()).flops(dy.elements() as u64))?;
+        dy.gpu().launch(&BACKWARD, &params, &[dy], &[&dx], Work::threads(dx.numel()).flops(dy.numel() as u64))?;
         Ok([Some(dx)])
     }))
 }

@@ -17,9 +17,9 @@ pub fn scale(x: &Tensor, factor: f32) -> Result<Tensor> {
 }
 
 fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
-    let n = x.elements();
+    let n = x.numel();
     let y = Tensor::empty(x.gpu(), &x.shape())?;
-    x.gpu().launch(&FORWARD, &Params { n: n as u32, factor }, &[x, &y], Work::threads(n).flops(n as u64))?;
+    x.gpu().launch(&FORWARD, &Params { n: n as u32, factor }, &[x], &[&y], Work::threads(n).flops(n as u64))?;
     Ok(y)
 }
 

@@ -26,11 +26,11 @@ pub fn slice(x: &Tensor, channels: Range<usize>) -> Result<Tensor> {
         offset: (channels.start * h * w) as u32,
     };
     let y = Tensor::empty(x.gpu(), &[n, channels.len(), h, w])?;
-    x.gpu().launch(&FORWARD, &params, &[x, &y], Work::threads(y.elements()))?;
+    x.gpu().launch(&FORWARD, &params, &[x], &[&y], Work::threads(y.numel()))?;
 
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &[n, c, h, w])?;
-        dy.gpu().launch(&BACKWARD, &params, &[dy, &dx], Work::threads(dx.elements()))?;
+        dy.gpu().launch(&BACKWARD, &params, &[dy], &[&dx], Work::threads(dx.numel()))?;
         Ok([Some(dx)])
     }))
 }

@@ -26,21 +26,21 @@ const EPS: f32 = 1e-12;
 pub fn spectral_norm(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<Tensor> {
     let params = matrix("spectral_norm", weight, u, v)?;
     let gpu = weight.gpu();
-    let n = weight.elements();
+    let n = weight.numel();
     let sigma = Tensor::empty(gpu, &[])?;
     let wv = product(weight, v, &params)?;
-    gpu.launch(&DOT, &params, &[u, &wv, &sigma], Work::groups(1).flops(2 * u64::from(params.rows)))?;
+    gpu.launch(&DOT, &params, &[u, &wv], &[&sigma], Work::groups(1).flops(2 * u64::from(params.rows)))?;
     let y = Tensor::empty(gpu, &weight.shape())?;
-    gpu.launch(&FORWARD, &params, &[weight, &sigma, &y], Work::threads(n).flops(n as u64))?;
+    gpu.launch(&FORWARD, &params, &[weight, &sigma], &[&y], Work::threads(n).flops(n as u64))?;
 
     let (saved_weight, u, v) = (weight.clone(), u.detach(), v.detach());
     Ok(y.with_backward([weight], move |dy| {
         let gpu = dy.gpu();
         let row_dots = Tensor::empty(gpu, &u.shape())?;
         let rows = Work::groups(params.rows as usize);
-        gpu.launch(&ROW_DOTS, &params, &[&saved_weight, dy, &row_dots], rows.flops(2 * n as u64))?;
+        gpu.launch(&ROW_DOTS, &params, &[&saved_weight, dy], &[&row_dots], rows.flops(2 * n as u64))?;
         let dw = Tensor::empty(gpu, &dy.shape())?;
-        gpu.launch(&BACKWARD, &params, &[&row_dots, dy, &sigma, &u, &v, &dw], rows.flops(3 * n as u64))?;
+        gpu.launch(&BACKWARD, &params, &[&row_dots, dy, &sigma, &u, &v], &[&dw], rows.flops(3 * n as u64))?;
         Ok([Some(dw)])
     }))
 }
@@ -53,8 +53,8 @@ pub fn power_iteration(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<(Tenso
     let params = matrix("power_iteration", weight, u, v)?;
     let gpu = weight.gpu();
     let transposed = Tensor::empty(gpu, &v.shape())?;
-    let work = Work::threads(v.elements()).flops(2 * weight.elements() as u64);
-    gpu.launch(&TRANSPOSED_PRODUCT, &params, &[weight, u, &transposed], work)?;
+    let work = Work::threads(v.numel()).flops(2 * weight.numel() as u64);
+    gpu.launch(&TRANSPOSED_PRODUCT, &params, &[weight, u], &[&transposed], work)?;
     let v = normalize(&transposed)?;
     let u = normalize(&product(weight, &v, &params)?)?;
     Ok((u, v))
@@ -63,24 +63,24 @@ pub fn power_iteration(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<(Tenso
 /// Params of a weight taken as a matrix, once `u` and `v` are known to fit it.
 fn matrix(op: &'static str, weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<Params> {
     let rows = weight.shape().first().copied().unwrap_or(1);
-    let columns = weight.elements() / rows;
-    u.shape().expect(op, "u", &[rows])?;
-    v.shape().expect(op, "v", &[columns])?;
+    let columns = weight.numel() / rows;
+    u.shape().check(op, "u", &[rows])?;
+    v.shape().check(op, "v", &[columns])?;
     Ok(Params { rows: rows as u32, columns: columns as u32, eps: EPS })
 }
 
 /// W v
 fn product(weight: &Tensor, v: &Tensor, params: &Params) -> Result<Tensor> {
     let wv = Tensor::empty(weight.gpu(), &[params.rows as usize])?;
-    let work = Work::groups(params.rows as usize).flops(2 * weight.elements() as u64);
-    weight.gpu().launch(&PRODUCT, params, &[weight, v, &wv], work)?;
+    let work = Work::groups(params.rows as usize).flops(2 * weight.numel() as u64);
+    weight.gpu().launch(&PRODUCT, params, &[weight, v], &[&wv], work)?;
     Ok(wv)
 }
 
 fn normalize(x: &Tensor) -> Result<Tensor> {
     let y = Tensor::empty(x.gpu(), &x.shape())?;
-    let params = Params { rows: x.elements() as u32, columns: 1, eps: EPS };
-    x.gpu().launch(&NORMALIZE, &params, &[x, &y], Work::groups(1).flops(3 * x.elements() as u64))?;
+    let params = Params { rows: x.numel() as u32, columns: 1, eps: EPS };
+    x.gpu().launch(&NORMALIZE, &params, &[x], &[&y], Work::groups(1).flops(3 * x.numel() as u64))?;
     Ok(y)
 }
 

@@ -14,15 +14,15 @@ params! { n: u32 }
 /// # Errors
 /// What the device reports.
 pub fn tanh(x: &Tensor) -> Result<Tensor> {
-    let n = x.elements();
+    let n = x.numel();
     let params = Params { n: n as u32 };
     let y = Tensor::empty(x.gpu(), &x.shape())?;
-    x.gpu().launch(&FORWARD, &params, &[x, &y], Work::threads(n).flops(20 * n as u64))?;
+    x.gpu().launch(&FORWARD, &params, &[x], &[&y], Work::threads(n).flops(20 * n as u64))?;
 
     let saved = y.detach();
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy, &dx], Work::threads(n).flops(3 * n as u64))?;
+        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy], &[&dx], Work::threads(n).flops(3 * n as u64))?;
         Ok([Some(dx)])
     }))
 }

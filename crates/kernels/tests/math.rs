@@ -54,7 +54,7 @@ const SOURCE: &str = concat!(
 fn worst(entry: &'static Kernel, x: &[f32], floor: f64, exact: impl Fn(f64) -> f64) -> f64 {
     let n = x.len();
     let (tx, ty) = (Tensor::new(gpu(), &[n], x).unwrap(), Tensor::empty(gpu(), &[n]).unwrap());
-    gpu().launch(entry, &(n as u32), &[&tx, &ty], Work::threads(n)).unwrap();
+    gpu().launch(entry, &(n as u32), &[&tx], &[&ty], Work::threads(n)).unwrap();
     let y = ty.to_vec().unwrap();
     let ulps = |(&x, &y): (&f32, &f32)| {
         let want = exact(x.into());

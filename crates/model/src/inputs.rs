@@ -59,10 +59,10 @@ impl Inputs {
     /// Batch, height and width, once all four tensors are known to agree on them.
     pub(crate) fn size(&self) -> Result<[usize; 3]> {
         let [n, _, h, w] = self.x.shape().nchw("generator", "x")?;
-        self.x.shape().expect("generator", "x", &[n, 9, h, w])?;
-        self.seg.shape().expect("generator", "seg", &[n, 7, h, w])?;
-        self.seg_div.shape().expect("generator", "seg_div", &[n, 8, h, w])?;
-        self.mask.shape().expect("generator", "mask", &[n, 1, h, w])?;
+        self.x.shape().check("generator", "x", &[n, 9, h, w])?;
+        self.seg.shape().check("generator", "seg", &[n, 7, h, w])?;
+        self.seg_div.shape().check("generator", "seg_div", &[n, 8, h, w])?;
+        self.mask.shape().check("generator", "mask", &[n, 1, h, w])?;
         Ok([n, h, w])
     }
 }

@@ -65,8 +65,10 @@ impl Gpu {
         Ok(Gpu::assemble(device, queue, options.bounds_checks, lost))
     }
 
-    /// Works on a device and queue that the host application already has, within the limits it requested. Its callbacks
-    /// for errors and device loss are left alone.
+    /// Works on a device and queue that the host application already has, within the limits it requested.
+    ///
+    /// The host's callback for device loss is left alone, so that here a loss shows as [`Error::Validation`] with wgpu's
+    /// words. The host's callbacks must not use this `Gpu`: they may run while it holds its locks.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         Gpu::assemble(device, queue, false, Arc::default())
     }
@@ -126,7 +128,7 @@ impl Gpu {
     }
 
     /// Whether `self` and `other` are handles of one device.
-    pub fn is(&self, other: &Gpu) -> bool {
+    pub fn same_device(&self, other: &Gpu) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 

@@ -34,7 +34,7 @@ impl Kernel {
     ///
     /// # Safety
     /// For every launch, each index lies inside its buffer or array, each loop ends, and workgroup memory is written
-    /// before it is read.
+    /// before it is read. Launching is safe, so keep the kernel private to code that launches it so.
     #[must_use]
     #[expect(unsafe_code, reason = "declares the contract that create_shader_module_trusted asks for")]
     pub const unsafe fn assume_in_bounds(self) -> Kernel {
@@ -94,17 +94,22 @@ impl Work {
             Count::Groups(n) => n,
         };
         let side = u64::from(gpu.limits().max_compute_workgroups_per_dimension);
+        let limit = |what: &str, needed: u64, allowed: u64| {
+            if needed <= allowed {
+                return Ok(());
+            }
+            let what = format!("{}: the number of {what}", kernel.label());
+            Err(Error::Limit { what, needed, allowed, adapter: gpu.info().name })
+        };
+        limit("workgroups", groups, side * side)?;
         let rows = groups.div_ceil(side);
-        if rows > side {
-            return Err(Error::Limit {
-                what: format!("{}: the number of workgroups", kernel.label()),
-                needed: groups,
-                allowed: side * side,
-                adapter: gpu.info().name,
-            });
+        if rows == 0 {
+            return Ok([0, 0]);
         }
+        let columns = groups.div_ceil(rows);
+        limit("invocations", columns * rows * u64::from(kernel.workgroup), u32::MAX.into())?;
         // Both fit in 32 bits, since `side` does.
-        Ok(if rows == 0 { [0, 0] } else { [groups.div_ceil(rows) as u32, rows as u32] })
+        Ok([columns as u32, rows as u32])
     }
 }
 
@@ -115,10 +120,10 @@ pub(crate) struct Pipeline {
     pub(crate) layout: wgpu::BindGroupLayout,
 }
 
-/// Shader modules by their text, pipelines by their kernel: the keys are addresses of statics.
+/// Shader modules by their text, pipelines by the address of their kernel, which is a static.
 #[derive(Default)]
 pub(crate) struct KernelCache {
-    modules: Mutex<HashMap<(usize, bool), wgpu::ShaderModule>>,
+    modules: Mutex<HashMap<(&'static str, bool), wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<usize, Pipeline>>,
 }
 
@@ -154,7 +159,7 @@ impl Gpu {
 
     fn module(&self, kernel: &'static Kernel, unchecked: bool) -> Result<wgpu::ShaderModule> {
         let mut modules = self.0.kernels.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (kernel.source.as_ptr() as usize, unchecked);
+        let key = (kernel.source, unchecked);
         if let Some(module) = modules.get(&key) {
             return Ok(module.clone());
         }

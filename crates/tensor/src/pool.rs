@@ -6,9 +6,6 @@
 use crate::Counters;
 use std::collections::BTreeMap;
 
-/// Sizes are rounded up to this, so that shapes that differ by a few elements share buffers.
-const GRANULE: u64 = 256;
-
 #[derive(Default)]
 pub(crate) struct Pool {
     free: BTreeMap<u64, Vec<wgpu::Buffer>>,
@@ -21,9 +18,12 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    /// Sizes are rounded up to this, so that shapes that differ by a few elements share buffers.
+    pub(crate) const GRANULE: u64 = 256;
+
     /// What a buffer for `bytes` bytes really takes.
     pub(crate) fn rounded(bytes: u64) -> u64 {
-        bytes.next_multiple_of(GRANULE)
+        bytes.next_multiple_of(Self::GRANULE)
     }
 
     /// The smallest free buffer of at least `bytes`, unless it would waste more than a quarter.

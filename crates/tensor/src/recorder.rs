@@ -1,4 +1,7 @@
 //! Many launches in one command encoder, submitted when a result is read or a budget is reached.
+//!
+//! One lock, the recorder's, is held from a launch's first change to the recording to its last, and while recorded work is
+//! submitted. No tensor is dropped and nothing waits for the device under it.
 
 use crate::{Error, Gpu, Kernel, Result, Tensor, Work};
 use bytemuck::Pod;
@@ -17,6 +20,9 @@ pub(crate) struct Recorder {
     uniforms: Vec<u8>,
     uniform_buffer: wgpu::Buffer,
     flops: u64,
+    /// Why a submission was refused, once one was: nobody can tell which tensors were to be computed by it, so from then on
+    /// none can be read.
+    failed: Option<Error>,
 }
 
 /// One pass takes all launches: within a pass, wgpu orders dispatches that touch the same buffer.
@@ -33,7 +39,7 @@ impl Recorder {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Recorder { open: None, uniforms: Vec::new(), uniform_buffer, flops: 0 }
+        Recorder { open: None, uniforms: Vec::new(), uniform_buffer, flops: 0, failed: None }
     }
 
     fn is_full(&self) -> bool {
@@ -94,17 +100,30 @@ impl Recorder {
 }
 
 impl Gpu {
-    /// Records one run of `kernel` over `work`. Binding 0 is `params`; bindings 1 and up are `buffers`, in order.
+    /// Records one run of `kernel` over `work`. Binding 0 is `params`; bindings 1 and up are `inputs`, which the kernel
+    /// reads, and then `outputs`, which it writes, in order.
     ///
     /// # Errors
-    /// [`Error::Limit`] where the work is too large for the adapter, [`Error::ForeignTensor`], [`Error::DeviceLost`],
-    /// [`Error::Validation`] where kernel and bindings do not fit.
-    pub fn launch<P: Pod>(&self, kernel: &'static Kernel, params: &P, buffers: &[&Tensor], work: Work) -> Result<()> {
+    /// [`Error::Limit`] where the work is too large for the adapter, [`Error::ForeignTensor`], [`Error::Argument`] where an
+    /// output is bound twice, [`Error::Validation`] where kernel and bindings do not fit, [`Error::DeviceLost`].
+    pub fn launch<P: Pod>(
+        &self,
+        kernel: &'static Kernel,
+        params: &P,
+        inputs: &[&Tensor],
+        outputs: &[&Tensor],
+        work: Work,
+    ) -> Result<()> {
+        const { assert!(size_of::<P>() > 0 && size_of::<P>() <= SLOT, "Params fit their slot") };
         self.check_alive()?;
         let params = bytemuck::bytes_of(params);
-        debug_assert!(params.len() <= SLOT, "{}: Params of {} bytes", kernel.label(), params.len());
-        if buffers.iter().any(|tensor| !tensor.gpu().is(self)) {
+        let buffers = [inputs, outputs].concat();
+        if buffers.iter().any(|tensor| !tensor.gpu().same_device(self)) {
             return Err(Error::ForeignTensor { op: kernel.name() });
+        }
+        // wgpu would refuse this only when it is submitted, along with everybody else's work.
+        if outputs.iter().any(|output| buffers.iter().filter(|buffer| buffer.shares_storage(output)).count() > 1) {
+            return Err(Error::argument(kernel.name(), "outputs", "bound twice", "tensors of their own"));
         }
         let grid = work.grid(kernel, self)?;
         let pipeline = self.pipeline(kernel)?;
@@ -114,7 +133,7 @@ impl Gpu {
             self.submit_recorded(&mut recorder, |_| {})?;
         }
         // A launch that does not fit its kernel fails here, before it can spoil what others have recorded.
-        let bind = |device: &wgpu::Device| recorder.bind(device, &pipeline.layout, params, buffers);
+        let bind = |device: &wgpu::Device| recorder.bind(device, &pipeline.layout, params, &buffers);
         let group = self.scoped(kernel.name(), 0, bind)?;
         recorder.dispatch(&self.0.device, &pipeline.pipeline, params, &group, grid);
         recorder.flops += work.declared_flops();
@@ -123,12 +142,24 @@ impl Gpu {
     }
 
     /// Submits what was recorded, so that the device starts on it. Reading a tensor does so by itself.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`]; [`Error::Validation`] where wgpu refuses the submission, now and ever after.
     pub fn submit(&self) -> Result<()> {
         let mut recorder = self.recorder();
-        if recorder.open.is_some() { self.submit_recorded(&mut recorder, |_| {}) } else { Ok(()) }
+        if recorder.open.is_some() || recorder.failed.is_some() {
+            self.submit_recorded(&mut recorder, |_| {})?;
+        }
+        drop(recorder);
+        // Without waiting: lets wgpu drop what finished submissions held.
+        let _ = self.0.device.poll(wgpu::PollType::Poll);
+        Ok(())
     }
 
     /// Submits what was recorded and waits until all of it is done.
+    ///
+    /// # Errors
+    /// As [`Gpu::submit`].
     pub fn synchronize(&self) -> Result<()> {
         self.submit()?;
         self.wait()
@@ -136,6 +167,9 @@ impl Gpu {
 
     /// Submits what was recorded and what `finally` adds to it.
     fn submit_recorded(&self, recorder: &mut Recorder, finally: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<()> {
+        if let Some(error) = &recorder.failed {
+            return Err(error.clone());
+        }
         let inner = &self.0;
         let submitted = self.scoped("submitting recorded work", 0, |device| {
             let mut encoder = recorder.take_encoder(device);
@@ -144,11 +178,14 @@ impl Gpu {
             inner.queue.submit([encoder.finish()])
         });
         recorder.uniforms.clear();
-        submitted?;
-        inner.counters.submitted();
-        // Without waiting: lets wgpu drop what finished submissions held.
-        let _ = inner.device.poll(wgpu::PollType::Poll);
-        Ok(())
+        recorder.failed = submitted.err();
+        match &recorder.failed {
+            Some(error) => Err(error.clone()),
+            None => {
+                inner.counters.submitted();
+                Ok(())
+            }
+        }
     }
 
     /// Overwrites `buffer`, after everything recorded so far, which may use its former content.

@@ -14,7 +14,7 @@ impl Shape {
     /// A shape of these lengths, each at least 1.
     ///
     /// # Errors
-    /// More than four dimensions, an empty one, or a product past `u32` (kernels index in 32 bits).
+    /// More than four dimensions, an empty one, or 2^31 elements and more: kernels index in 32 bits, some with a sign.
     pub fn new(lengths: &[usize]) -> Result<Shape> {
         let refuse = |expected: &str| Err(Error::argument("shape", "lengths", format!("{lengths:?}"), expected));
         if lengths.len() > 4 {
@@ -24,8 +24,8 @@ impl Shape {
             return refuse("every dimension at least 1");
         }
         match lengths.iter().try_fold(1usize, |n, &l| n.checked_mul(l)) {
-            Some(n) if u32::try_from(n).is_ok() => {}
-            _ => return refuse("fewer than 2^32 elements"),
+            Some(n) if i32::try_from(n).is_ok() => {}
+            _ => return refuse("fewer than 2^31 elements"),
         }
         let mut shape = Shape { lengths: [1; 4], rank: lengths.len() };
         shape.lengths[..lengths.len()].copy_from_slice(lengths);
@@ -33,8 +33,13 @@ impl Shape {
     }
 
     /// How many elements: the product of the lengths, 1 for a scalar.
-    pub fn elements(&self) -> usize {
+    pub fn numel(&self) -> usize {
         self.iter().product()
+    }
+
+    /// How many bytes a tensor of this shape takes: four for each float32.
+    pub fn bytes(&self) -> u64 {
+        4 * self.numel() as u64
     }
 
     /// The four lengths of an (N, C, H, W) tensor, or an error in the name of `op`'s `argument`.
@@ -43,7 +48,7 @@ impl Shape {
     }
 
     /// Errors in the name of `op`'s `argument` unless this is exactly `expected`.
-    pub fn expect(&self, op: &'static str, argument: &'static str, expected: &[usize]) -> Result<()> {
+    pub fn check(&self, op: &'static str, argument: &'static str, expected: &[usize]) -> Result<()> {
         if **self == *expected { Ok(()) } else { Err(Error::shape(op, argument, *self, format!("{expected:?}"))) }
     }
 }

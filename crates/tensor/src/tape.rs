@@ -1,25 +1,30 @@
 //! Reverse-mode differentiation: every operation leaves a closure that pulls a gradient back through it.
 
-use crate::{Kernel, Result, Tensor, Work};
+use crate::{Error, Kernel, Result, Tensor, Work};
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 type Backward = Box<dyn Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
 
 /// How a tensor was made.
 pub(crate) struct Node {
     parents: Vec<Tensor>,
-    backward: Backward,
+    /// `None` only while the node is being dropped.
+    backward: Option<Backward>,
 }
 
 impl Drop for Node {
     /// Takes long chains apart in a loop: dropping them link by link would recurse as deep as they are long.
     fn drop(&mut self) {
+        // The closure first: as long as it holds a parent, too, that one does not come apart below.
+        self.backward = None;
         let mut orphans = std::mem::take(&mut self.parents);
         while let Some(tensor) = orphans.pop() {
-            if let Some(inner) = std::sync::Arc::into_inner(tensor.0)
+            if let Some(inner) = Arc::into_inner(tensor.0)
                 && let Some(mut node) = inner.node
             {
+                node.backward = None;
                 orphans.append(&mut node.parents);
             }
         }
@@ -47,7 +52,8 @@ impl Tensor {
     /// of `self` and returns one for each parent, in order, of that parent's shape; `None` where there is none to give.
     ///
     /// Returns `self` unchanged where nothing is tracked. `backward` holds on to whatever it captured until the result
-    /// and all that was computed from it are gone; it should capture only what it needs.
+    /// and all that was computed from it are gone; it should capture only what it needs, and of tracked tensors only
+    /// parents. What it computes for a parent that is not tracked is thrown away; it should not compute it.
     #[must_use]
     pub fn with_backward<const N: usize>(
         self,
@@ -68,23 +74,28 @@ impl Tensor {
             return self;
         }
         let parents = parents.iter().map(|&parent| parent.clone()).collect();
-        self.with_node(Node { parents, backward: Box::new(backward) })
+        self.with_node(Node { parents, backward: Some(Box::new(backward)) })
     }
 
     /// The gradients of `<self, cotangent>` with respect to every leaf that [requires one](Tensor::requires_grad).
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) where the cotangent's shape is not that of `self`; whatever the operations report.
+    /// [`Error::Shape`] where the cotangent's shape is not that of `self`, [`Error::Argument`] where `self` was computed
+    /// from nothing that requires a gradient; whatever the operations report.
     pub fn backward(&self, cotangent: &Tensor) -> Result<Gradients> {
-        cotangent.shape().expect("backward", "cotangent", &self.shape())?;
+        cotangent.shape().check("backward", "cotangent", &self.shape())?;
+        if !self.is_tracked() {
+            return Err(Error::argument("backward", "self", "untracked", "computed from a tensor that requires_grad"));
+        }
         let mut gradients = Gradients::default();
         gradients.add(self, cotangent.detach())?;
         for tensor in topological_order(self).iter().rev() {
-            let Some(node) = &tensor.0.node else { continue };
+            let Some(Node { parents, backward: Some(backward) }) = &tensor.0.node else { continue };
             let Some(dy) = gradients.of.remove(&tensor.0.id) else { continue };
             // A closure may use operations on what it saved, which is tracked.
-            let pulled = no_grad(|| (node.backward)(&dy))?;
-            for (parent, gradient) in node.parents.iter().zip(pulled) {
+            let pulled = no_grad(|| backward(&dy))?;
+            assert_eq!(pulled.len(), parents.len(), "a backward closure returns a gradient, or None, for each parent");
+            for (parent, gradient) in parents.iter().zip(pulled) {
                 if let Some(gradient) = gradient.filter(|_| parent.is_tracked()) {
                     gradients.add(parent, gradient)?;
                 }
@@ -132,7 +143,7 @@ impl Gradients {
     }
 
     fn add(&mut self, tensor: &Tensor, gradient: Tensor) -> Result<()> {
-        gradient.shape().expect("backward", "gradient", &tensor.shape())?;
+        gradient.shape().check("backward", "gradient", &tensor.shape())?;
         self.add_to(tensor.0.id, gradient)
     }
 
@@ -152,7 +163,7 @@ fn accumulate(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         concat!(include_str!("../../../shaders/accumulate.wgsl"), include_str!("../../../shaders/shared/grid.wgsl"));
     static ACCUMULATE: Kernel = Kernel::new("accumulate", SOURCE, "accumulate");
     let sum = Tensor::empty(a.gpu(), &a.shape())?;
-    let n = a.elements();
-    a.gpu().launch(&ACCUMULATE, &(n as u32), &[a, b, &sum], Work::threads(n).flops(n as u64))?;
+    let n = a.numel();
+    a.gpu().launch(&ACCUMULATE, &(n as u32), &[a, b], &[&sum], Work::threads(n).flops(n as u64))?;
     Ok(sum)
 }

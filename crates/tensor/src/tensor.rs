@@ -1,5 +1,6 @@
 //! Tensors: a shape and a buffer, and for the tape, where they came from.
 
+use crate::pool::Pool;
 use crate::tape::Node;
 use crate::{Error, Gpu, Result, Shape};
 use std::sync::Arc;
@@ -7,8 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A tensor of float32 on a device: contiguous, row-major, up to four dimensions. A cheap handle; clones share the data.
 ///
-/// The content is never changed once an operation has made it. That a tensor takes four bytes an element is known to
-/// [`Tensor::bytes`] alone, so that storage in float16 has one place to go.
+/// The content is never changed once an operation has made it.
 #[derive(Clone)]
 pub struct Tensor(pub(crate) Arc<Inner>);
 
@@ -42,28 +42,23 @@ impl Tensor {
     /// [`Error::Argument`] where `values` are not as many as `shape` holds; else as [`Tensor::empty`].
     pub fn new(gpu: &Gpu, shape: &[usize], values: &[f32]) -> Result<Tensor> {
         let shape = Shape::new(shape)?;
-        if values.len() != shape.elements() {
-            let expected = format!("{} for shape {shape}", shape.elements());
+        if values.len() != shape.numel() {
+            let expected = format!("{} for shape {shape}", shape.numel());
             return Err(Error::argument("tensor", "the number of values", values.len(), expected));
         }
-        let data: &[u8] = bytemuck::cast_slice(values);
         check_size(gpu, shape)?;
-        let buffer = match gpu.reuse(data.len() as u64) {
-            Some(buffer) => {
-                gpu.write(&buffer, data)?;
-                buffer
-            }
-            // Straight into the new buffer, without a staging copy: weights are hundreds of megabytes.
-            None => {
-                let buffer = gpu.allocate(data.len() as u64, true)?;
-                let invisible =
-                    |e: wgpu::MapRangeError| Error::Validation { what: "a tensor".into(), message: e.to_string() };
-                buffer.get_mapped_range_mut(..data.len() as u64).map_err(invisible)?.copy_from_slice(data);
-                buffer.unmap();
-                buffer
-            }
-        };
-        Ok(Tensor::assemble(gpu, buffer, shape))
+        let data: &[u8] = bytemuck::cast_slice(values);
+        if let Some(buffer) = gpu.reuse(shape.bytes()) {
+            let tensor = Tensor::assemble(gpu, buffer, shape);
+            gpu.write(tensor.buffer(), data)?;
+            return Ok(tensor);
+        }
+        // Straight into the new buffer, without a staging copy: weights are hundreds of megabytes.
+        let tensor = Tensor::assemble(gpu, gpu.allocate(shape.bytes(), true)?, shape);
+        let mapped = tensor.buffer().get_mapped_range_mut(..shape.bytes());
+        mapped.map_err(|e| gpu.refused("uploading a tensor", e.to_string()))?.copy_from_slice(data);
+        tensor.buffer().unmap();
+        Ok(tensor)
     }
 
     /// A tensor of `shape` whose content is undefined until a kernel has written all of it.
@@ -74,7 +69,7 @@ impl Tensor {
     pub fn empty(gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
         let shape = Shape::new(shape)?;
         check_size(gpu, shape)?;
-        let buffer = gpu.allocate(4 * shape.elements() as u64, false)?;
+        let buffer = gpu.allocate(shape.bytes(), false)?;
         Ok(Tensor::assemble(gpu, buffer, shape))
     }
 
@@ -112,7 +107,7 @@ impl Tensor {
     /// [`Error::Shape`] where the number of elements differs.
     pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
         let (from, to) = (self.0.shape, Shape::new(shape)?);
-        if to.elements() != from.elements() {
+        if to.numel() != from.numel() {
             return Err(Error::shape("reshape", "x", from, format!("as many elements as {to}")));
         }
         let y = Tensor::view(self.0.storage.clone(), to, false, None);
@@ -130,13 +125,13 @@ impl Tensor {
     }
 
     /// How many elements it has.
-    pub fn elements(&self) -> usize {
-        self.0.shape.elements()
+    pub fn numel(&self) -> usize {
+        self.0.shape.numel()
     }
 
     /// How many bytes its elements take on the device.
     pub fn bytes(&self) -> u64 {
-        4 * self.elements() as u64
+        self.0.shape.bytes()
     }
 
     /// Whether [`Tensor::backward`] of something computed from it reaches it.
@@ -150,6 +145,11 @@ impl Tensor {
     /// What went wrong on the device since the last read, [`Error::DeviceLost`] above all.
     pub fn to_vec(&self) -> Result<Vec<f32>> {
         self.gpu().read(self.buffer(), self.bytes())
+    }
+
+    /// Whether both lie in the same buffer.
+    pub(crate) fn shares_storage(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.0.storage, &other.0.storage)
     }
 
     fn buffer(&self) -> &wgpu::Buffer {
@@ -172,8 +172,9 @@ impl std::fmt::Debug for Tensor {
 /// Errors where a tensor of `shape` is larger than one binding may be.
 fn check_size(gpu: &Gpu, shape: Shape) -> Result<()> {
     let limits = gpu.limits();
-    let (needed, allowed) =
-        (4 * shape.elements() as u64, limits.max_storage_buffer_binding_size.min(limits.max_buffer_size));
+    // A buffer is rounded up, so the last of its bytes may not be there to have.
+    let largest_buffer = limits.max_buffer_size / Pool::GRANULE * Pool::GRANULE;
+    let (needed, allowed) = (shape.bytes(), limits.max_storage_buffer_binding_size.min(largest_buffer));
     if needed <= allowed {
         return Ok(());
     }
