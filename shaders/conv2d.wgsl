@@ -4,14 +4,13 @@
 // neighbours, on 32 channels of the same tile, load the same activations and neighbouring weights. What it costs is loads
 // per multiply-add, so the loops over tile and kernel have constant bounds and unroll.
 //
-// conv2d.rs appends the constants that size the arrays: K (side of the kernel), STRIDE, TILE (side of the tile), and
-// DILATION: x is taken as if it had DILATION - 1 zeros between its elements. That turns this kernel into the gradient by
+// conv2d.rs appends the constants that size the arrays: K (side of the kernel), STRIDE, TILE (side of the tile), LANES
+// (invocations on one tile), CHANNELS and RUN (see backward by weight), and DILATION: x is taken as if it had DILATION - 1 zeros between its elements. That turns this kernel into the gradient by
 // input: a convolution of dy, dilated by the stride, with the kernel turned by half a turn.
 override WG: u32 = 64;
 
 const WINDOW = (TILE - 1u) * STRIDE + K; // side of what a tile sees of x
 const TAPS = K * K;
-const LANES = 8u;                        // invocations on one tile
 const CHANNEL_RUN = 16u;                 // input channels whose sum is short enough
 
 struct Params { batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32 }
@@ -101,13 +100,10 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 }
 
 // backward by weight.   dw[co, ci, a, b] = sum over n, i, j of dy[n, co, i, j] x[n, ci, STRIDE i + a - padding, STRIDE j + b - padding]
-// An invocation keeps four output and CHANNELS input channels and walks every `parts`-th run of tiles. Sums stay short: those
+// An invocation keeps four output and CHANNELS input channels and walks every `parts`-th run of RUN tiles. Sums stay short: those
 // of a run are added up before they join the total.
 @group(0) @binding(2) var<storage, read> dy: array<vec4f>;           // (batch, oh, ow, ceil(cout / 4)), packed
 @group(0) @binding(3) var<storage, read_write> dw_parts: array<f32>; // (parts, cout, cin, K, K)
-
-const CHANNELS = clamp(36u / TAPS, 1u, 8u);
-const RUN = 64u;
 
 @compute @workgroup_size(WG)
 fn backward_weight(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {

@@ -1,6 +1,6 @@
-// Mask normalization (VITON-HD, section 3.4): the masked region and the rest standardized apart, then added.
+// Mask normalization (VITON-HD, section 3.4).   y = region(x, m) + region(x, 1 - m): standardized apart, then added
 //   region(x, m) = m (x - mu) k,   mu = sum(m x) / S,   k = sqrt(S / HW) / sqrt(V + eps),   V = sum(m^2 (x - mu)^2) / HW,
-//   S = sum(m), or 1 where that is 0;   y = region(x, m) + region(x, 1 - m)
+//   S = sum(m), or 1 where that is 0
 // A region filled up with its own mean, m x + (1 - m) mu, has mean mu again: hence these two sums and no filling.
 override WG: u32 = 256;
 
@@ -10,7 +10,7 @@ struct Region {
     mean: f32,             // mu
     scale: f32,            // k
     inverse_variance: f32, // 1 / (V + eps)
-    skew: f32,             // sum(m^2 (x - mu)): not zero where the mask is fractional
+    residual: f32,             // sum(m^2 (x - mu)): not zero where the mask is fractional
     count: f32,            // S
 }
 
@@ -21,9 +21,9 @@ struct Region {
 // statistics: one workgroup a plane
 @group(0) @binding(3) var<storage, read_write> regions_out: array<Region>;   // (planes, 2) masked, rest
 
-fn region(mean: f32, squares: f32, skew: f32, count: f32) -> Region {
+fn region(mean: f32, squares: f32, residual: f32, count: f32) -> Region {
     let inverse_variance = 1.0 / (squares / f32(p.plane) + p.eps);
-    return Region(mean, sqrt(count / f32(p.plane)) * sqrt(inverse_variance), inverse_variance, skew, count);
+    return Region(mean, sqrt(count / f32(p.plane)) * sqrt(inverse_variance), inverse_variance, residual, count);
 }
 
 @compute @workgroup_size(WG)
@@ -78,7 +78,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 // (2 dV / HW, dmu / S)
 fn pulled_back(r: Region, sum_g: f32, sum_gd: f32) -> vec2f {
     let by_square = -r.scale * r.inverse_variance * sum_gd / f32(p.plane);
-    return vec2f(by_square, (-r.scale * sum_g - by_square * r.skew) / r.count);
+    return vec2f(by_square, (-r.scale * sum_g - by_square * r.residual) / r.count);
 }
 
 @compute @workgroup_size(WG)

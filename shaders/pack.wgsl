@@ -1,5 +1,6 @@
-// Packing for vec4 loads: the transpose of each (rows, columns) matrix, its rows filled up with zeros to a multiple of four,
-// its columns optionally in reverse order.   packed[b, j, i] = source[b, i, j]
+// Packing for vec4 loads.   packed[b, j, i] = source[b, i, j]
+// The transpose of each (rows, columns) matrix, its rows filled up with zeros to a multiple of four, its columns optionally in
+// reverse order.
 override WG: u32 = 256;
 
 struct Params { batch: u32, rows: u32, columns: u32, reverse: u32 }

@@ -1,4 +1,4 @@
-// Sum of all elements, in rounds: each workgroup sums a run, until one is left.
+// Sum of all elements.   sums[g] = sum of x[g run .. (g + 1) run], in rounds, until one is left
 override WG: u32 = 256;
 
 struct Params { n: u32, run: u32 }

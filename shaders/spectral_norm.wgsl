@@ -33,25 +33,27 @@ fn product(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     if lane == 0u { s[i] = sum.x; }
 }
 
-// normalize: one workgroup, over `rows` elements.   y = x / max(|x|, eps)
+// normalize_vector: one workgroup, over `rows` elements.   y = x / max(|x|, eps)
 @group(0) @binding(1) var<storage, read> vector: array<f32>;         // (rows)
 @group(0) @binding(2) var<storage, read_write> unit: array<f32>;     // (rows)
 
 @compute @workgroup_size(WG)
-fn normalize_vector(@builtin(local_invocation_index) lane: u32) {
+fn normalize_vector(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    if group_index(wg, nwg) > 0u { return; }
     var sum = vec4f();
     for (var i = lane; i < p.rows; i += WG) { sum.x += vector[i] * vector[i]; }
     let length = max(sqrt(workgroup_sum(sum, lane).x), p.eps);
     for (var i = lane; i < p.rows; i += WG) { unit[i] = vector[i] / length; }
 }
 
-// dot: one workgroup, over `rows` elements.   sum a b
+// dot_product: one workgroup, over `rows` elements.   sum a b
 @group(0) @binding(1) var<storage, read> a: array<f32>;              // (rows)
 @group(0) @binding(2) var<storage, read> b: array<f32>;              // (rows)
 @group(0) @binding(3) var<storage, read_write> ab: array<f32>;       // (1)
 
 @compute @workgroup_size(WG)
-fn dot_product(@builtin(local_invocation_index) lane: u32) {
+fn dot_product(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    if group_index(wg, nwg) > 0u { return; }
     var sum = vec4f();
     for (var i = lane; i < p.rows; i += WG) { sum.x += a[i] * b[i]; }
     sum = workgroup_sum(sum, lane);

@@ -25,15 +25,23 @@ pub fn affine(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.gpu().launch(&FORWARD, &params, &[weight, x, bias], &[&y], work)?;
 
     let (saved_x, saved_weight) = (x.clone(), weight.clone());
+    let learned = weight.is_tracked() || bias.is_tracked();
     Ok(y.with_backward([x, weight, bias], move |dy| {
         let gpu = dy.gpu();
-        let dx = Tensor::empty(gpu, &dy.shape())?;
-        let work = Work::threads(elements).flops(elements as u64);
-        gpu.launch(&BACKWARD, &params, &[&saved_weight, dy], &[&dx], work)?;
+        let by_input = || {
+            let dx = Tensor::empty(gpu, &dy.shape())?;
+            let work = Work::threads(elements).flops(elements as u64);
+            gpu.launch(&BACKWARD, &params, &[&saved_weight, dy], &[&dx], work)?;
+            Ok(dx)
+        };
+        let dx = saved_x.is_tracked().then(by_input).transpose()?;
+        if !learned {
+            return Ok([dx, None, None]);
+        }
         let (dw, db) = (Tensor::empty(gpu, &[c])?, Tensor::empty(gpu, &[c])?);
         let work = Work::groups(c).flops(3 * elements as u64);
         gpu.launch(&BACKWARD_WEIGHT, &params, &[&saved_x, dy], &[&dw, &db], work)?;
-        Ok([Some(dx), Some(dw), Some(db)])
+        Ok([dx, Some(dw), Some(db)])
     }))
 }
 

@@ -3,19 +3,37 @@
 use crate::{kernel, pack::pack};
 use alias_tensor::{Error, Kernel, Result, Tensor, Work};
 
+// Macros, because `concat!` below takes literals and nothing else.
+macro_rules! lanes {
+    () => {
+        8
+    };
+}
+macro_rules! run {
+    () => {
+        64
+    };
+}
+
+/// Invocations on one tile.
+const LANES: usize = lanes!();
+/// Tiles whose sum is short enough.
+const RUN: usize = run!();
+
 /// shaders/conv2d.wgsl with the constants that size its arrays, which WGSL's `override` cannot.
 macro_rules! source {
-    ($k:literal, $stride:literal, $dilation:literal, $tile:literal) => {
+    ($k:literal, $stride:literal, $dilation:literal, $tile:literal, $channels:literal) => {
         concat!(
             wgsl!("conv2d", "grid", "reduce"),
-            concat!("const K = ", $k, "u; const STRIDE = ", $stride, "u;"),
-            concat!("const DILATION = ", $dilation, "u; const TILE = ", $tile, "u;")
+            concat!("const K = ", $k, "u; const STRIDE = ", $stride, "u; const DILATION = ", $dilation, "u;"),
+            concat!("const TILE = ", $tile, "u; const CHANNELS = ", $channels, "u;"),
+            concat!("const LANES = ", lanes!(), "u; const RUN = ", run!(), "u;")
         )
     };
 }
 
 #[cfg(test)]
-const SOURCE: &str = source!(3, 1, 1, 4);
+const SOURCE: &str = source!(3, 1, 1, 4, 4);
 
 params! {
     batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32,
@@ -39,10 +57,13 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: usize,
     };
     Ok(match bias {
         None => y.with_backward([x, weight], backward),
-        Some(bias) => y.with_backward([x, weight, bias], move |dy| {
-            let [dx, dw] = backward(dy)?;
-            Ok([dx, dw, Some(conv.backward_bias(dy)?)])
-        }),
+        Some(bias) => {
+            let bias_tracked = bias.is_tracked();
+            y.with_backward([x, weight, bias], move |dy| {
+                let [dx, dw] = backward(dy)?;
+                Ok([dx, dw, bias_tracked.then(|| conv.backward_bias(dy)).transpose()?])
+            })
+        }
     })
 }
 
@@ -181,12 +202,11 @@ impl Conv {
 
     /// Blocks of channels, in and out, of the product by weight.
     fn weight_jobs(&self) -> usize {
-        let channels = (36 / (self.k * self.k)).clamp(1, 8); // CHANNELS of the shader
-        self.cin.div_ceil(channels) * self.cout.div_ceil(4 * LANES)
+        self.cin.div_ceil(weight_kernels(self.k, self.stride).channels) * self.cout.div_ceil(4 * LANES)
     }
 
     fn backward_bias(&self, dy: &Tensor) -> Result<Tensor> {
-        static BACKWARD_BIAS: Kernel = kernel("conv2d", source!(1, 1, 1, 4), "backward_bias");
+        static BACKWARD_BIAS: Kernel = kernel("conv2d", source!(1, 1, 1, 4, 1), "backward_bias");
         let db = Tensor::empty(dy.gpu(), &[self.cout])?;
         let work = Work::groups(self.cout).flops(dy.numel() as u64);
         dy.gpu().launch(&BACKWARD_BIAS, &self.params(), &[dy], &[&db], work)?;
@@ -194,10 +214,6 @@ impl Conv {
     }
 }
 
-/// Invocations on one tile, `LANES` of the shader.
-const LANES: usize = 8;
-/// Tiles whose sum is short enough, `RUN` of the shader.
-const RUN: usize = 64;
 /// Tiles that one part may walk: Mesa's llvmpipe ends an invocation's loops, without a word, after 65,535 rounds in all.
 const MAX_TILES: usize = 1 << 14;
 /// Side of the tiles of the product by weight.
@@ -221,8 +237,8 @@ fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 2] {
         ($($k:literal $stride:literal $dilation:literal),*) => {
             match (k, stride, dilation) {
                 $(($k, $stride, $dilation) => {
-                    static SMALL: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 4), "forward").workgroup(64);
-                    static LARGE: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 8), "forward").workgroup(8);
+                    static SMALL: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 4, 1), "forward").workgroup(64);
+                    static LARGE: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 8, 1), "forward").workgroup(8);
                     [Form { kernel: &SMALL, tile: 4 }, Form { kernel: &LARGE, tile: 8 }]
                 })*
                 other => unreachable!("Conv::new lets no {other:?} through"),
@@ -232,27 +248,31 @@ fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 2] {
     forms!(1 1 1, 1 2 1, 1 1 2, 3 1 1, 3 2 1, 3 1 2, 4 1 1, 4 2 1, 4 1 2)
 }
 
+/// The kernels of the product by weight.
 struct WeightKernels {
     gpu: &'static Kernel,
     software: &'static Kernel,
     sum_parts: &'static Kernel,
+    /// Input channels that an invocation keeps.
+    channels: usize,
 }
 
 fn weight_kernels(k: usize, stride: usize) -> WeightKernels {
     macro_rules! kernels {
-        ($($k:literal $stride:literal),*) => {
+        ($($k:literal $stride:literal $channels:literal),*) => {
             match (k, stride) {
                 $(($k, $stride) => {
-                    static GPU: Kernel = kernel("conv2d", source!($k, $stride, 1, 4), "backward_weight").workgroup(64);
-                    static SOFTWARE: Kernel = kernel("conv2d", source!($k, $stride, 1, 4), "backward_weight").workgroup(8);
-                    static SUM_PARTS: Kernel = kernel("conv2d", source!($k, $stride, 1, 4), "sum_parts");
-                    WeightKernels { gpu: &GPU, software: &SOFTWARE, sum_parts: &SUM_PARTS }
+                    static GPU: Kernel = kernel("conv2d", source!($k, $stride, 1, 4, $channels), "backward_weight").workgroup(64);
+                    static SOFTWARE: Kernel = kernel("conv2d", source!($k, $stride, 1, 4, $channels), "backward_weight").workgroup(8);
+                    static SUM_PARTS: Kernel = kernel("conv2d", source!($k, $stride, 1, 4, $channels), "sum_parts");
+                    WeightKernels { gpu: &GPU, software: &SOFTWARE, sum_parts: &SUM_PARTS, channels: $channels }
                 })*
                 other => unreachable!("Conv::new lets no {other:?} through"),
             }
         };
     }
-    kernels!(1 1, 1 2, 3 1, 3 2, 4 1, 4 2)
+    // About 36 sums of four an invocation.
+    kernels!(1 1 8, 1 2 8, 3 1 4, 3 2 4, 4 1 2, 4 2 2)
 }
 
 #[cfg(test)]

@@ -33,7 +33,11 @@ pub fn add_noise(x: &Tensor, scale: &Tensor, seed: u64, stream: u32) -> Result<T
     let flops = 2 * x.numel() as u64;
     x.gpu().launch(&FORWARD, &params, &[&z, x, scale], &[&y], Work::threads(x.numel()).flops(flops))?;
 
+    let scale_tracked = scale.is_tracked();
     Ok(y.with_backward([x, scale], move |dy| {
+        if !scale_tracked {
+            return Ok([Some(dy.clone()), None]);
+        }
         let dscale = Tensor::empty(dy.gpu(), &[c])?;
         dy.gpu().launch(&BACKWARD_SCALE, &params, &[&z, dy], &[&dscale], Work::groups(c).flops(flops))?;
         Ok([Some(dy.clone()), Some(dscale)])

@@ -57,8 +57,6 @@ mod tests {
     }
 
     impl Twin for Sum {
-        const TOLERANCE: f64 = 5e-6;
-
         fn forward(&self, x: &[Array]) -> Array {
             Array::new(&[], vec![self.factor * x[0].data.iter().sum::<f64>()])
         }

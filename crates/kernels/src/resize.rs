@@ -9,15 +9,25 @@ static BACKWARD: Kernel = kernel("resize", SOURCE, "backward");
 
 params! { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
 
+/// Pixels that one gradient may be gathered from: Mesa's llvmpipe ends an invocation's loops, without a word, after 65,535
+/// rounds in all.
+const MAX_COPIES: usize = 1 << 14;
+
 /// `x` (N, C, H, W) at another height and width, as `torch.nn.functional.interpolate` with `mode="nearest"` and a size.
 ///
 /// # Errors
-/// Where `x` has not four dimensions or a side is 0 or past 65,535; what the device reports.
+/// Where `x` has not four dimensions, a side is 0 or past 65,535, or one pixel of a tracked `x` has more than 16,384 copies;
+/// what the device reports.
 pub fn resize(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("resize", "x")?;
     // The shader multiplies two sides in 32 bits.
     if [h, w, height, width].into_iter().any(|side| !(1..=65_535).contains(&side)) {
         return Err(Error::argument("resize", "height, width", format!("{height}, {width}"), "sides of 1 to 65535"));
+    }
+    let copies = height.div_ceil(h) * width.div_ceil(w);
+    if x.is_tracked() && copies > MAX_COPIES {
+        let expected = format!("at most {MAX_COPIES} copies of a pixel, where x is tracked");
+        return Err(Error::argument("resize", "height, width", format!("{height}, {width}"), expected));
     }
     if [h, w] == [height, width] {
         return Ok(x.clone());
