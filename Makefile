@@ -22,7 +22,7 @@ rust:
 # `tryon info` fails where there is no adapter; Mesa's software one, which needs no GPU, is the way out.
 adapter: rust
 	cargo build --release --package tryon
-	@target/release/tryon info >/dev/null 2>&1 || { \
+	@target/release/tryon info >/dev/null || { \
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 			echo "no adapter: installing mesa-vulkan-drivers"; \
 			apt-get update -qq && apt-get install -y -qq --no-install-recommends mesa-vulkan-drivers; \
@@ -31,4 +31,4 @@ adapter: rust
 		else \
 			echo "No adapter with Vulkan, Metal or DX12. Install your GPU's Vulkan driver, or Mesa's lavapipe."; exit 1; \
 		fi; }
-	@target/release/tryon info | tail -1
+	@target/release/tryon info

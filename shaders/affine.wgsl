@@ -1,4 +1,4 @@
-// One scale and one shift a channel.   y[n, c, i] = x[n, c, i] w[c] + b[c]
+// One scale and one shift per channel.   y[n, c, i] = x[n, c, i] w[c] + b[c]
 override WG: u32 = 256;
 
 struct Params { batch: u32, channels: u32, plane: u32 } // plane: H W
@@ -30,7 +30,7 @@ fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3
     dx[i] = dy[i] * w[i / p.plane % p.channels];
 }
 
-// backward by w and b: one workgroup a channel.   dw[c] = sum dy x,   db[c] = sum dy
+// backward by w and b: one workgroup per channel.   dw[c] = sum dy x,   db[c] = sum dy
 @group(0) @binding(1) var<storage, read> saved_x: array<f32>;        // (batch, channels, plane)
 @group(0) @binding(3) var<storage, read_write> dw: array<f32>;       // (channels)
 @group(0) @binding(4) var<storage, read_write> db: array<f32>;       // (channels)

@@ -10,7 +10,7 @@ fn covered(o: u32, length: u32) -> u32 {
     return min(2u * o + 2u, length) - (max(2u * o, 1u) - 1u);
 }
 
-// forward: one invocation an element of y
+// forward: one invocation per element of y
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (planes, h, w)
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;        // (planes, oh, ow)
 
@@ -30,7 +30,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = sum / f32(covered(oy, p.h) * covered(ox, p.w));
 }
 
-// backward: one invocation an element of dx, which gathers from the one or two windows a side that cover it
+// backward: one invocation per element of dx, which gathers from the one or two windows a side that cover it
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (planes, oh, ow)
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;       // (planes, h, w)
 

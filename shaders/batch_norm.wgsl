@@ -5,7 +5,7 @@ struct Params { batch: u32, channels: u32, plane: u32, eps: f32, momentum: f32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// statistics: one workgroup a channel. The running variance takes the unbiased one, as in PyTorch.
+// statistics: one workgroup per channel. The running variance takes the unbiased one, as in PyTorch.
 @group(0) @binding(1) var<storage, read> x: array<f32>;                      // (batch, channels, plane)
 @group(0) @binding(2) var<storage, read> running_mean: array<f32>;           // (channels)
 @group(0) @binding(3) var<storage, read> running_variance: array<f32>;       // (channels)
@@ -64,7 +64,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = (x[i] - m.x) * m.y;
 }
 
-// backward: one workgroup a channel.   dx = rstd (dy - mean(dy) - y mean(dy y))
+// backward: one workgroup per channel.   dx = rstd (dy - mean(dy) - y mean(dy y))
 @group(0) @binding(3) var<storage, read> dy: array<f32>;                     // (batch, channels, plane)
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>;               // (batch, channels, plane)
 

@@ -166,7 +166,7 @@ fn backward_weight(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nw
     }
 }
 
-// sum_parts: one invocation an element of dw.   dw = sum over the parts of dw_parts
+// sum_parts: one invocation per element of dw.   dw = sum over the parts of dw_parts
 @group(0) @binding(1) var<storage, read> parts: array<f32>;          // (parts, cout, cin, K, K)
 @group(0) @binding(2) var<storage, read_write> dw: array<f32>;       // (cout, cin, K, K)
 
@@ -180,7 +180,7 @@ fn sum_parts(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec
     dw[k] = sum;
 }
 
-// backward by bias: one workgroup a channel.   db[co] = sum over n, i, j of dy[n, co, i, j]
+// backward by bias: one workgroup per channel.   db[co] = sum over n, i, j of dy[n, co, i, j]
 @group(0) @binding(1) var<storage, read> dy_planes: array<f32>;      // (batch, cout, oh, ow)
 @group(0) @binding(2) var<storage, read_write> db: array<f32>;       // (cout)
 

@@ -6,7 +6,7 @@ struct Params { planes: u32, plane: u32, eps: f32 } // planes: N C, plane: H W
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;                      // (planes, plane)
 
-// statistics: one workgroup a plane. Two passes: E[x^2] - E[x]^2 would cancel.
+// statistics: one workgroup per plane. Two passes: E[x^2] - E[x]^2 would cancel.
 @group(0) @binding(2) var<storage, read_write> statistics_out: array<vec2f>; // (planes) mean, rstd
 
 @compute @workgroup_size(WG)
@@ -38,7 +38,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = (x[i] - m.x) * m.y;
 }
 
-// backward: one workgroup a plane.   dx = rstd (dy - mean(dy) - y mean(dy y))
+// backward: one workgroup per plane.   dx = rstd (dy - mean(dy) - y mean(dy y))
 @group(0) @binding(3) var<storage, read> dy: array<f32>;                     // (planes, plane)
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>;               // (planes, plane)
 

@@ -18,7 +18,7 @@ struct Region {
 @group(0) @binding(1) var<storage, read> x: array<f32>;                      // (planes, plane)
 @group(0) @binding(2) var<storage, read> mask: array<f32>;                   // (planes / channels, plane)
 
-// statistics: one workgroup a plane
+// statistics: one workgroup per plane
 @group(0) @binding(3) var<storage, read_write> regions_out: array<Region>;   // (planes, 2) masked, rest
 
 fn region(mean: f32, squares: f32, residual: f32, count: f32) -> Region {
@@ -70,7 +70,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = m * (x[i] - inside.mean) * inside.scale + (1.0 - m) * (x[i] - rest.mean) * rest.scale;
 }
 
-// backward: one workgroup a plane. For each region, with g = m dy and d = x - mu:
+// backward: one workgroup per plane. For each region, with g = m dy and d = x - mu:
 //   dV = -k / (2 (V + eps)) sum(g d),   dmu = -k sum(g) - 2 dV sum(m^2 d) / HW,   dx = m (k dy + 2 dV m d / HW + dmu / S)
 @group(0) @binding(4) var<storage, read> dy: array<f32>;                     // (planes, plane)
 @group(0) @binding(5) var<storage, read_write> dx: array<f32>;               // (planes, plane)

@@ -22,7 +22,7 @@ fn is_nan(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
 }
 
-// forward: one invocation an element of y
+// forward: one invocation per element of y
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;        // (planes, oh, ow)
 
 @compute @workgroup_size(WG)
@@ -32,7 +32,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = x[argmax(i / (p.ow * p.oh), i / p.ow % p.oh, i % p.ow)];
 }
 
-// backward: one invocation an element of dx, which gets dy if it was its window's maximum
+// backward: one invocation per element of dx, which gets dy if it was its window's maximum
 @group(0) @binding(2) var<storage, read> dy: array<f32>;             // (planes, oh, ow)
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;       // (planes, h, w)
 

@@ -6,7 +6,7 @@ struct Params { n: u32, run: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (n)
 
-// forward: one workgroup a run of `run` elements
+// forward: one workgroup per run of `run` elements
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>;     // (ceil(n / run))
 
 @compute @workgroup_size(WG)

@@ -5,7 +5,7 @@ struct Params { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// forward: one invocation an element of y
+// forward: one invocation per element of y
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (planes, h, w)
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;        // (planes, oh, ow)
 
@@ -19,7 +19,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = x[(plane * p.h + oy * p.h / p.oh) * p.w + ox * p.w / p.ow];
 }
 
-// backward: one invocation an element of dx, which gathers the pixels of y it was copied to
+// backward: one invocation per element of dx, which gathers the pixels of y it was copied to
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (planes, oh, ow)
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;       // (planes, h, w)
 

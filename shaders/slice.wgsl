@@ -2,11 +2,11 @@
 // The channels taken are, for each n, one run of elements.
 override WG: u32 = 256;
 
-struct Params { batch: u32, part: u32, whole: u32, offset: u32 } // elements an image: of y, of x, before the slice
+struct Params { batch: u32, part: u32, whole: u32, offset: u32 } // elements per image: of y, of x, before the slice
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// forward: one invocation an element of y
+// forward: one invocation per element of y
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (batch, whole)
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;        // (batch, part)
 
@@ -17,7 +17,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = x[i / p.part * p.whole + p.offset + i % p.part];
 }
 
-// backward: one invocation an element of dx, zero outside the slice
+// backward: one invocation per element of dx, zero outside the slice
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (batch, part)
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;       // (batch, whole)
 

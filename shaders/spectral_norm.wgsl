@@ -6,7 +6,7 @@ struct Params { rows: u32, columns: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<f32>;              // (rows, columns)
 
-// transposed_product: one invocation a column.   t = W^T u
+// transposed_product: one invocation per column.   t = W^T u
 @group(0) @binding(2) var<storage, read> u: array<f32>;              // (rows)
 @group(0) @binding(3) var<storage, read_write> t: array<f32>;        // (columns)
 
@@ -19,7 +19,7 @@ fn transposed_product(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups)
     t[j] = sum;
 }
 
-// product: one workgroup a row.   s = W v
+// product: one workgroup per row.   s = W v
 @group(0) @binding(2) var<storage, read> v: array<f32>;              // (columns)
 @group(0) @binding(3) var<storage, read_write> s: array<f32>;        // (rows)
 
@@ -72,7 +72,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 }
 
 // backward.   dw = dy / sigma - u v^T <dy, w> / sigma^2
-// row_dots: one workgroup a row, the parts of <dy, w>
+// row_dots: one workgroup per row, the parts of <dy, w>
 @group(0) @binding(2) var<storage, read> dy: array<f32>;             // (rows, columns)
 @group(0) @binding(3) var<storage, read_write> row_dots_out: array<f32>; // (rows)
 
@@ -86,7 +86,7 @@ fn row_dots(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3
     if lane == 0u { row_dots_out[i] = sum.x; }
 }
 
-// backward: one workgroup a row; each sums the rows' parts itself, in the same order
+// backward: one workgroup per row; each sums the rows' parts itself, in the same order
 @group(0) @binding(1) var<storage, read> row_parts: array<f32>;      // (rows)
 @group(0) @binding(3) var<storage, read> saved_sigma: array<f32>;    // (1)
 @group(0) @binding(4) var<storage, read> saved_u: array<f32>;        // (rows)

@@ -210,12 +210,12 @@ fn a_uniform_label_map_survives_spade_and_is_lost_by_normalization() {
     let weight = tensor(&[4, 2, 1, 1], &weights);
     let lost = |class| {
         let y = conv2d(&uniform(class), &weight, None, 1, 0).unwrap();
-        instance_norm(&y, None, 1e-5).unwrap().to_vec().unwrap()
+        instance_norm(&y, 1e-5).unwrap().to_vec().unwrap()
     };
     assert!(lost(0).iter().chain(&lost(1)).all(|y| y.abs() < 1e-3), "either label is normalized to nothing");
     let kept = |class| {
         let gamma = conv2d(&uniform(class), &weight, None, 1, 0).unwrap();
-        let x = instance_norm(&tensor(&[1, 4, 6, 5], &x), None, 1e-5).unwrap();
+        let x = instance_norm(&tensor(&[1, 4, 6, 5], &x), 1e-5).unwrap();
         modulate(&x, &gamma, &gamma).unwrap().to_vec().unwrap()
     };
     let distance: f32 = kept(0).iter().zip(&kept(1)).map(|(a, b)| (a - b).abs()).sum();

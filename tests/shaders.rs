@@ -81,7 +81,7 @@ fn every_shader_keeps_the_house_rules() {
     }
 }
 
-/// WebGPU guarantees eight storage buffers a stage and no more.
+/// WebGPU guarantees eight storage buffers per stage and no more.
 #[test]
 fn no_entry_point_needs_more_than_eight_storage_buffers() {
     for path in files("shaders") {

@@ -1,4 +1,4 @@
-// Elementary functions to float32's rounding, the same on every adapter: WGSL lets the built-in ones be far less exact.
+// Elementary functions to a few units in float32's last place on every adapter: WGSL lets the built-in ones be far less exact.
 // Polynomials: Cephes (Moshier), single precision.
 
 // e^x for |x| <= 80

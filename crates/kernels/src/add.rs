@@ -44,7 +44,7 @@ mod tests {
         }
     }
 
-    /// A device that allows three workgroups a dimension splits every larger launch in two dimensions.
+    /// A device that allows three workgroups per dimension splits every larger launch in two dimensions.
     #[test]
     fn grids_of_two_dimensions() {
         use alias_tensor::{Gpu, GpuOptions, Tensor, wgpu::Limits};

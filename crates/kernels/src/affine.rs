@@ -1,4 +1,4 @@
-//! One scale and one shift a channel: `y[n, c] = x[n, c] * weight[c] + bias[c]`, the affine part of a normalization.
+//! One scale and one shift per channel: `y[n, c] = x[n, c] * weight[c] + bias[c]`, the affine part of a normalization.
 
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};

@@ -12,7 +12,7 @@ static BACKWARD_EVALUATION: Kernel = kernel("batch_norm", SOURCE, "backward_eval
 
 params! { batch: u32, channels: u32, plane: u32, eps: f32, momentum: f32 }
 
-/// What batch norm remembers of training: a mean and an unbiased variance a channel, each (C).
+/// What batch norm remembers of training: a mean and an unbiased variance per channel, each (C).
 #[derive(Clone, Debug)]
 pub struct RunningStatistics {
     /// `running_mean` (C).
@@ -64,7 +64,7 @@ pub fn batch_norm_train(
     let [n, c, h, w] = x.shape().nchw("batch_norm_train", "x")?;
     running.expect(c)?;
     if n * h * w == 1 {
-        let expected = "more than one element a channel";
+        let expected = "more than one element per channel";
         return Err(alias_tensor::Error::shape("batch_norm_train", "x", x.shape(), expected));
     }
     let params = Params { batch: n as u32, channels: c as u32, plane: (h * w) as u32, eps, momentum };
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn training_matches_twin() {
-        // Not two values a channel: those normalize to -1 and 1 whatever they are, and the gradient is all cancellation.
+        // Not two values per channel: those normalize to -1 and 1 whatever they are, and the gradient is all cancellation.
         for shape in [[3, 1, 1, 1], [2, 3, 5, 7], [3, 2, 17, 31]] {
             let x = Random::new(1).array(&shape);
             check(&Train, &[x], |t| Ok(super::batch_norm_train(&t[0], &fresh(&t[0])?, 0.1, EPS as f32)?.0));

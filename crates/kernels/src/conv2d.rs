@@ -230,7 +230,7 @@ struct Form {
 
 /// The forward kernel for a GPU, and for a software rasterizer.
 ///
-/// A GPU keeps 64 sums an invocation in registers and runs many. A rasterizer spends its time on loads, so that 256 sums
+/// A GPU keeps 64 sums per invocation in registers and runs many. A rasterizer spends its time on loads, so that 256 sums
 /// an invocation, though most of them spill, are half again as fast.
 fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 2] {
     macro_rules! forms {
@@ -271,7 +271,7 @@ fn weight_kernels(k: usize, stride: usize) -> WeightKernels {
             }
         };
     }
-    // About 36 sums of four an invocation.
+    // About 36 sums of four per invocation.
     kernels!(1 1 8, 1 2 8, 3 1 4, 3 2 4, 4 1 2, 4 2 2)
 }
 

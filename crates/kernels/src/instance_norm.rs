@@ -1,6 +1,6 @@
 //! Instance norm (Ulyanov et al. 2016): every plane standardized by its own mean and variance.
 
-use crate::{affine, kernel};
+use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
 const SOURCE: &str = wgsl!("instance_norm", "grid", "reduce");
@@ -10,24 +10,16 @@ static BACKWARD: Kernel = kernel("instance_norm", SOURCE, "backward");
 
 params! { planes: u32, plane: u32, eps: f32 }
 
-/// `(x - mean) / sqrt(variance + eps)` over the pixels of each plane of `x` (N, C, H, W), then, where `scale_shift` is
-/// given, times its first plus its second, one number a channel (C). The variance is the biased one.
+/// `(x - mean) / sqrt(variance + eps)` over the pixels of each plane of `x` (N, C, H, W); the variance is the biased one.
+/// For a learned scale and shift, apply [`affine`](crate::affine).
 ///
 /// # Errors
 /// Where the shapes do not fit; what the device reports.
-pub fn instance_norm(x: &Tensor, scale_shift: Option<(&Tensor, &Tensor)>, eps: f32) -> Result<Tensor> {
-    let y = standardize(x, eps)?;
-    match scale_shift {
-        Some((weight, bias)) => affine(&y, weight, bias),
-        None => Ok(y),
-    }
-}
-
-fn standardize(x: &Tensor, eps: f32) -> Result<Tensor> {
+pub fn instance_norm(x: &Tensor, eps: f32) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("instance_norm", "x")?;
     let params = Params { planes: (n * c) as u32, plane: (h * w) as u32, eps };
     let elements = x.numel() as u64;
-    // Kept for backward: two numbers a plane, instead of the normalized tensor.
+    // Kept for backward: two numbers per plane, instead of the normalized tensor.
     let statistics = Tensor::empty(x.gpu(), &[n * c, 2])?;
     x.gpu().launch(&STATISTICS, &params, &[x], &[&statistics], Work::groups(n * c).flops(4 * elements))?;
     let y = Tensor::empty(x.gpu(), &x.shape())?;
@@ -99,7 +91,7 @@ pub(crate) mod tests {
             let x = Random::new(1).array(&shape);
             for eps in [1e-5f32, 1.0 / 64.0] {
                 let twin = InstanceNorm { eps: f64::from(eps) };
-                check(&twin, std::slice::from_ref(&x), |t| super::instance_norm(&t[0], None, eps));
+                check(&twin, std::slice::from_ref(&x), |t| super::instance_norm(&t[0], eps));
             }
         }
     }
@@ -108,14 +100,14 @@ pub(crate) mod tests {
     #[test]
     fn survives_a_large_mean() {
         let x = Random::new(1).array(&[1, 2, 16, 24]).map(|x| f64::from((x + 8.0) as f32));
-        check(&InstanceNorm { eps: 1e-5 }, &[x], |t| super::instance_norm(&t[0], None, 1e-5));
+        check(&InstanceNorm { eps: 1e-5 }, &[x], |t| super::instance_norm(&t[0], 1e-5));
     }
 
-    /// More than 1e5 elements a plane.
+    /// More than 1e5 elements per plane.
     #[test]
     fn large_planes_match_twin() {
         let x = Random::new(1).array(&[1, 2, 389, 401]).map(|x| f64::from((x + 3.0) as f32));
-        check(&InstanceNorm { eps: 1e-5 }, &[x], |t| super::instance_norm(&t[0], None, 1e-5));
+        check(&InstanceNorm { eps: 1e-5 }, &[x], |t| super::instance_norm(&t[0], 1e-5));
     }
 
     struct AffineInstanceNorm(InstanceNorm);
@@ -144,6 +136,6 @@ pub(crate) mod tests {
         let mut random = Random::new(1);
         let inputs = [random.array(&[2, 3, 5, 7]), random.array(&[3]), random.array(&[3])];
         let twin = AffineInstanceNorm(InstanceNorm { eps: 1e-5 });
-        check(&twin, &inputs, |t| super::instance_norm(&t[0], Some((&t[1], &t[2])), 1e-5));
+        check(&twin, &inputs, |t| crate::affine(&super::instance_norm(&t[0], 1e-5)?, &t[1], &t[2]));
     }
 }

@@ -1,7 +1,7 @@
 //! The operations of the network, each a `.rs` here and a `.wgsl` in `shaders/`: forward, backward, float64 twin, check.
 //!
-//! They are free functions on (N, C, H, W) tensors of float32, named and behaving as in `torch.nn.functional`. Each
-//! refuses shapes it does not fit with an [`Error`](alias_tensor::Error) that names the operation, the argument, what it
+//! They are free functions on (N, C, H, W) tensors of float32. What bears the name of a function of
+//! `torch.nn.functional` does what that does; the others say in their first line what they are there. Each refuses shapes it does not fit with an [`Error`](alias_tensor::Error) that names the operation, the argument, what it
 //! got and what it expected.
 
 use alias_tensor::Kernel;

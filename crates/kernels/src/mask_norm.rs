@@ -21,7 +21,7 @@ pub fn mask_norm(x: &Tensor, mask: &Tensor, eps: f32) -> Result<Tensor> {
     mask.shape().check("mask_norm", "mask", &[n, 1, h, w])?;
     let params = Params { planes: (n * c) as u32, channels: c as u32, plane: (h * w) as u32, eps };
     let elements = x.numel() as u64;
-    // Kept for backward: two regions a plane, five numbers each.
+    // Kept for backward: two regions per plane, five numbers each.
     let regions = Tensor::empty(x.gpu(), &[n * c, 2, 5])?;
     let work = Work::groups(n * c).flops(17 * elements);
     x.gpu().launch(&STATISTICS, &params, &[x, mask], &[&regions], work)?;

@@ -10,7 +10,7 @@ static BACKWARD_SCALE: Kernel = kernel("noise", SOURCE, "backward_scale");
 
 params! { batch: u32, channels: u32, plane: u32, stream: u32, seed_low: u32, seed_high: u32 }
 
-/// `x` (N, C, H, W) plus `scale` (C) times one plane of standard normal noise an image, shared by its channels: element
+/// `x` (N, C, H, W) plus `scale` (C) times one plane of standard normal noise per image, shared by its channels: element
 /// (n H + y) W + x of [`philox::normal`](crate::philox::normal)`(seed, stream)`.
 ///
 /// # Errors

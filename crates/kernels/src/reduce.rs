@@ -9,7 +9,7 @@ static BACKWARD: Kernel = kernel("reduce", SOURCE, "backward");
 
 params! { n: u32, run: u32 }
 
-/// Elements a workgroup sums: 64 an invocation, so that errors stay those of a short sum and a tree.
+/// Elements a workgroup sums: 64 per invocation, so that errors stay those of a short sum and a tree.
 const RUN: usize = 64 * 256;
 
 /// The sum of all elements, a scalar. Any shape.

@@ -9,7 +9,7 @@ static BACKWARD: Kernel = kernel("tanh", SOURCE, "backward");
 
 params! { n: u32 }
 
-/// `tanh(x)`, to float32's rounding on every adapter. Any shape.
+/// `tanh(x)`, to about float32's rounding on every adapter. Any shape.
 ///
 /// # Errors
 /// What the device reports.

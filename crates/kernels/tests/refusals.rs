@@ -30,8 +30,8 @@ fn elementwise() {
 #[test]
 fn normalizations() {
     let (x, flat) = (t(&[2, 3, 4, 5]), t(&[24]));
-    refused(instance_norm(&flat, None, 1e-5), "instance_norm: x has shape [24], expected (N, C, H, W)");
-    refused(instance_norm(&x, Some((&t(&[2]), &t(&[3]))), 1e-5), "affine: weight has shape [2], expected [3]");
+    refused(instance_norm(&flat, 1e-5), "instance_norm: x has shape [24], expected (N, C, H, W)");
+    refused(affine(&x, &t(&[2]), &t(&[3])), "affine: weight has shape [2], expected [3]");
     refused(affine(&x, &t(&[3]), &t(&[4])), "affine: bias has shape [4], expected [3]");
     refused(affine(&flat, &t(&[3]), &t(&[3])), "affine: x has shape [24], expected (N, C, H, W)");
     refused(mask_norm(&x, &t(&[2, 3, 4, 5]), 1e-5), "mask_norm: mask has shape [2, 3, 4, 5], expected [2, 1, 4, 5]");
@@ -41,7 +41,7 @@ fn normalizations() {
     refused(batch_norm(&x, &running(3, 4), 1e-5), "batch_norm: running.variance has shape [4], expected [3]");
     refused(
         batch_norm_train(&t(&[1, 3, 1, 1]), &running(3, 3), 0.1, 1e-5),
-        "batch_norm_train: x has shape [1, 3, 1, 1], expected more than one element a channel",
+        "batch_norm_train: x has shape [1, 3, 1, 1], expected more than one element per channel",
     );
     refused(spectral_norm(&t(&[4, 3, 3, 3]), &t(&[3]), &t(&[27])), "spectral_norm: u has shape [3], expected [4]");
     refused(power_iteration(&t(&[4, 3, 3, 3]), &t(&[4]), &t(&[9])), "power_iteration: v has shape [9], expected [27]");

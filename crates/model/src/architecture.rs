@@ -188,20 +188,20 @@ impl AliasNorm {
         }
     }
 
-    /// Name of the noise's scale a channel.
-    pub fn noise_scale(&self) -> String {
+    /// Name of the noise's scale per channel.
+    pub fn noise_scale_key(&self) -> String {
         format!("{}.noise_scale", self.key)
     }
 
     /// Names of batch norm's running mean and variance.
-    pub fn running_statistics(&self) -> [String; 2] {
+    pub fn running_statistics_keys(&self) -> [String; 2] {
         ["running_mean", "running_var"].map(|name| format!("{}.param_free_norm.{name}", self.key))
     }
 
     fn add_to(&self, state: &mut BTreeMap<String, Vec<usize>>) {
-        state.insert(self.noise_scale(), vec![self.channels]);
+        state.insert(self.noise_scale_key(), vec![self.channels]);
         if self.kind == NormKind::Batch {
-            state.extend(self.running_statistics().map(|key| (key, vec![self.channels])));
+            state.extend(self.running_statistics_keys().map(|key| (key, vec![self.channels])));
             state.insert(format!("{}.param_free_norm.num_batches_tracked", self.key), vec![]);
         }
         for conv in [&self.shared, &self.gamma, &self.beta] {
@@ -212,30 +212,30 @@ impl AliasNorm {
 
 impl Conv {
     /// Name of the weight, as it is applied.
-    pub fn weight(&self) -> String {
+    pub fn weight_key(&self) -> String {
         format!("{}.weight", self.key)
     }
 
     /// Names of spectral norm's raw weight and of its vectors u and v.
-    pub fn spectral_state(&self) -> [String; 3] {
+    pub fn spectral_keys(&self) -> [String; 3] {
         ["weight_orig", "weight_u", "weight_v"].map(|name| format!("{}.{name}", self.key))
     }
 
     /// Name of the bias.
-    pub fn bias(&self) -> String {
+    pub fn bias_key(&self) -> String {
         format!("{}.bias", self.key)
     }
 
     fn add_to(&self, state: &mut BTreeMap<String, Vec<usize>>) {
         let shape = vec![self.cout, self.cin, self.kernel, self.kernel];
         if self.spectral {
-            let [orig, u, v] = self.spectral_state();
+            let [orig, u, v] = self.spectral_keys();
             state.extend([(orig, shape), (u, vec![self.cout]), (v, vec![self.cin * self.kernel * self.kernel])]);
         } else {
-            state.insert(self.weight(), shape);
+            state.insert(self.weight_key(), shape);
         }
         if self.bias {
-            state.insert(self.bias(), vec![self.cout]);
+            state.insert(self.bias_key(), vec![self.cout]);
         }
     }
 }

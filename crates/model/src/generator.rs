@@ -1,12 +1,11 @@
 //! The ALIAS generator, on a device.
 
-use crate::{AliasNorm, Architecture, Checkpoint, Config, Conv, Error, Inputs, NormKind, ResBlock, Result, state_dict};
+use crate::{Architecture, Checkpoint, Config, Error, Inputs, NormKind, Result, architecture, strictness};
 use alias_kernels::{
     RunningStatistics, add, add_noise, batch_norm, concat, conv2d, instance_norm, leaky_relu, mask_norm, modulate,
     relu, resize, spectral_norm, tanh,
 };
 use alias_tensor::{Gpu, Tensor};
-use std::collections::HashMap;
 
 /// What every normalization adds to a variance.
 const EPS: f32 = 1e-5;
@@ -19,7 +18,7 @@ pub enum Noise {
     /// No noise: the same image every time.
     #[default]
     None,
-    /// The noise of this seed: the same image for the same seed, on every device.
+    /// The noise of this seed: on one device the same image, bit for bit; on another one the same but for rounding.
     Seed(u64),
 }
 
@@ -45,8 +44,50 @@ impl Default for LoadOptions {
 #[derive(Debug)]
 pub struct Generator {
     architecture: Architecture,
-    /// Weights by name, those with spectral norm already divided by it.
-    weights: HashMap<String, Tensor>,
+    stages: Vec<Stage>,
+    image: Conv2d,
+}
+
+/// What happens at one resolution: the input's features join what came before, and a block follows.
+#[derive(Debug)]
+struct Stage {
+    name: &'static str,
+    features: Conv2d,
+    block: AliasResBlock,
+}
+
+#[derive(Debug)]
+struct AliasResBlock {
+    /// Whether its labels are those with the misaligned region.
+    sees_mask: bool,
+    first: (AliasNorm, Conv2d),
+    second: (AliasNorm, Conv2d),
+    skip: Option<(AliasNorm, Conv2d)>,
+}
+
+#[derive(Debug)]
+struct AliasNorm {
+    noise_scale: Tensor,
+    stream: u32,
+    standardize: Standardize,
+    shared: Conv2d,
+    gamma: Conv2d,
+    beta: Conv2d,
+}
+
+#[derive(Debug)]
+enum Standardize {
+    Mask,
+    Instance,
+    Batch(RunningStatistics),
+}
+
+/// A convolution that keeps the size; its weight already divided by the spectral norm, if it has one.
+#[derive(Debug)]
+struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    padding: usize,
 }
 
 impl Generator {
@@ -66,7 +107,7 @@ impl Generator {
         let inferred = Config::infer(checkpoint)?;
         let config = Config { plain: options.plain || inferred.plain, ..inferred };
         let architecture = Architecture::new(config)?;
-        state_dict::verify(&architecture, checkpoint, options.strict)?;
+        strictness::verify(&architecture, checkpoint, options.strict)?;
         Generator::from_state(architecture, |key, shape| {
             let array = checkpoint.get(key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))?;
             Ok(Tensor::new(gpu, shape, &array.to_f32())?)
@@ -84,35 +125,16 @@ impl Generator {
     ) -> Result<Generator> {
         let shapes = architecture.state_dict();
         let mut take = |key: &str| state(key, &shapes[key]);
-        let mut weights = HashMap::new();
-        let mut add_conv = |conv: &Conv| -> Result<()> {
-            let weight = if conv.spectral {
-                let [orig, u, v] = conv.spectral_state();
-                spectral_norm(&take(&orig)?, &take(&u)?, &take(&v)?)?
-            } else {
-                take(&conv.weight())?
-            };
-            weights.insert(conv.weight(), weight);
-            if conv.bias {
-                weights.insert(conv.bias(), take(&conv.bias())?);
-            }
-            Ok(())
-        };
-        architecture.features[..architecture.blocks.len()].iter().try_for_each(&mut add_conv)?;
-        add_conv(&architecture.image)?;
-        for (norm, conv) in architecture.blocks.iter().flat_map(ResBlock::halves) {
-            [conv, &norm.shared, &norm.gamma, &norm.beta].into_iter().try_for_each(&mut add_conv)?;
-        }
-        for (norm, _) in architecture.blocks.iter().flat_map(ResBlock::halves) {
-            weights.insert(norm.noise_scale(), take(&norm.noise_scale())?);
-            if norm.kind == NormKind::Batch {
-                for key in norm.running_statistics() {
-                    let statistics = take(&key)?;
-                    weights.insert(key, statistics);
-                }
-            }
-        }
-        Ok(Generator { architecture, weights })
+        let image = Conv2d::new(&architecture.image, &mut take)?;
+        let stages = architecture.blocks.iter().zip(&architecture.features).map(|(block, features)| {
+            Ok(Stage {
+                name: block.key,
+                features: Conv2d::new(features, &mut take)?,
+                block: AliasResBlock::new(block, &mut take)?,
+            })
+        });
+        let stages = stages.collect::<Result<_>>()?;
+        Ok(Generator { architecture, stages, image })
     }
 
     /// Its layers.
@@ -143,60 +165,105 @@ impl Generator {
             )));
         }
         let mut y: Option<Tensor> = None;
-        for (i, (block, features)) in self.architecture.blocks.iter().zip(&self.architecture.features).enumerate() {
-            let (h, w) = (height >> layers.doublings() << i, width >> layers.doublings() << i);
-            let features = self.conv(features, &resize(&inputs.x, h, w)?)?;
+        for (i, Stage { name, features, block }) in self.stages.iter().enumerate() {
+            let (h, w) = ((height / multiple) << i, (width / multiple) << i);
+            let features = features.forward(&resize(&inputs.x, h, w)?)?;
             let x = match &y {
                 None => features,
                 Some(y) => concat(&[&resize(y, h, w)?, &features])?,
             };
-            let out = self.block(block, &x, inputs, noise)?;
-            tap(block.key, &out);
+            let out = block.forward(&x, inputs, noise)?;
+            tap(name, &out);
             y = Some(out);
         }
         let y = y.ok_or_else(|| Error::Config("a generator without blocks".into()))?;
-        Ok(tanh(&self.conv(&self.architecture.image, &leaky_relu(&y, SLOPE)?)?)?)
+        Ok(tanh(&self.image.forward(&leaky_relu(&y, SLOPE)?)?)?)
+    }
+}
+
+/// Gives the tensor of a name.
+type Take<'a> = &'a mut dyn FnMut(&str) -> Result<Tensor>;
+
+impl AliasResBlock {
+    fn new(layers: &architecture::ResBlock, take: Take) -> Result<AliasResBlock> {
+        let mut half = |(norm, conv): &(architecture::AliasNorm, architecture::Conv)| {
+            Ok::<_, Error>((AliasNorm::new(norm, take)?, Conv2d::new(conv, take)?))
+        };
+        Ok(AliasResBlock {
+            sees_mask: layers.sees_mask,
+            first: half(&layers.first)?,
+            second: half(&layers.second)?,
+            skip: layers.skip.as_ref().map(half).transpose()?,
+        })
     }
 
-    fn block(&self, block: &ResBlock, x: &Tensor, inputs: &Inputs, noise: Noise) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, inputs: &Inputs, noise: Noise) -> Result<Tensor> {
         let [_, _, h, w] = x.shape().nchw("block", "x")?;
-        let labels = resize(if block.sees_mask { &inputs.seg_div } else { &inputs.seg }, h, w)?;
-        let mask = resize(&inputs.mask, h, w)?;
-        let norm = |norm: &AliasNorm, x: &Tensor| self.norm(norm, x, &labels, &mask, noise);
-        let skip = match &block.skip {
-            Some((norm_s, conv_s)) => self.conv(conv_s, &norm(norm_s, x)?)?,
+        let labels = resize(if self.sees_mask { &inputs.seg_div } else { &inputs.seg }, h, w)?;
+        let norm = |norm: &AliasNorm, x: &Tensor| norm.forward(x, &labels, &inputs.mask, noise);
+        let skip = match &self.skip {
+            Some((norm_s, conv_s)) => conv_s.forward(&norm(norm_s, x)?)?,
             None => x.clone(),
         };
-        let y = self.conv(&block.first.1, &leaky_relu(&norm(&block.first.0, x)?, SLOPE)?)?;
-        let y = self.conv(&block.second.1, &leaky_relu(&norm(&block.second.0, &y)?, SLOPE)?)?;
+        let (norm_0, conv_0) = &self.first;
+        let y = conv_0.forward(&leaky_relu(&norm(norm_0, x)?, SLOPE)?)?;
+        let (norm_1, conv_1) = &self.second;
+        let y = conv_1.forward(&leaky_relu(&norm(norm_1, &y)?, SLOPE)?)?;
         Ok(add(&skip, &y)?)
     }
+}
 
-    fn norm(&self, norm: &AliasNorm, x: &Tensor, labels: &Tensor, mask: &Tensor, noise: Noise) -> Result<Tensor> {
-        let x = match noise {
-            Noise::None => x.clone(),
-            Noise::Seed(seed) => add_noise(x, self.weight(&norm.noise_scale())?, seed, norm.stream)?,
-        };
-        let standardized = match norm.kind {
-            NormKind::Mask => mask_norm(&x, mask, EPS)?,
-            NormKind::Instance => instance_norm(&x, None, EPS)?,
+impl AliasNorm {
+    fn new(layers: &architecture::AliasNorm, take: Take) -> Result<AliasNorm> {
+        let standardize = match layers.kind {
+            NormKind::Mask => Standardize::Mask,
+            NormKind::Instance => Standardize::Instance,
             NormKind::Batch => {
-                let [mean, variance] = norm.running_statistics();
-                let running =
-                    RunningStatistics { mean: self.weight(&mean)?.clone(), variance: self.weight(&variance)?.clone() };
-                batch_norm(&x, &running, EPS)?
+                let [mean, variance] = layers.running_statistics_keys();
+                Standardize::Batch(RunningStatistics { mean: take(&mean)?, variance: take(&variance)? })
             }
         };
-        let hidden = relu(&self.conv(&norm.shared, labels)?)?;
-        Ok(modulate(&standardized, &self.conv(&norm.gamma, &hidden)?, &self.conv(&norm.beta, &hidden)?)?)
+        Ok(AliasNorm {
+            noise_scale: take(&layers.noise_scale_key())?,
+            stream: layers.stream,
+            standardize,
+            shared: Conv2d::new(&layers.shared, take)?,
+            gamma: Conv2d::new(&layers.gamma, take)?,
+            beta: Conv2d::new(&layers.beta, take)?,
+        })
     }
 
-    fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor> {
-        let bias = if conv.bias { Some(self.weight(&conv.bias())?) } else { None };
-        Ok(conv2d(x, self.weight(&conv.weight())?, bias, 1, conv.kernel / 2)?)
+    fn forward(&self, x: &Tensor, labels: &Tensor, mask: &Tensor, noise: Noise) -> Result<Tensor> {
+        let x = match noise {
+            Noise::None => x.clone(),
+            Noise::Seed(seed) => add_noise(x, &self.noise_scale, seed, self.stream)?,
+        };
+        let standardized = match &self.standardize {
+            Standardize::Mask => {
+                let [_, _, h, w] = x.shape().nchw("norm", "x")?;
+                mask_norm(&x, &resize(mask, h, w)?, EPS)?
+            }
+            Standardize::Instance => instance_norm(&x, EPS)?,
+            Standardize::Batch(running) => batch_norm(&x, running, EPS)?,
+        };
+        let hidden = relu(&self.shared.forward(labels)?)?;
+        Ok(modulate(&standardized, &self.gamma.forward(&hidden)?, &self.beta.forward(&hidden)?)?)
+    }
+}
+
+impl Conv2d {
+    fn new(layer: &architecture::Conv, take: Take) -> Result<Conv2d> {
+        let weight = if layer.spectral {
+            let [orig, u, v] = layer.spectral_keys();
+            spectral_norm(&take(&orig)?, &take(&u)?, &take(&v)?)?
+        } else {
+            take(&layer.weight_key())?
+        };
+        let bias = layer.bias.then(|| take(&layer.bias_key())).transpose()?;
+        Ok(Conv2d { weight, bias, padding: layer.kernel / 2 })
     }
 
-    fn weight(&self, key: &str) -> Result<&Tensor> {
-        self.weights.get(key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(conv2d(x, &self.weight, self.bias.as_ref(), 1, self.padding)?)
     }
 }

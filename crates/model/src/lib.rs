@@ -19,6 +19,7 @@
 //! paper (Choi et al., "VITON-HD", CVPR 2021, section 3.4 and supplement).
 
 mod architecture;
+mod atomic_file;
 pub mod checkpoint;
 mod config;
 mod error;
@@ -26,9 +27,10 @@ mod fill;
 mod generator;
 mod inputs;
 mod sample;
-mod state_dict;
+mod strictness;
 
 pub use architecture::{AliasNorm, Architecture, Conv, NormKind, ResBlock};
+pub use atomic_file::write_atomically;
 pub use checkpoint::Checkpoint;
 pub use config::{Config, Layers, Norm};
 pub use error::{Error, Result};

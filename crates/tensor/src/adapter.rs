@@ -26,8 +26,8 @@ pub struct GpuOptions {
     /// Limits to request; `None` asks for all that the adapter has. `Some(wgpu::Limits::default())` is what WebGPU
     /// guarantees everywhere.
     pub limits: Option<wgpu::Limits>,
-    /// Whether shaders check every index and bound every loop. The kernels of this project prove theirs in range, and
-    /// run without; their tests run both ways. On Mesa's llvmpipe, which ends loops silently after 65,535 rounds an
+    /// Whether shaders check every index and bound every loop, for tests. The kernels of this project are written to stay
+    /// in range and run without; their tests run both ways. On Mesa's llvmpipe, which ends loops silently after 65,535 rounds an
     /// invocation, checked convolutions of some hundred channels come out wrong: there, leave this off.
     pub bounds_checks: bool,
 }

@@ -8,9 +8,9 @@ use bytemuck::Pod;
 
 /// Every adapter's `min_uniform_buffer_offset_alignment` divides this; also the most that one `Params` may take.
 const SLOT: usize = 256;
-/// Launches a submission. Bounds the uniform buffer, and how long the host records while the device idles.
+/// Launches per submission. Bounds the uniform buffer, and how long the host records while the device idles.
 const MAX_LAUNCHES: usize = 256;
-/// Operations a submission: a tenth of a second on a slow GPU, far from the two seconds after which Windows resets it.
+/// Floating-point operations per submission: a tenth of a second on a slow GPU, far from the two seconds after which Windows resets it.
 const MAX_FLOPS: u64 = 30_000_000_000;
 
 /// The open command encoder and the uniforms of its launches.

@@ -21,7 +21,7 @@ pub struct Image {
     pub data: Vec<f32>,
 }
 
-/// One value a pixel: a mask (`Plane<f32>`, in [0, 1]) or a label map (`Plane<u8>`).
+/// One value per pixel: a mask (`Plane<f32>`, in [0, 1]) or a label map (`Plane<u8>`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plane<T> {
     /// Height in pixels.

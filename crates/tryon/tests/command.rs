@@ -174,7 +174,7 @@ fn command_lines_that_make_no_sense_exit_with_2() {
 #[test]
 fn info_says_which_adapter_and_why() {
     let printed = succeeds(&["info"]);
-    assert!(printed.contains("MiB a binding"), "{printed}");
+    assert!(printed.contains("MiB per binding"), "{printed}");
     assert!(printed.lines().last().unwrap().starts_with("used: "), "{printed}");
 }
 

@@ -1,10 +1,8 @@
 //! The safetensors container: an 8-byte length, a JSON header, then the elements.
 
 use std::cmp::Reverse;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::Write;
+use std::path::Path;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype as StoredDtype, TensorInfo};
@@ -14,6 +12,7 @@ use super::array::{Array, Dtype};
 use super::bytes::{Reader, SharedBytes};
 use super::error::{Problem, clip};
 use super::{Checkpoint, SLACK};
+use crate::atomic_file::write_atomically;
 
 /// The key in the header that is not a tensor.
 const METADATA: &str = "__metadata__";
@@ -103,28 +102,15 @@ fn check_header(file: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Writes beside the file at `path` and then takes its place, so that no reader, and no power
-/// cut, ever meets half a file there.
+/// Writes the file, whole or not at all.
 pub(super) fn write(checkpoint: &Checkpoint, path: &Path) -> Result<(), Problem> {
     let header = header(checkpoint)?;
-    let temporary = temporary_name(path)?;
-    let written =
-        write_file(checkpoint, &header, &temporary).and_then(|()| fs::rename(&temporary, path)).map_err(Problem::Io);
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_file(checkpoint: &Checkpoint, header: &[u8], path: &Path) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create_new(path)?);
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(header)?;
-    for (_, array) in in_file_order(checkpoint) {
-        file.write_all(&array.to_le_bytes())?;
-    }
-    file.into_inner()?.sync_all()
+    write_atomically(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        in_file_order(checkpoint).into_iter().try_for_each(|(_, array)| file.write_all(&array.to_le_bytes()))
+    })
+    .map_err(Problem::Io)
 }
 
 /// Wide elements first, so that each lies at a multiple of its size, as the format wants.
@@ -175,16 +161,4 @@ fn stored_dtype(dtype: Dtype) -> StoredDtype {
         Dtype::F32 => StoredDtype::F32,
         Dtype::F64 => StoredDtype::F64,
     }
-}
-
-/// A name in the same directory, since a rename is atomic only within a file system.
-fn temporary_name(path: &Path) -> io::Result<PathBuf> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names a directory, not a file"));
-    };
-    let mut temporary = name.to_owned();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    temporary.push(format!(".{}-{count}.tmp", std::process::id()));
-    Ok(path.with_file_name(temporary))
 }

@@ -33,13 +33,13 @@ fn describe(adapter: &Adapter) {
     println!("{}", info.name);
     println!("  kind       {:?}, by {:?}, driver {} {}", info.device_type, info.backend, info.driver, info.driver_info);
     println!(
-        "  limits     {} MiB a binding, {} MiB a buffer, {} storage buffers a stage",
+        "  limits     {} MiB per binding, {} MiB per buffer, {} storage buffers per stage",
         mib(limits.max_storage_buffer_binding_size),
         mib(limits.max_buffer_size),
         limits.max_storage_buffers_per_shader_stage
     );
     println!(
-        "  workgroup  {} invocations, {} KiB of memory, {} groups a dimension",
+        "  workgroup  {} invocations, {} KiB of memory, {} groups per dimension",
         limits.max_compute_invocations_per_workgroup,
         limits.max_compute_workgroup_storage_size / 1024,
         limits.max_compute_workgroups_per_dimension

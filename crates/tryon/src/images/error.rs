@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// A parse map that holds colours instead of indices.
     #[error(
-        "{}: a parse map must hold one class index a pixel, but this PNG is {found}; \
+        "{}: a parse map must hold one class index per pixel, but this PNG is {found}; \
          save it as a palette (indexed) or 8-bit gray PNG whose values are the class indices", path.display()
     )]
     NotIndices {

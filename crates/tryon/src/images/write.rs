@@ -1,12 +1,9 @@
 //! Writing PNG files: whole or not at all.
 
 use super::{Error, Image, Plane, Result};
-use alias_model::CLASSES;
-use png::{BitDepth, ColorType, Encoder};
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use alias_model::{CLASSES, write_atomically};
+use png::{BitDepth, ColorType, Encoder, EncodingError};
+use std::path::Path;
 
 /// The colours label maps are shown in: background, kept parts, garment, hair, left arm, right arm, noise.
 pub const PALETTE: [[u8; 3]; CLASSES as usize] =
@@ -45,10 +42,7 @@ pub fn write_labels(path: &Path, labels: &Plane<u8>) -> Result<()> {
 }
 
 fn write(path: &Path, width: usize, height: usize, color: ColorType, bytes: &[u8]) -> Result<()> {
-    let io = |source| Error::Io { path: path.into(), source };
-    let (temporary, file) = Temporary::beside(path).map_err(io)?;
-    let mut out = BufWriter::new(file);
-    let encode = |out: &mut BufWriter<File>| {
+    let written = write_atomically(path, |out| {
         let mut encoder = Encoder::new(out, width as u32, height as u32);
         encoder.set_color(color);
         encoder.set_depth(BitDepth::Eight);
@@ -58,36 +52,9 @@ fn write(path: &Path, width: usize, height: usize, color: ColorType, bytes: &[u8
         let mut writer = encoder.write_header()?;
         writer.write_image_data(bytes)?;
         writer.finish()
-    };
-    encode(&mut out).map_err(|source| Error::Encode { path: path.into(), source })?;
-    out.flush().map_err(io)?;
-    // Some systems do not rename an open file.
-    drop(out);
-    temporary.rename(path).map_err(io)
-}
-
-/// A file that disappears unless it is renamed to what it was made for.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    /// In the same directory, since a rename does not cross file systems.
-    fn beside(path: &Path) -> std::io::Result<(Self, File)> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?.to_string_lossy();
-        let unique = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let temporary = path.with_file_name(format!(".{name}.{}-{}.tmp", unique.0, unique.1));
-        let file = File::create_new(&temporary)?;
-        Ok((Self(temporary), file))
-    }
-
-    fn rename(self, path: &Path) -> std::io::Result<()> {
-        fs::rename(&self.0, path)
-        // Dropping finds nothing left to remove.
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+    });
+    written.map_err(|error| match error {
+        EncodingError::IoError(source) => Error::Io { path: path.into(), source },
+        source => Error::Encode { path: path.into(), source },
+    })
 }

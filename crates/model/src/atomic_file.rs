@@ -1,0 +1,50 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Writes a file through `content`: beside `path` first, synced to disk, then renamed over what was there. Where anything
+/// fails, what was there stays and nothing else is left behind.
+///
+/// # Errors
+/// What `content` reports, or the file system.
+pub fn write_atomically<E: From<io::Error>>(
+    path: &Path,
+    content: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
+) -> Result<(), E> {
+    let (temporary, file) = Temporary::beside(path)?;
+    let mut out = BufWriter::new(file);
+    content(&mut out)?;
+    out.flush()?;
+    out.get_ref().sync_all()?;
+    // Some systems do not rename an open file.
+    drop(out);
+    fs::rename(&temporary.0, path)?;
+    // Dropping `temporary` finds nothing left to remove.
+    Ok(())
+}
+
+/// A file that disappears unless it is renamed.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    /// In the same directory, since a rename is atomic only within a file system.
+    fn beside(path: &Path) -> io::Result<(Temporary, File)> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let names_a_directory =
+            || io::Error::new(io::ErrorKind::InvalidInput, "the path names a directory, not a file");
+        let name = path.file_name().ok_or_else(names_a_directory)?.to_string_lossy();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_file_name(format!(".{name}.{}-{count}.tmp", std::process::id()));
+        let file = File::create_new(&temporary)?;
+        Ok((Temporary(temporary), file))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
