@@ -1,4 +1,6 @@
 // Instance norm.   y = (x - mean) rstd,   rstd = 1 / sqrt(var + eps), over each plane; var is the biased one
+// All of it on x less the plane's first pixel: a mean far from zero would lose, in its own rounding, what little a plane of
+// a few alike pixels varies.
 override WG: u32 = 256;
 
 struct Params { planes: u32, plane: u32, eps: f32 } // planes: N C, plane: H W
@@ -7,7 +9,7 @@ struct Params { planes: u32, plane: u32, eps: f32 } // planes: N C, plane: H W
 @group(0) @binding(1) var<storage, read> x: array<f32>;                      // (planes, plane)
 
 // statistics: one workgroup per plane. Two passes: E[x^2] - E[x]^2 would cancel.
-@group(0) @binding(2) var<storage, read_write> statistics_out: array<vec2f>; // (planes) mean, rstd
+@group(0) @binding(2) var<storage, read_write> statistics_out: array<vec2f>; // (planes) mean less the first pixel, rstd
 
 @compute @workgroup_size(WG)
 fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -15,11 +17,11 @@ fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: ve
     if plane >= p.planes { return; }
     let start = plane * p.plane;
     var sum = vec4f();
-    for (var i = lane; i < p.plane; i += WG) { sum.x += x[start + i]; }
+    for (var i = lane; i < p.plane; i += WG) { sum.x += x[start + i] - x[start]; }
     let mean = workgroup_sum(sum, lane).x / f32(p.plane);
     sum = vec4f();
     for (var i = lane; i < p.plane; i += WG) {
-        let d = x[start + i] - mean;
+        let d = x[start + i] - x[start] - mean;
         sum.x += d * d;
     }
     let variance = workgroup_sum(sum, lane).x / f32(p.plane);
@@ -27,15 +29,16 @@ fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: ve
 }
 
 // forward
-@group(0) @binding(2) var<storage, read> moments: array<vec2f>;              // (planes) mean, rstd
+@group(0) @binding(2) var<storage, read> moments: array<vec2f>;              // (planes) mean less the first pixel, rstd
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;                // (planes, plane)
 
 @compute @workgroup_size(WG)
 fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = thread_index(wg, nwg, lane);
     if i >= p.planes * p.plane { return; }
-    let m = moments[i / p.plane];
-    y[i] = (x[i] - m.x) * m.y;
+    let plane = i / p.plane;
+    let m = moments[plane];
+    y[i] = (x[i] - x[plane * p.plane] - m.x) * m.y;
 }
 
 // backward: one workgroup per plane.   dx = rstd (dy - mean(dy) - y mean(dy y))
@@ -51,10 +54,10 @@ fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3
     var sum = vec4f();
     for (var i = lane; i < p.plane; i += WG) {
         let g = dy[start + i];
-        sum += vec4f(g, g * (x[start + i] - m.x) * m.y, 0.0, 0.0);
+        sum += vec4f(g, g * (x[start + i] - x[start] - m.x) * m.y, 0.0, 0.0);
     }
     let mean = workgroup_sum(sum, lane) / f32(p.plane);
     for (var i = lane; i < p.plane; i += WG) {
-        dx[start + i] = m.y * (dy[start + i] - mean.x - (x[start + i] - m.x) * m.y * mean.y);
+        dx[start + i] = m.y * (dy[start + i] - mean.x - (x[start + i] - x[start] - m.x) * m.y * mean.y);
     }
 }

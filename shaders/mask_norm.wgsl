@@ -1,13 +1,15 @@
 // Mask normalization (VITON-HD, section 3.4).   y = region(x, m) + region(x, 1 - m): standardized apart, then added
 //   region(x, m) = m (x - mu) k,   mu = sum(m x) / S,   k = sqrt(S / HW) / sqrt(V + eps),   V = sum(m^2 (x - mu)^2) / HW,
 //   S = sum(m), or 1 where that is 0
+// All of it on x less the plane's first pixel: a mean far from zero would lose, in its own rounding, what little a plane of
+// a few alike pixels varies.
 // A region filled up with its own mean, m x + (1 - m) mu, has mean mu again: hence these two sums and no filling.
 override WG: u32 = 256;
 
 struct Params { planes: u32, channels: u32, plane: u32, eps: f32 } // planes: N C, plane: H W
 
 struct Region {
-    mean: f32,             // mu
+    mean: f32,             // mu, less the plane's first pixel
     scale: f32,            // k
     inverse_variance: f32, // 1 / (V + eps)
     residual: f32,             // sum(m^2 (x - mu)): not zero where the mask is fractional
@@ -35,7 +37,7 @@ fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: ve
     var sum = vec4f();
     for (var i = lane; i < p.plane; i += WG) {
         let m = mask[mask_start + i];
-        let v = x[start + i];
+        let v = x[start + i] - x[start];
         sum += vec4f(m, 1.0 - m, m * v, (1.0 - m) * v);
     }
     sum = workgroup_sum(sum, lane);
@@ -45,7 +47,7 @@ fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: ve
     for (var i = lane; i < p.plane; i += WG) {
         let m = mask[mask_start + i];
         let w = vec2f(m, 1.0 - m);
-        let d = w * (x[start + i] - mean);
+        let d = w * (x[start + i] - x[start] - mean);
         sum += vec4f(d * d, w * d);
     }
     sum = workgroup_sum(sum, lane);
@@ -67,7 +69,8 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let m = mask[plane / p.channels * p.plane + i % p.plane];
     let inside = regions[2u * plane];
     let rest = regions[2u * plane + 1u];
-    y[i] = m * (x[i] - inside.mean) * inside.scale + (1.0 - m) * (x[i] - rest.mean) * rest.scale;
+    let v = x[i] - x[plane * p.plane];
+    y[i] = m * (v - inside.mean) * inside.scale + (1.0 - m) * (v - rest.mean) * rest.scale;
 }
 
 // backward: one workgroup per plane. For each region, with g = m dy and d = x - mu:
@@ -92,7 +95,7 @@ fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3
     var sum = vec4f();
     for (var i = lane; i < p.plane; i += WG) {
         let m = mask[mask_start + i];
-        let v = x[start + i];
+        let v = x[start + i] - x[start];
         let g = dy[start + i] * vec2f(m, 1.0 - m);
         sum += vec4f(g, g * vec2f(v - inside.mean, v - rest.mean));
     }
@@ -101,7 +104,7 @@ fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3
     let b = pulled_back(rest, sum.y, sum.w);
     for (var i = lane; i < p.plane; i += WG) {
         let m = mask[mask_start + i];
-        let v = x[start + i];
+        let v = x[start + i] - x[start];
         let g = dy[start + i];
         dx[start + i] = m * (inside.scale * g + a.x * m * (v - inside.mean) + a.y)
             + (1.0 - m) * (rest.scale * g + b.x * (1.0 - m) * (v - rest.mean) + b.y);

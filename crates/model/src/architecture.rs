@@ -11,6 +11,8 @@ const INPUT: usize = 9;
 const FEATURES: usize = 16;
 /// Classes of the segmentation.
 const LABELS: usize = 7;
+/// No generator is wider; a file that claims more is damaged, and its sizes would overflow.
+pub(crate) const WIDEST: usize = 4096;
 /// Blocks that see the misalignment mask, as an eighth label and, unless plain, in their normalization.
 const MASKED_BLOCKS: usize = 5;
 const BLOCKS: [&str; 8] = ["head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4"];
@@ -94,13 +96,13 @@ impl Architecture {
     /// The generator of this configuration.
     ///
     /// # Errors
-    /// [`Error::Config`] where it is so narrow that its last block would have no channel.
+    /// [`Error::Config`] where it is so narrow that its last block would have no channel, or absurdly wide.
     pub fn new(config: Config) -> Result<Architecture> {
         let ngf = config.ngf;
         let narrowest = if config.layers == Layers::Most { 2 } else { 1 };
-        if ngf < narrowest {
+        if !(narrowest..=WIDEST).contains(&ngf) {
             let layers = config.layers;
-            return Err(Error::Config(format!("ngf is {ngf}; with layers {layers:?} it is at least {narrowest}")));
+            return Err(Error::Config(format!("ngf is {ngf}; with layers {layers:?} it is {narrowest} to {WIDEST}")));
         }
         let mut widths = vec![16 * ngf, 16 * ngf, 16 * ngf, 8 * ngf, 4 * ngf, 2 * ngf, ngf];
         if config.layers == Layers::Most {

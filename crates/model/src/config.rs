@@ -1,5 +1,6 @@
 //! Which generator it is: read from the weights, or said.
 
+use crate::architecture::WIDEST;
 use crate::{Checkpoint, Error, Result};
 use std::str::FromStr;
 
@@ -101,12 +102,13 @@ impl Config {
         let channels = ["head_0.norm_0.noise_scale", "conv_0.bias", "conv_0.weight"]
             .into_iter()
             .find_map(|key| checkpoint.get(key)?.shape().first().copied());
-        let Some(ngf) = channels.map(|channels| channels / 16).filter(|&ngf| ngf > 0) else {
+        let Some(ngf) = channels.map(|channels| channels / 16).filter(|ngf| (1..=WIDEST).contains(ngf)) else {
             let found: Vec<_> = checkpoint.keys().take(3).collect();
             return Err(Error::StateDict(format!(
-                "this is no ALIAS generator: it has {} tensors, but neither conv_0 nor head_0.norm_0 of at least 16 \
+                "this is no ALIAS generator: it has {} tensors, but neither conv_0 nor head_0.norm_0 of 16 to {} \
                  channels; its first names are {found:?}",
-                checkpoint.len()
+                checkpoint.len(),
+                16 * WIDEST
             )));
         };
         let batch = |block: &str| has(&format!("{block}.norm_0.param_free_norm."));

@@ -70,7 +70,11 @@ impl Inputs {
 impl Sample {
     /// Errors unless every field has the size and range that it promises.
     fn verify(&self) -> Result<()> {
-        let pixels = self.batch * self.height * self.width;
+        let count = self.batch.checked_mul(self.height).and_then(|rows| rows.checked_mul(self.width));
+        let Some(pixels) = count.filter(|&pixels| (1..1 << 31).contains(&pixels)) else {
+            let Sample { batch, height, width, .. } = self;
+            return Err(Error::Input(format!("{batch} pictures of {height}x{width} are none, or too many")));
+        };
         let sizes = [
             ("agnostic", self.agnostic.len(), 3),
             ("pose", self.pose.len(), 3),

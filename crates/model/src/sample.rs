@@ -55,7 +55,11 @@ impl Sample {
         if matches!(labels.dtype(), Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
             return Err(Error::Input(format!("labels are {:?}, expected integers, such as uint8", labels.dtype())));
         }
-        let class = |v: &f32| if (0.0..f32::from(CLASSES)).contains(v) { *v as u8 } else { u8::MAX };
+        let values = labels.to_f64();
+        if let Some(at) = values.iter().position(|v| !(0.0..f64::from(CLASSES)).contains(v)) {
+            let value = values[at];
+            return Err(Error::Input(format!("labels holds {value} at element {at}; the classes are 0 to 6")));
+        }
         Ok(Sample {
             batch,
             height,
@@ -64,7 +68,7 @@ impl Sample {
             pose: of_shape("pose", &[batch, 3, height, width])?.to_f32(),
             warped_cloth: of_shape("warped_cloth", &[batch, 3, height, width])?.to_f32(),
             warped_mask: of_shape("warped_mask", &[batch, 1, height, width])?.to_f32(),
-            labels: labels.to_f32().iter().map(class).collect(),
+            labels: values.iter().map(|&v| v as u8).collect(),
         })
     }
 }

@@ -85,7 +85,10 @@ fn list(infos: &[wgpu::AdapterInfo]) -> String {
 }
 
 fn remedy(infos: &[wgpu::AdapterInfo]) -> String {
-    if infos.is_empty() {
+    let backend = std::env::var("WGPU_BACKEND").unwrap_or_default();
+    if infos.is_empty() && !backend.is_empty() {
+        format!("WGPU_BACKEND is '{backend}', which lets no adapter through: unset it, or try vulkan, metal or dx12")
+    } else if infos.is_empty() {
         "Install a driver with Vulkan, Metal or DX12; on Debian or Ubuntu without a GPU: apt-get install \
          mesa-vulkan-drivers"
             .into()

@@ -41,6 +41,15 @@ impl Gpu {
             return Err(Error::MissingFeature { adapter: name, feature: missing.to_string() });
         }
         let limits = options.limits.clone().unwrap_or_else(|| adapter.limits());
+        if limits.max_buffer_size < Recorder::UNIFORM_BYTES {
+            let (needed, allowed) = (Recorder::UNIFORM_BYTES, limits.max_buffer_size);
+            return Err(Error::Limit {
+                what: "the buffer of parameters (in bytes)".into(),
+                needed,
+                allowed,
+                adapter: name,
+            });
+        }
         let mut exceeded = None;
         limits.check_limits_with_fail_fn(&adapter.limits(), false, |what, needed, allowed| {
             exceeded.get_or_insert(Error::Limit { what: what.into(), needed, allowed, adapter: name.clone() });

@@ -32,10 +32,13 @@ struct Open {
 }
 
 impl Recorder {
+    /// Size of the buffer that holds the parameters of all launches of a submission.
+    pub(crate) const UNIFORM_BYTES: u64 = (SLOT * MAX_LAUNCHES) as u64;
+
     pub(crate) fn new(device: &wgpu::Device) -> Recorder {
         let uniform_buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
-            size: (SLOT * MAX_LAUNCHES) as u64,
+            size: Recorder::UNIFORM_BYTES,
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });

@@ -1,4 +1,4 @@
-//! One file per subcommand: its arguments, and what it does.
+//! One file per subcommand: its arguments, what it does, and what it then prints.
 
 pub(crate) mod demo;
 pub(crate) mod info;

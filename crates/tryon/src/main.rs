@@ -5,8 +5,10 @@
 mod commands;
 
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions};
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use commands::{demo, info, inspect, synth};
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 /// Virtual try-on on any GPU: VITON-HD's ALIAS generator.
@@ -54,11 +56,20 @@ fn main() -> ExitCode {
         Command::Info(arguments) => info::run(arguments, &adapter),
         Command::Inspect(arguments) => inspect::run(arguments),
     };
-    match done {
+    match done.and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints to stdout. That nobody reads on, as with `| head`, is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(()),
     }
 }

@@ -157,8 +157,26 @@ fn complaints_name_the_file_and_the_remedy() {
     let complaint = tensors(&folder.path().join("cut.pth"), &inputs);
     assert!(complaint.contains("cut.pth") && complaint.contains("download or copy it again"), "{complaint}");
     assert!(!out.exists());
+    let before = fs::read(&weights).unwrap();
+    let complaint = fails(1, &["synth", "--weights", text(&weights), "--tensors", text(&inputs), "-o", text(&weights)]);
+    assert!(complaint.contains("weights.safetensors is an input; write elsewhere"), "{complaint}");
+    assert!(fs::read(&weights).unwrap() == before);
+    let complaint =
+        fails(1, &["synth", "--weights", text(&weights), "--tensors", text(&inputs), "-o", text(folder.path())]);
+    assert!(complaint.contains("exists and is not what would be written there"), "{complaint}");
     let complaint = fails(1, &["demo", "--adapter", "Voodoo 2", "-o", text(folder.path())]);
     assert!(complaint.contains("no adapter named 'Voodoo 2'; found: '"), "{complaint}");
+}
+
+/// As in `tryon inspect FILE | true`.
+#[test]
+#[cfg(unix)]
+fn a_closed_pipe_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tryon"));
+    let status = child.args(["inspect", &format!("{GOLDEN}/checkpoint.pth")]).stdout(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]
@@ -189,7 +207,7 @@ fn the_environment_is_honoured() {
     // A back end that no machine has beside its own.
     let elsewhere = if cfg!(windows) { "metal" } else { "dx12" };
     let (code, printed) = info("WGPU_BACKEND", elsewhere);
-    assert!(code == Some(1) && printed.contains("found: none"), "{printed}");
+    assert!(code == Some(1) && printed.contains("found: none. WGPU_BACKEND is"), "{printed}");
 }
 
 #[test]

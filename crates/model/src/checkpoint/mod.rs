@@ -63,7 +63,7 @@ impl Checkpoint {
     /// If the file cannot be read, or is not a checkpoint that this reader takes.
     pub fn read(path: impl AsRef<Path>) -> Result<Checkpoint, CheckpointError> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|e| CheckpointError::new(path, e))?;
+        let bytes = read_file(path).map_err(|problem| CheckpointError::new(path, problem))?;
         parse(&bytes.into()).map_err(|problem| CheckpointError::new(path, problem))
     }
 
@@ -142,6 +142,14 @@ impl Checkpoint {
                 .collect();
         }
     }
+}
+
+/// The content of a regular file; a device or a pipe might never end.
+fn read_file(path: &Path) -> Result<Vec<u8>, Problem> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(Problem::unsupported("this is not a regular file"));
+    }
+    Ok(fs::read(path)?)
 }
 
 /// The content of a file in any supported format.

@@ -28,7 +28,7 @@ const SCENES: std::ops::Range<u64> = 1..5;
 /// Narrow enough for a software rasterizer to draw an image in about a second.
 const RANDOM: Config = Config { ngf: 8, layers: Layers::More, ..Config::PUBLISHED };
 
-pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<String> {
     let checkpoint = match &arguments.weights {
         Some(path) => Checkpoint::read(path)?,
         None => fill(&Architecture::new(RANDOM)?, 1),
@@ -56,8 +56,7 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<()
     let path = arguments.output.join("sheet.png");
     write_rgb(&path, &sheet::sheet(&sheet::TITLES, &rows, height))?;
     let weights = if arguments.weights.is_some() { "" } else { " (random weights: textures, not garments)" };
-    println!("{} scenes at {height}x{width} on {}: {}{weights}", rows.len(), gpu.info().name, path.display());
-    Ok(())
+    Ok(format!("{} scenes at {height}x{width} on {}: {}{weights}\n", rows.len(), gpu.info().name, path.display()))
 }
 
 /// Writes what the generator was given, as `tryon synth` reads it.

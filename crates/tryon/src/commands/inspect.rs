@@ -3,6 +3,7 @@
 use alias_model::checkpoint::Array;
 use alias_model::{Checkpoint, Config};
 use anyhow::Result;
+use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Show what a checkpoint holds: configuration, names, shapes, number of parameters.
@@ -15,14 +16,17 @@ pub(crate) struct Arguments {
 /// What training computes but does not learn.
 const BUFFERS: [&str; 5] = [".weight_u", ".weight_v", ".running_mean", ".running_var", ".num_batches_tracked"];
 
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     let checkpoint = Checkpoint::read(&arguments.file)?;
-    let name_width = checkpoint.keys().map(str::len).max().unwrap_or(0);
+    let mut text = String::new();
+    let width = checkpoint.keys().map(str::len).max().unwrap_or(0);
+    // Escaped: a name from a file may hold what a terminal would obey.
     for (key, array) in checkpoint.iter() {
-        println!("{key:name_width$}  {:<4}  {:?}", format!("{:?}", array.dtype()), array.shape());
+        let (key, dtype) = (key.escape_debug().to_string(), format!("{:?}", array.dtype()));
+        writeln!(text, "{key:width$}  {dtype:<4}  {:?}", array.shape())?;
     }
-    for (key, text) in checkpoint.metadata() {
-        println!("metadata {key}: {text}");
+    for (key, value) in checkpoint.metadata() {
+        writeln!(text, "metadata {}: {}", key.escape_debug(), value.escape_debug())?;
     }
     let is_buffer = |key: &str| BUFFERS.iter().any(|suffix| key.ends_with(suffix));
     let count = |buffers: bool| -> usize {
@@ -32,13 +36,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .map(|(_, array): (_, &Array)| array.numel())
             .sum()
     };
-    println!("{} tensors, {} parameters, {} other numbers", checkpoint.len(), count(false), count(true));
+    writeln!(text, "{} tensors, {} parameters, {} other numbers", checkpoint.len(), count(false), count(true))?;
     match Config::infer(&checkpoint) {
         Ok(Config { ngf, layers, norm, spectral, .. }) => {
             let spectral = if spectral { "with" } else { "without" };
-            println!("an ALIAS generator: ngf {ngf}, layers {layers:?}, norm {norm:?}, {spectral} spectral norm");
+            writeln!(
+                text,
+                "an ALIAS generator: ngf {ngf}, layers {layers:?}, norm {norm:?}, {spectral} spectral norm"
+            )?;
         }
-        Err(_) => println!("not an ALIAS generator"),
+        Err(_) => writeln!(text, "not an ALIAS generator")?,
     }
-    Ok(())
+    Ok(text)
 }

@@ -4,9 +4,9 @@ use super::{draw, picture, progress};
 use crate::AdapterArgument;
 use alias_model::checkpoint::Array;
 use alias_model::{Checkpoint, Generator, LoadOptions, Sample};
-use alias_tensor::Gpu;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ArgGroup;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use tryon::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
 
@@ -89,9 +89,10 @@ impl From<Labels> for ParseLabels {
     }
 }
 
-pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<String> {
     // What can be wrong without a device is found before one is opened.
     let job = Job::new(arguments)?;
+    check_output(arguments, &job)?;
     let checkpoint = Checkpoint::read(&arguments.weights)?;
     let gpu = adapter.open()?;
     let options = LoadOptions { plain: arguments.plain, ..Default::default() };
@@ -104,35 +105,56 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<()
             let image = draw(&sample)?;
             let mut output = Checkpoint::new();
             output.insert("image", Array::from_f32(&[sample.batch, 3, sample.height, sample.width], &image));
-            Ok(output.write_safetensors(&arguments.output)?)
+            output.write_safetensors(&arguments.output)?;
         }
-        Job::Picture(sample) => Ok(write_rgb(&arguments.output, &picture(&sample, draw(&sample)?))?),
+        Job::Picture(sample) => write_rgb(&arguments.output, &picture(&sample, draw(&sample)?))?,
         Job::Folders(folders) => {
             let draw_item = |item: &Item| {
                 let sample = item.read(arguments.pictures.parse_labels)?;
                 Ok(write_rgb(&arguments.output.join(&item.name), &picture(&sample, draw(&sample)?))?)
             };
-            run_all(&gpu, &folders.items()?, &arguments.output, draw_item)
+            run_all(&folders.items()?, &arguments.output, draw_item)?;
         }
     }
+    Ok(String::new())
+}
+
+/// Errors where writing the output would replace an input, or something that is no file.
+fn check_output(arguments: &Arguments, job: &Job) -> Result<()> {
+    let output = &arguments.output;
+    // An output that is not there yet cannot be an input.
+    let Ok(canonical) = output.canonicalize() else { return Ok(()) };
+    let Pictures { agnostic, pose, cloth, cloth_mask, parse, .. } = &arguments.pictures;
+    let inputs = [&Some(arguments.weights.clone()), &arguments.tensors, agnostic, pose, cloth, cloth_mask, parse];
+    for input in inputs.into_iter().flatten() {
+        ensure!(
+            input.canonicalize().ok() != Some(canonical.clone()),
+            "{} is an input; write elsewhere",
+            output.display()
+        );
+    }
+    let fits = if matches!(job, Job::Folders(_)) { output.is_dir() } else { output.is_file() };
+    ensure!(fits, "{} exists and is not what would be written there; write elsewhere", output.display());
+    Ok(())
 }
 
 /// Draws every item, reports those that fail, and fails in the end if any did.
-fn run_all(gpu: &Gpu, items: &[Item], output: &Path, draw: impl Fn(&Item) -> Result<()>) -> Result<()> {
+fn run_all(items: &[Item], output: &Path, draw: impl Fn(&Item) -> Result<()>) -> Result<()> {
     std::fs::create_dir_all(output).with_context(|| format!("{}", output.display()))?;
     let bar = progress(items.len());
     let mut failed = 0;
     for item in items {
-        bar.set_message(item.name.clone());
+        let name = item.name.to_string_lossy().into_owned();
+        bar.set_message(name.clone());
         if let Err(error) = draw(item) {
             // Past the bar, and there, too, where the bar is hidden.
-            bar.suspend(|| eprintln!("{}: {error:#}", item.name));
+            bar.suspend(|| eprintln!("{name}: {error:#}"));
             failed += 1;
         }
         bar.inc(1);
-        gpu.synchronize()?;
     }
     bar.finish_and_clear();
+    ensure!(failed < items.len(), "all {failed} failed, see above");
     ensure!(failed == 0, "{failed} of {} failed, see above; the others are in {}", items.len(), output.display());
     Ok(())
 }
@@ -155,7 +177,7 @@ impl Job {
         match paths.iter().filter(|path| path.is_dir()).count() {
             5 => Ok(Job::Folders(Folders(paths))),
             0 => {
-                let item = Item { name: String::new(), paths };
+                let item = Item { name: OsString::new(), paths };
                 Ok(Job::Picture(item.read(arguments.pictures.parse_labels)?))
             }
             _ => bail!("some inputs are folders and some are files; give five PNGs or five folders"),
@@ -173,21 +195,22 @@ impl Folders {
         for folder in &self.0 {
             for entry in std::fs::read_dir(folder).with_context(|| format!("{}", folder.display()))? {
                 let name = entry.with_context(|| format!("{}", folder.display()))?.file_name();
-                let name = name.to_string_lossy();
-                if name.to_lowercase().ends_with(".png") {
-                    names.insert(name.into_owned());
+                let text = name.to_string_lossy().to_lowercase();
+                // Hidden files are some file system's notes, not pictures.
+                if text.ends_with(".png") && !text.starts_with('.') {
+                    names.insert(name);
                 }
             }
         }
         ensure!(!names.is_empty(), "no PNG in {}", self.0[0].display());
-        let item = |name: String| Item { paths: self.0.each_ref().map(|folder| folder.join(&name)), name };
+        let item = |name: OsString| Item { paths: self.0.each_ref().map(|folder| folder.join(&name)), name };
         Ok(names.into_iter().map(item).collect())
     }
 }
 
 /// The five pictures of one image.
 struct Item {
-    name: String,
+    name: OsString,
     paths: [PathBuf; 5],
 }
 

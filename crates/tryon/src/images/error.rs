@@ -10,28 +10,28 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// The file could not be opened, created or renamed.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file is not a whole, valid PNG.
-    #[error("{}: not a readable PNG: {source}", path.display())]
+    #[error("{}: not a readable PNG: {cause}", path.display())]
     Decode {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: png::DecodingError,
+        cause: png::DecodingError,
     },
     /// The PNG could not be written.
-    #[error("{}: cannot write the PNG: {source}", path.display())]
+    #[error("{}: cannot write the PNG: {cause}", path.display())]
     Encode {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: png::EncodingError,
+        cause: png::EncodingError,
     },
     /// The header declares more pixels than any picture here has.
     #[error("{}: {width}x{height} pixels are more than the {limit} allowed; scale the picture down", path.display())]

@@ -122,10 +122,10 @@ type PngDecoder = Decoder<BufReader<File>>;
 
 /// Opens a PNG and refuses one whose declared size is out of all proportion, before anything of that size is allocated.
 fn open(path: &Path) -> Result<(PngDecoder, usize, usize)> {
-    let file = File::open(path).map_err(|source| Error::Io { path: path.into(), source })?;
+    let file = File::open(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
     let limits = Limits { bytes: MAX_DECODER_BYTES };
     let mut decoder = Decoder::new_with_limits(BufReader::new(file), limits);
-    let info = decoder.read_header_info().map_err(|source| Error::Decode { path: path.into(), source })?;
+    let info = decoder.read_header_info().map_err(|cause| Error::Decode { path: path.into(), cause })?;
     let (width, height) = (info.width, info.height);
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(Error::TooLarge { path: path.into(), width, height, limit: MAX_PIXELS });
@@ -151,7 +151,7 @@ impl Pixels {
     }
 
     fn decode(decoder: PngDecoder, path: &Path, height: usize, width: usize) -> Result<Self> {
-        let fail = |source| Error::Decode { path: path.into(), source };
+        let fail = |cause| Error::Decode { path: path.into(), cause };
         let mut reader = decoder.read_info().map_err(fail)?;
         let size = reader.output_buffer_size().ok_or_else(|| fail(png::DecodingError::LimitsExceeded))?;
         let mut bytes = vec![0; size];

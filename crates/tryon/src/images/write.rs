@@ -54,7 +54,7 @@ fn write(path: &Path, width: usize, height: usize, color: ColorType, bytes: &[u8
         writer.finish()
     });
     written.map_err(|error| match error {
-        EncodingError::IoError(source) => Error::Io { path: path.into(), source },
-        source => Error::Encode { path: path.into(), source },
+        EncodingError::IoError(cause) => Error::Io { path: path.into(), cause },
+        cause => Error::Encode { path: path.into(), cause },
     })
 }
