@@ -27,16 +27,8 @@ fn precise_tanh(x: f32) -> f32 {
     return select(small, select(large, -large, x < 0.0), abs(x) >= 0.625);
 }
 
-// ln(k 2^-25) for odd k below 2^25: a uniform number in (0, 1). Near 1 it goes by 1 - u, which float32 holds exactly.
-fn log_of_uniform(k: u32) -> f32 {
-    var e = 0.0;
-    var f = -f32(33554432u - k) * 0x1p-25;
-    if k < 23726566u { // sqrt(1/2)
-        let parts = frexp(f32(k) * 0x1p-25);
-        let low = parts.fract < 0.70710678;
-        e = f32(parts.exp) - select(0.0, 1.0, low);
-        f = select(parts.fract, 2.0 * parts.fract, low) - 1.0;
-    }
+// ln((1 + f) 2^e) for sqrt(1/2) - 1 <= f <= sqrt(2) - 1
+fn precise_log(f: f32, e: f32) -> f32 {
     let z = f * f;
     var q = 7.0376836292e-2;
     q = q * f - 1.1514610310e-1;
@@ -47,8 +39,18 @@ fn log_of_uniform(k: u32) -> f32 {
     q = q * f + 2.0000714765e-1;
     q = q * f - 2.4999993993e-1;
     q = q * f + 3.3333331174e-1;
-    let tail = q * f * z + e * -2.12194440e-4 - 0.5 * z;
+    let tail = q * f * z + e * -2.12194440e-4 - 0.5 * z; // ln 2 in two parts, as above
     return (f + tail) + e * 0.693359375;
+}
+
+// ln(k 2^-25) for odd k below 2^25: a uniform number in (0, 1). Near 1 it goes by 1 - u, which float32 holds exactly.
+fn log_of_uniform(k: u32) -> f32 {
+    if k >= 23726566u { // sqrt(1/2)
+        return precise_log(-f32(33554432u - k) * 0x1p-25, 0.0);
+    }
+    let parts = frexp(f32(k) * 0x1p-25);
+    let low = parts.fract < 0.70710678;
+    return precise_log(select(parts.fract, 2.0 * parts.fract, low) - 1.0, f32(parts.exp) - select(0.0, 1.0, low));
 }
 
 // (cos, sin) of 2 pi k 2^-25. The quarter turn is split off in integers, so the rest is exact and at most pi / 4.
