@@ -30,6 +30,7 @@ mod relu;
 mod resize;
 mod scale;
 mod slice;
+mod softplus;
 mod spectral_norm;
 mod tanh;
 
@@ -52,6 +53,7 @@ pub use relu::relu;
 pub use resize::resize;
 pub use scale::scale;
 pub use slice::slice;
+pub use softplus::softplus;
 pub use spectral_norm::{power_iteration, spectral_norm};
 pub use tanh::tanh;
 
