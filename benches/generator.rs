@@ -1,31 +1,16 @@
-//! The whole generator, weights drawn from a seed, on a drawn pattern of labels.
+//! The whole generator, weights drawn from a seed, on a drawn person.
 //!
 //! `cargo bench --bench generator`. Throughput is in floating-point operations (as elements) and in bytes bound by the
 //! launches of one image.
 
-use alias_model::{Architecture, Config, Generator, Inputs, Noise, Sample, fill};
+use alias_model::{Architecture, Config, Generator, Inputs, Modulation, Noise, fill};
 use alias_tensor::{Gpu, GpuOptions};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::Instant;
+use tryon::scene;
 
 /// Width, height and width of the image.
 const CASES: [(usize, usize, usize); 2] = [(8, 256, 128), (64, 256, 128)];
-
-/// Stripes of all seven classes, the warped garment a little off.
-fn sample(height: usize, width: usize) -> Sample {
-    let pixels = height * width;
-    let picture = |seed: usize| (0..3 * pixels).map(|i| ((i + seed) * 7919 % 1009) as f32 / 504.5 - 1.0).collect();
-    Sample {
-        batch: 1,
-        height,
-        width,
-        agnostic: picture(1),
-        pose: picture(2),
-        warped_cloth: picture(3),
-        warped_mask: (0..pixels).map(|i| f32::from(u8::from((i + 3) % width * 7 / width == 2))).collect(),
-        labels: (0..pixels).map(|i| (i % width * 7 / width) as u8).collect(),
-    }
-}
 
 fn generator(c: &mut Criterion) {
     let gpu = Gpu::open(&GpuOptions::default()).unwrap_or_else(|e| panic!("{e}"));
@@ -34,29 +19,32 @@ fn generator(c: &mut Criterion) {
         let checkpoint = fill(&architecture, 1);
         let generator = Generator::load(&gpu, &checkpoint).unwrap_or_else(|e| panic!("{e}"));
         drop(checkpoint);
-        let inputs = Inputs::new(&gpu, &sample(height, width)).unwrap_or_else(|e| panic!("{e}"));
-        let draw = || generator.forward(&inputs, Noise::None).expect("the sample fits").to_vec().expect("a device");
-        draw();
-        let before = gpu.counters();
-        draw();
-        let after = gpu.counters();
-        let mut group = c.benchmark_group(format!("{} generator", gpu.info().name));
-        group.sample_size(10);
-        group.throughput(Throughput::ElementsAndBytes {
-            elements: after.flops - before.flops,
-            bytes: after.bytes_moved - before.bytes_moved,
-        });
-        let id = BenchmarkId::from_parameter(format!("ngf {ngf} {height}x{width}"));
-        group.bench_function(id, |b| {
-            b.iter_custom(|iterations| {
-                let start = Instant::now();
-                for _ in 0..iterations {
-                    draw();
-                }
-                start.elapsed()
+        let inputs = Inputs::new(&gpu, &scene::draw(1, height, width).sample).unwrap_or_else(|e| panic!("{e}"));
+        for modulation in [Modulation::Table, Modulation::Dense] {
+            let image = || generator.forward_with(&inputs, Noise::None, modulation, |_, _| {});
+            let draw = || image().expect("the sample fits").to_vec().expect("a device");
+            draw();
+            let before = gpu.counters();
+            draw();
+            let after = gpu.counters();
+            let mut group = c.benchmark_group(format!("{} generator", gpu.info().name));
+            group.sample_size(10);
+            group.throughput(Throughput::ElementsAndBytes {
+                elements: after.flops - before.flops,
+                bytes: after.bytes_moved - before.bytes_moved,
             });
-        });
-        group.finish();
+            let id = BenchmarkId::from_parameter(format!("ngf {ngf} {height}x{width} {modulation:?}"));
+            group.bench_function(id, |b| {
+                b.iter_custom(|iterations| {
+                    let start = Instant::now();
+                    for _ in 0..iterations {
+                        draw();
+                    }
+                    start.elapsed()
+                });
+            });
+            group.finish();
+        }
     }
 }
 

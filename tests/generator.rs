@@ -1,6 +1,6 @@
 //! The generator against PyTorch: every golden case, whatever its size, width, batch or configuration.
 
-use alias_model::{Architecture, Config, Generator, Inputs, Layers, LoadOptions, Noise, Sample, fill};
+use alias_model::{Architecture, Config, Generator, Inputs, Layers, LoadOptions, Modulation, Noise, Sample, fill};
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{Random, gpu, relative_l2};
 use alias_tensor::{Gpu, Tensor};
@@ -69,7 +69,7 @@ fn every_golden_tensor_is_as_close_to_float64_as_pytorch() {
         let mut tap = |stage: &str, y: &Tensor| {
             got.insert(format!("stage.{stage}"), y.clone());
         };
-        let image = generator.forward_with(&inputs, Noise::None, &mut tap).unwrap();
+        let image = generator.forward_with(&inputs, Noise::None, Modulation::Table, &mut tap).unwrap();
         got.insert("image".into(), image);
         let noise = Noise::Seed(case.integer("noise_seed"));
         got.insert("image_with_noise".into(), generator.forward(&inputs, noise).unwrap());
@@ -155,9 +155,9 @@ fn blank(pixels: usize) -> Sample {
 #[test]
 fn the_gradient_predicts_a_step() {
     let (_, generator, inputs) = small();
-    let x = inputs.x.requires_grad();
+    let x = inputs.x().requires_grad();
     let noise = Noise::Seed(3);
-    let image = generator.forward(&Inputs { x: x.clone(), ..inputs.clone() }, noise).unwrap();
+    let image = generator.forward(&inputs.with_x(x.clone()), noise).unwrap();
     let cotangent: Vec<f32> = {
         let mut random = Random::new(9);
         random.array(&image.shape()).to_f32()
@@ -171,13 +171,66 @@ fn the_gradient_predicts_a_step() {
     let loss = |step: f64| -> f64 {
         let moved: Vec<_> =
             x.iter().zip(&gradient).map(|(&x, &g)| (f64::from(x) + step * f64::from(g) / norm) as f32).collect();
-        let x = Tensor::new(gpu(), &inputs.x.shape(), &moved).unwrap();
-        let image = generator.forward(&Inputs { x, ..inputs.clone() }, noise).unwrap().to_vec().unwrap();
+        let x = Tensor::new(gpu(), &inputs.x().shape(), &moved).unwrap();
+        let image = generator.forward(&inputs.with_x(x), noise).unwrap().to_vec().unwrap();
         image.iter().zip(&cotangent).map(|(&y, &c)| f64::from(y) * f64::from(c)).sum()
     };
     let step = 1e-2;
     let slope = (loss(step) - loss(-step)) / (2.0 * step);
     assert!((slope / norm - 1.0).abs() < 1e-2, "slope {slope}, gradient {norm}");
+}
+
+/// Image, gradient by the inputs and gradients by some weights, of one way to modulate; and the operations of the image.
+fn with_modulation(sample: &Sample, config: Config, modulation: Modulation) -> (Vec<Vec<f32>>, u64) {
+    let own = Gpu::open(&Default::default()).unwrap(); // its own: other tests' operations would count, too
+    let architecture = Architecture::new(config).unwrap();
+    let checkpoint = fill(&architecture, 4);
+    let mut leaves = Vec::new();
+    let generator = Generator::from_state(architecture, |key, shape| {
+        let tensor = Tensor::new(&own, shape, &checkpoint.get(key).unwrap().to_f32())?;
+        // One norm near each end, and all that its scale and shift come from.
+        let watched = key.starts_with("up_0.norm_0.conv_") || key.starts_with("up_3.norm_1.conv_");
+        let tensor = if watched { tensor.requires_grad() } else { tensor };
+        leaves.extend(watched.then(|| tensor.clone()));
+        Ok(tensor)
+    });
+    let inputs = Inputs::new(&own, sample).unwrap();
+    leaves.push(inputs.x().requires_grad());
+    let before = own.counters().flops;
+    let inputs = inputs.with_x(leaves[leaves.len() - 1].clone());
+    let image = generator.unwrap().forward_with(&inputs, Noise::Seed(2), modulation, |_, _| {}).unwrap();
+    let flops = own.counters().flops - before;
+    let cotangent = Random::new(8).array(&image.shape()).to_f32();
+    let gradients = image.backward(&Tensor::new(&own, &image.shape(), &cotangent).unwrap()).unwrap();
+    let mut results = vec![image.to_vec().unwrap()];
+    results.extend(leaves.iter().map(|leaf| gradients.get(leaf).unwrap().to_vec().unwrap()));
+    (results, flops)
+}
+
+/// The dense modulation is the oracle of the one by table: image and gradients agree to rounding, for far less work.
+#[test]
+fn modulation_by_table_is_the_dense_one() {
+    let config = Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(2) };
+    let sample = sample(&golden::own("more_128x192"));
+    let (table, table_flops) = with_modulation(&sample, config, Modulation::Table);
+    let (dense, dense_flops) = with_modulation(&sample, config, Modulation::Dense);
+    assert!(2 * table_flops < dense_flops, "{table_flops} operations by table, {dense_flops} dense");
+    assert_eq!(table.len(), 14);
+    for (k, (table, dense)) in table.iter().zip(&dense).enumerate() {
+        let dense: Vec<f64> = dense.iter().map(|&v| v.into()).collect();
+        let distance = relative_l2(table, &dense);
+        assert!(distance <= 2e-5 && distance > 0.0, "result {k}: {distance:.1e}");
+    }
+}
+
+/// Where every window is another one there is nothing to share, and nothing is tried.
+#[test]
+fn a_map_of_noise_falls_back_to_dense() {
+    let config = Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(1) };
+    let mut random = Random::new(6);
+    let labels = (0..64 * 64).map(|_| (random.bits() % 7) as u8).collect();
+    let sample = Sample { height: 64, width: 64, labels, ..blank(64 * 64) };
+    assert!(with_modulation(&sample, config, Modulation::Table) == with_modulation(&sample, config, Modulation::Dense));
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod leaky_relu;
 mod mask_norm;
 mod max_pool;
 mod modulate;
+mod modulate_rows;
 mod mul;
 mod noise;
 mod pack;
@@ -32,7 +33,9 @@ mod scale;
 mod slice;
 mod softplus;
 mod spectral_norm;
+mod sum_segments;
 mod tanh;
+mod unfold_windows;
 
 pub use add::add;
 pub use affine::affine;
@@ -46,6 +49,7 @@ pub use leaky_relu::leaky_relu;
 pub use mask_norm::mask_norm;
 pub use max_pool::max_pool;
 pub use modulate::modulate;
+pub use modulate_rows::{Rows, modulate_rows};
 pub use mul::mul;
 pub use noise::add_noise;
 pub use reduce::{mean, sum};
@@ -56,6 +60,7 @@ pub use slice::slice;
 pub use softplus::softplus;
 pub use spectral_norm::{power_iteration, spectral_norm};
 pub use tanh::tanh;
+pub use unfold_windows::{Windows, unfold_windows};
 
 /// Entry point `entry` of this project's shader `source`.
 #[expect(unsafe_code, reason = "the one place that vouches for the shaders")]

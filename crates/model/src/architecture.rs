@@ -4,7 +4,7 @@ use crate::{Config, Error, Layers, Norm, Result};
 use std::collections::BTreeMap;
 
 /// Channels of the hidden layer from which every norm predicts its scale and shift.
-const HIDDEN: usize = 128;
+pub(crate) const HIDDEN: usize = 128;
 /// Channels of the input: agnostic image, pose and warped garment.
 const INPUT: usize = 9;
 /// Channels of each resized input's features, past the first.

@@ -1,9 +1,11 @@
 //! The ALIAS generator, on a device.
 
+use crate::architecture::HIDDEN;
+use crate::label_map::Table;
 use crate::{Architecture, Checkpoint, Config, Error, Inputs, NormKind, Result, architecture, strictness};
 use alias_kernels::{
     RunningStatistics, add, add_noise, batch_norm, concat, conv2d, instance_norm, leaky_relu, mask_norm, modulate,
-    relu, resize, spectral_norm, tanh,
+    modulate_rows, relu, resize, spectral_norm, tanh, unfold_windows,
 };
 use alias_tensor::{Gpu, Tensor};
 
@@ -20,6 +22,16 @@ pub enum Noise {
     None,
     /// The noise of this seed: on one device the same image, bit for bit; on another one the same but for rounding.
     Seed(u64),
+}
+
+/// How SPADE's scale and shift are computed; the result is the same but for rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Modulation {
+    /// For each distinct window of the label map, at the resolutions where that is less work than for each pixel.
+    #[default]
+    Table,
+    /// For each pixel, as PyTorch does.
+    Dense,
 }
 
 /// How to load a checkpoint.
@@ -73,6 +85,14 @@ struct AliasNorm {
     shared: Conv2d,
     gamma: Conv2d,
     beta: Conv2d,
+}
+
+/// Where a norm gets its labels from.
+enum Labels<'a> {
+    /// From every pixel of the map (N, labels, H, W).
+    Dense(Tensor),
+    /// From its distinct windows.
+    Table(&'a Table),
 }
 
 #[derive(Debug)]
@@ -147,14 +167,20 @@ impl Generator {
     /// # Errors
     /// [`Error::Input`] where H or W is not a multiple of what the layers need; what the device reports.
     pub fn forward(&self, inputs: &Inputs, noise: Noise) -> Result<Tensor> {
-        self.forward_with(inputs, noise, |_, _| {})
+        self.forward_with(inputs, noise, Modulation::Table, |_, _| {})
     }
 
-    /// Draws the image and shows each block's output, by the block's name, on the way.
+    /// Draws the image, its modulation computed as told, and shows each block's output, by the block's name, on the way.
     ///
     /// # Errors
     /// As [`Generator::forward`].
-    pub fn forward_with(&self, inputs: &Inputs, noise: Noise, mut tap: impl FnMut(&str, &Tensor)) -> Result<Tensor> {
+    pub fn forward_with(
+        &self,
+        inputs: &Inputs,
+        noise: Noise,
+        modulation: Modulation,
+        mut tap: impl FnMut(&str, &Tensor),
+    ) -> Result<Tensor> {
         let [_, height, width] = inputs.size()?;
         let layers = self.architecture.config.layers;
         let multiple = layers.multiple();
@@ -172,7 +198,7 @@ impl Generator {
                 None => features,
                 Some(y) => concat(&[&resize(y, h, w)?, &features])?,
             };
-            let out = block.forward(&x, inputs, noise)?;
+            let out = block.forward(&x, inputs, noise, modulation)?;
             tap(name, &out);
             y = Some(out);
         }
@@ -197,9 +223,14 @@ impl AliasResBlock {
         })
     }
 
-    fn forward(&self, x: &Tensor, inputs: &Inputs, noise: Noise) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, inputs: &Inputs, noise: Noise, modulation: Modulation) -> Result<Tensor> {
         let [_, _, h, w] = x.shape().nchw("block", "x")?;
-        let labels = resize(if self.sees_mask { &inputs.seg_div } else { &inputs.seg }, h, w)?;
+        let table = inputs.label_map(self.sees_mask).table(x.gpu(), h, w)?;
+        let labels = if modulation == Modulation::Table && table.pays(x.gpu(), HIDDEN) {
+            Labels::Table(&table)
+        } else {
+            Labels::Dense(resize(if self.sees_mask { &inputs.seg_div } else { &inputs.seg }, h, w)?)
+        };
         let norm = |norm: &AliasNorm, x: &Tensor| norm.forward(x, &labels, &inputs.mask, noise);
         let skip = match &self.skip {
             Some((norm_s, conv_s)) => conv_s.forward(&norm(norm_s, x)?)?,
@@ -233,7 +264,7 @@ impl AliasNorm {
         })
     }
 
-    fn forward(&self, x: &Tensor, labels: &Tensor, mask: &Tensor, noise: Noise) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, labels: &Labels, mask: &Tensor, noise: Noise) -> Result<Tensor> {
         let x = match noise {
             Noise::None => x.clone(),
             Noise::Seed(seed) => add_noise(x, &self.noise_scale, seed, self.stream)?,
@@ -246,8 +277,19 @@ impl AliasNorm {
             Standardize::Instance => instance_norm(&x, EPS)?,
             Standardize::Batch(running) => batch_norm(&x, running, EPS)?,
         };
-        let hidden = relu(&self.shared.forward(labels)?)?;
-        Ok(modulate(&standardized, &self.gamma.forward(&hidden)?, &self.beta.forward(&hidden)?)?)
+        match labels {
+            Labels::Dense(labels) => {
+                let hidden = relu(&self.shared.forward(labels)?)?;
+                Ok(modulate(&standardized, &self.gamma.forward(&hidden)?, &self.beta.forward(&hidden)?)?)
+            }
+            Labels::Table(table) => {
+                let hidden = relu(&self.shared.forward_unfolded(&table.patches)?)?;
+                let unfolded = Table::as_plane(&unfold_windows(&Table::as_columns(&hidden)?, &table.windows)?)?;
+                let gamma = Table::as_columns(&self.gamma.forward_unfolded(&unfolded)?)?;
+                let beta = Table::as_columns(&self.beta.forward_unfolded(&unfolded)?)?;
+                Ok(modulate_rows(&standardized, &gamma, &beta, &table.rows)?)
+            }
+        }
     }
 }
 
@@ -265,5 +307,12 @@ impl Conv2d {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(conv2d(x, &self.weight, self.bias.as_ref(), 1, self.padding)?)
+    }
+
+    /// The same where `x` holds, in its channels, what lies under the kernel: a product, written as a 1x1 convolution.
+    fn forward_unfolded(&self, x: &Tensor) -> Result<Tensor> {
+        let [cout, cin, k, _] = self.weight.shape().nchw("conv", "weight")?;
+        let weight = self.weight.reshape(&[cout, cin * k * k, 1, 1])?;
+        Ok(conv2d(x, &weight, self.bias.as_ref(), 1, 0)?)
     }
 }

@@ -1,19 +1,23 @@
 //! What the generator takes, on a device.
 
+use crate::label_map::LabelMap;
 use crate::{Error, Result, Sample};
 use alias_tensor::{Gpu, Tensor};
+use std::sync::Arc;
 
 /// The generator's inputs on a device, as `alias_inputs` of the reference builds them.
 #[derive(Clone, Debug)]
 pub struct Inputs {
     /// Agnostic image, pose and warped garment: (N, 9, H, W) in [-1, 1].
-    pub x: Tensor,
+    pub(crate) x: Tensor,
     /// The classes, one-hot: (N, 7, H, W).
-    pub seg: Tensor,
+    pub(crate) seg: Tensor,
     /// `seg` with the misaligned part of the garment moved to an eighth class: (N, 8, H, W).
-    pub seg_div: Tensor,
+    pub(crate) seg_div: Tensor,
     /// Where the garment is meant to be but its warp is not: (N, 1, H, W) in [0, 1], fractional at edges.
-    pub mask: Tensor,
+    pub(crate) mask: Tensor,
+    /// `seg` and `seg_div` once more, as numbers.
+    label_maps: Arc<[LabelMap; 2]>,
 }
 
 impl Inputs {
@@ -48,12 +52,34 @@ impl Inputs {
                 }
             }
         }
+        let label_map = |channels: usize, maps: &[f32]| {
+            let labels =
+                |at: usize| (0..channels).map(|c| maps[(at / plane * channels + c) * plane + at % plane]).collect();
+            LabelMap::new([n, h, w], labels)
+        };
         Ok(Inputs {
+            label_maps: Arc::new([label_map(classes, &seg), label_map(classes + 1, &seg_div)]),
             x: Tensor::new(gpu, &[n, 9, h, w], &x)?,
             seg: Tensor::new(gpu, &[n, classes, h, w], &seg)?,
             seg_div: Tensor::new(gpu, &[n, classes + 1, h, w], &seg_div)?,
             mask: Tensor::new(gpu, &[n, 1, h, w], &mask)?,
         })
+    }
+
+    /// Agnostic image, pose and warped garment: (N, 9, H, W) in [-1, 1].
+    pub fn x(&self) -> &Tensor {
+        &self.x
+    }
+
+    /// The same with another `x` (N, 9, H, W), such as a tracked one.
+    #[must_use]
+    pub fn with_x(&self, x: Tensor) -> Inputs {
+        Inputs { x, ..self.clone() }
+    }
+
+    /// `seg`, or with the misaligned region `seg_div`, as numbers.
+    pub(crate) fn label_map(&self, sees_mask: bool) -> &LabelMap {
+        &self.label_maps[usize::from(sees_mask)]
     }
 
     /// Batch, height and width, once all four tensors are known to agree on them.

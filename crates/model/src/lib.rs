@@ -26,6 +26,7 @@ mod error;
 mod fill;
 mod generator;
 mod inputs;
+mod label_map;
 mod sample;
 mod strictness;
 
@@ -35,6 +36,6 @@ pub use checkpoint::Checkpoint;
 pub use config::{Config, Layers, Norm};
 pub use error::{Error, Result};
 pub use fill::fill;
-pub use generator::{Generator, LoadOptions, Noise};
+pub use generator::{Generator, LoadOptions, Modulation, Noise};
 pub use inputs::Inputs;
 pub use sample::{CLASSES, Sample};

@@ -61,6 +61,14 @@ impl Tensor {
         Ok(tensor)
     }
 
+    /// A tensor of 32-bit indices, for kernels that look something up. As float32 they mean nothing.
+    ///
+    /// # Errors
+    /// As [`Tensor::new`].
+    pub fn indices(gpu: &Gpu, shape: &[usize], values: &[u32]) -> Result<Tensor> {
+        Tensor::new(gpu, shape, bytemuck::cast_slice(values))
+    }
+
     /// A tensor of `shape` whose content is undefined until a kernel has written all of it.
     ///
     /// # Errors

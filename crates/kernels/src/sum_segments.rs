@@ -1,0 +1,89 @@
+//! Sums over the places that look one thing up: what a gradient through a table needs, gathered instead of scattered.
+
+use crate::kernel;
+use alias_tensor::{Gpu, Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("sum_segments", "grid");
+static FORWARD: Kernel = kernel("sum_segments", SOURCE, "forward");
+
+params! { channels: u32, parts: u32, segments: u32 }
+
+/// Entries that one invocation sums: long segments are split, so that none waits for one and sums stay short.
+const PART: usize = 256;
+
+/// The inverse of a look-up: for each of its targets, the places that look it up.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    /// (parts, 2): the first entry and one past the last, of runs of at most [`PART`] entries of one segment.
+    pub(crate) parts: Tensor,
+    /// (entries): the places, segment by segment.
+    pub(crate) entries: Tensor,
+    /// (segments + 1): each segment's first part, and one past the last.
+    first: Tensor,
+}
+
+impl Segments {
+    /// Inverts `index`, whose values are targets from 1 to `segments`, or 0 for none.
+    pub(crate) fn new(gpu: &Gpu, index: &[u32], segments: usize) -> Result<Segments> {
+        let mut starts = vec![0u32; segments + 2];
+        for &target in index {
+            starts[target as usize + 1] += 1;
+        }
+        for target in 0..=segments {
+            starts[target + 1] += starts[target];
+        }
+        let mut entries = vec![0; index.len()];
+        let mut next = starts.clone();
+        for (place, &target) in (0..).zip(index) {
+            entries[next[target as usize] as usize] = place;
+            next[target as usize] += 1;
+        }
+        let (mut parts, mut first) = (Vec::new(), vec![0]);
+        // The places that look nothing up come first, and are left out.
+        for target in 1..=segments {
+            let end = starts[target + 1];
+            for start in (starts[target]..end).step_by(PART) {
+                parts.push([start, end.min(start + PART as u32)]);
+            }
+            first.push(parts.len() as u32);
+        }
+        Ok(Segments {
+            parts: Tensor::indices(gpu, &[parts.len(), 2], parts.as_flattened())?,
+            entries: Tensor::indices(gpu, &[entries.len()], &entries)?,
+            first: Tensor::indices(gpu, &[first.len()], &first)?,
+        })
+    }
+
+    /// How many parts there are.
+    pub(crate) fn parts(&self) -> usize {
+        self.parts.shape()[0]
+    }
+
+    /// The sums of the segments of `partial` (channels, parts): (1, channels, 1, segments).
+    pub(crate) fn sum(&self, partial: &Tensor) -> Result<Tensor> {
+        let (channels, parts, segments) = (partial.shape()[0], self.parts(), self.first.numel() - 1);
+        let params = Params { channels: channels as u32, parts: parts as u32, segments: segments as u32 };
+        let y = Tensor::empty(partial.gpu(), &[1, channels, 1, segments])?;
+        let work = Work::threads(y.numel()).flops(partial.numel() as u64);
+        partial.gpu().launch(&FORWARD, &params, &[partial, &self.first], &[&y], work)?;
+        Ok(y)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Segments;
+    use alias_oracle::gpu;
+    use alias_tensor::Tensor;
+
+    #[test]
+    fn sums_of_parts_are_sums_of_segments() {
+        // Target 1 has a part and a bit, 2 has nothing, 3 a single place; 0 is nobody's.
+        let mut index = vec![1; 300];
+        index.extend([0, 3, 0]);
+        let segments = Segments::new(gpu(), &index, 3).unwrap();
+        assert_eq!(segments.parts(), 3);
+        let partial = Tensor::new(gpu(), &[2, 3], &[1.0, 2.0, 4.0, 10.0, 20.0, 40.0]).unwrap();
+        assert_eq!(segments.sum(&partial).unwrap().to_vec().unwrap(), [3.0, 0.0, 4.0, 30.0, 0.0, 40.0]);
+    }
+}
