@@ -99,6 +99,65 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     }
 }
 
+// forward_1x1: a 1x1 kernel with stride 1 and no padding, on planes of a multiple of four pixels.
+//   y[n, co, p] = bias[co] + sum over ci of w[co, ci] x[n, ci, p]
+// Neighbouring pixels have nothing in common but the weight, so they are loaded four at once: an invocation keeps QUADS times
+// four channels of FOURS times four pixels.
+@group(0) @binding(1) var<storage, read> x4: array<vec4f>;           // (batch, cin, h w / 4)
+@group(0) @binding(4) var<storage, read_write> y4: array<vec4f>;     // (batch, cout, h w / 4)
+
+const QUADS = TILE / 4u;
+const FOURS = TILE;
+
+@compute @workgroup_size(WG)
+fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let quads = (p.cout + 3u) / 4u;
+    let blocks = (quads + LANES * QUADS - 1u) / (LANES * QUADS);
+    let fours = p.h * p.w / 4u;
+    let tiles = (fours + FOURS - 1u) / FOURS;
+    let thread = thread_index(wg, nwg, lane);
+    let job = thread / LANES;
+    let n = job / (tiles * blocks);
+    if n >= p.batch { return; }
+    let quad0 = (job / tiles % blocks * LANES + thread % LANES) * QUADS;
+    if quad0 >= quads { return; }
+    let four0 = job % tiles * FOURS;
+
+    // [quad][four pixels][channel of the quad]
+    var total: array<array<array<vec4f, 4>, FOURS>, QUADS>;
+    for (var start = 0u; start < p.cin; start += CHANNEL_RUN) {
+        var sum: array<array<array<vec4f, 4>, FOURS>, QUADS>;
+        for (var ci = start; ci < min(start + CHANNEL_RUN, p.cin); ci++) {
+            var k: array<vec4f, QUADS>;
+            for (var q = 0u; q < QUADS; q++) { k[q] = weight[ci * quads + min(quad0 + q, quads - 1u)]; }
+            for (var f = 0u; f < FOURS; f++) {
+                let v = x4[(n * p.cin + ci) * fours + min(four0 + f, fours - 1u)];
+                for (var q = 0u; q < QUADS; q++) {
+                    for (var m = 0u; m < 4u; m++) { sum[q][f][m] += k[q][m] * v; }
+                }
+            }
+        }
+        for (var q = 0u; q < QUADS; q++) {
+            for (var f = 0u; f < FOURS; f++) {
+                for (var m = 0u; m < 4u; m++) { total[q][f][m] += sum[q][f][m]; }
+            }
+        }
+    }
+
+    for (var q = 0u; q < QUADS; q++) {
+        for (var m = 0u; m < 4u; m++) {
+            let co = 4u * (quad0 + q) + m;
+            if co < p.cout {
+                var shift = 0.0;
+                if p.has_bias != 0u { shift = bias[co]; }
+                for (var f = 0u; f < FOURS; f++) {
+                    if four0 + f < fours { y4[(n * p.cout + co) * fours + four0 + f] = total[q][f][m] + shift; }
+                }
+            }
+        }
+    }
+}
+
 // backward by weight.   dw[co, ci, a, b] = sum over n, i, j of dy[n, co, i, j] x[n, ci, STRIDE i + a - padding, STRIDE j + b - padding]
 // An invocation keeps four output and CHANNELS input channels and walks every `parts`-th run of RUN tiles. Sums stay short: those
 // of a run are added up before they join the total.

@@ -161,12 +161,16 @@ impl Conv {
 
     fn launch_forward(&self, forms: [Form; 2], params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
         let gpu = y.gpu();
-        let (oh, ow) = (params.oh as usize, params.ow as usize);
-        // On a plane that a small tile covers, most of a large one would be wasted.
-        let form = forms[usize::from(self.software && oh.max(ow) > forms[0].tile)];
-        let tiles = oh.div_ceil(form.tile) * ow.div_ceil(form.tile);
-        let jobs = self.batch * tiles * (params.cout as usize).div_ceil(4 * LANES);
-        gpu.launch(form.kernel, params, inputs, &[y], Work::threads(LANES * jobs).flops(self.flops()))
+        let (oh, ow, cout) = (params.oh as usize, params.ow as usize, params.cout as usize);
+        let (kernel, jobs) = if self.k == 1 && self.stride == 1 && self.padding == 0 && (oh * ow).is_multiple_of(4) {
+            let Form { kernel, tile } = pointwise_forms()[usize::from(self.software)];
+            (kernel, (oh * ow).div_ceil(4 * tile) * cout.div_ceil(tile * LANES))
+        } else {
+            // On a plane that a small tile covers, most of a large one would be wasted.
+            let Form { kernel, tile } = forms[usize::from(self.software && oh.max(ow) > forms[0].tile)];
+            (kernel, oh.div_ceil(tile) * ow.div_ceil(tile) * cout.div_ceil(4 * LANES))
+        };
+        gpu.launch(kernel, params, inputs, &[y], Work::threads(LANES * self.batch * jobs).flops(self.flops()))
     }
 
     fn backward_weight(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
@@ -246,6 +250,13 @@ fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 2] {
         };
     }
     forms!(1 1 1, 1 2 1, 1 1 2, 3 1 1, 3 2 1, 3 1 2, 4 1 1, 4 2 1, 4 1 2)
+}
+
+/// The forward kernels for 1x1, likewise: an invocation keeps `tile` channels of `tile` times four pixels.
+fn pointwise_forms() -> [Form; 2] {
+    static SMALL: Kernel = kernel("conv2d", source!(1, 1, 1, 4, 1), "forward_1x1").workgroup(64);
+    static LARGE: Kernel = kernel("conv2d", source!(1, 1, 1, 8, 1), "forward_1x1").workgroup(8);
+    [Form { kernel: &SMALL, tile: 4 }, Form { kernel: &LARGE, tile: 8 }]
 }
 
 /// The kernels of the product by weight.
@@ -366,6 +377,10 @@ mod tests {
         check_case([1, 37, 4, 3], 5, 3, 1, 1, false);
         check_case([3, 2, 33, 31], 3, 3, 1, 1, true);
         check_case([1, 3, 19, 23], 2, 4, 2, 2, false);
+        // 1x1: planes that are a multiple of four pixels, of a tile, and neither.
+        check_case([2, 19, 2, 2], 3, 1, 1, 0, true);
+        check_case([2, 5, 6, 14], 67, 1, 1, 0, false);
+        check_case([1, 33, 16, 8], 40, 1, 1, 0, true);
     }
 
     /// Long sums: many channels forward, many pixels by weight.
@@ -399,7 +414,8 @@ mod tests {
                 let mut random = Random::new(1);
                 let twin = Conv2d { stride, padding };
                 // Three tiles of 4 across and down, the last ones cut; two blocks of channels.
-                let inputs = [random.array(&[2, 5, 11, 10]), random.array(&[35, 5, k, k])];
+                // The 1x1 kernel without padding takes a path of its own on 11 x 12 pixels.
+                let inputs = [random.array(&[2, 5, 11, if k == 1 { 12 } else { 10 }]), random.array(&[35, 5, k, k])];
                 let y = twin.forward(&inputs);
                 let dy = random.array(&y.shape);
                 let gradients = twin.backward(&inputs, &dy);
