@@ -1,6 +1,8 @@
 # Two commands: `make demo` draws sample scenes, `make test` checks everything. Both look for what they need first.
 
-.PHONY: demo test rust adapter
+# `make bundle` packs what a machine with a GPU, but without Rust, needs to run the tests and benches: see bundle/run.
+
+.PHONY: demo test bundle rust adapter
 
 # Some Vulkan layers complain, on every start, where no session has set this.
 export XDG_RUNTIME_DIR ?= /tmp
@@ -14,6 +16,22 @@ test: adapter
 	cargo test --release
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 	cargo bench --bench kernels --bench generator -- --test
+
+bundle: rust
+	rm -rf bundle && mkdir -p bundle/bin bundle/tests
+	cargo build --release --package tryon
+	@for file in $$(cargo test --release --no-run --package alias --package alias-kernels 2>&1 \
+			| sed -n 's/.*(\(target\/release\/deps\/[^)]*\))/\1/p'); do cp $$file bundle/bin/test-$$(basename $$file); done
+	@for file in $$(cargo bench --no-run --bench kernels --bench generator 2>&1 \
+			| sed -n 's/.*(\(target\/release\/deps\/[^)]*\))/\1/p'); do cp $$file bundle/bin/bench-$$(basename $$file); done
+	cp target/release/tryon bundle/bin/ && strip bundle/bin/*
+	cp -r tests/golden bundle/tests/ && cp -r shaders bundle/
+	rm -f bundle/bin/test-shaders-*
+	@printf '%s\n' '#!/usr/bin/env bash' '# Runs the tests, then the benches, on the adapter that "bin/tryon info" names.' \
+		'cd "$$(dirname "$$0")" || exit 1' 'bin/tryon info || exit 1' 'failed=0' \
+		'for test in bin/test-*; do echo "== $$test"; "$$test" || failed=1; done' \
+		'for bench in bin/bench-*; do echo "== $$bench"; "$$bench" --bench || failed=1; done' 'exit $$failed' > bundle/run
+	@chmod +x bundle/run && du -sh bundle
 
 rust:
 	@command -v cargo >/dev/null || { \

@@ -23,12 +23,15 @@ pub struct Stored {
     pub data: Vec<f32>,
 }
 
-/// The golden files of this workspace.
-const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
+/// The golden files of this workspace: in the working directory, as in a bundle on another machine, or where it was built.
+fn own_directory() -> PathBuf {
+    let here = PathBuf::from("tests/golden");
+    if here.is_dir() { here } else { concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden").into() }
+}
 
 /// The case of this name that comes with this workspace, for tests that need some case, but not every one.
 pub fn own(name: &str) -> Golden {
-    Golden::read(&PathBuf::from(OWN).join(name).with_extension("safetensors"))
+    Golden::read(&own_directory().join(name).with_extension("safetensors"))
 }
 
 /// All golden cases of this kind (`generator`, `training`) in `GOLDEN_DIR`, by default those of this workspace, in the order
@@ -37,7 +40,7 @@ pub fn own(name: &str) -> Golden {
 /// # Panics
 /// Where there is none, or one cannot be read: a test without cases must not pass.
 pub fn cases(kind: &str) -> Vec<Golden> {
-    let directory = std::env::var_os("GOLDEN_DIR").map_or_else(|| OWN.into(), PathBuf::from);
+    let directory = std::env::var_os("GOLDEN_DIR").map_or_else(own_directory, PathBuf::from);
     let entries = std::fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("a directory entry").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
