@@ -1,7 +1,8 @@
 //! Convolution in two dimensions, and its three products: forward, by input, by weight.
 
-use crate::{kernel, pack::pack};
-use alias_tensor::{Error, Kernel, Result, Tensor, Work};
+use crate::kernel;
+use crate::pack::{Matrices, pack};
+use alias_tensor::{Error, Kernel, Result, Shape, Tensor, Work};
 
 // Macros, because `concat!` below takes literals and nothing else.
 macro_rules! lanes {
@@ -46,25 +47,82 @@ params! {
 /// Where the shapes do not fit, K is not 1, 3 or 4, the stride not 1 or 2, or the kernel larger than the padded image;
 /// what the device reports.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Tensor> {
-    let conv = Conv::new(x, weight, bias, stride, padding)?;
-    let y = conv.forward(x, weight, bias)?;
+    let conv = Conv::new(x, weight.shape(), bias, stride, padding)?;
+    let packed = PackedWeight::new(weight)?;
+    let y = conv.forward(x, &packed, bias)?;
 
     let (saved_x, saved_weight) = (x.clone(), weight.clone());
-    let backward = move |dy: &Tensor| {
-        let dx = saved_x.is_tracked().then(|| conv.backward_input(dy, &saved_weight)).transpose()?;
+    let bias_tracked = bias.is_some_and(Tensor::is_tracked);
+    let parents: Vec<_> = [Some(x), Some(weight), bias].into_iter().flatten().collect();
+    Ok(y.with_backward_of(&parents, move |dy| {
+        let by_input = || conv.backward_input(dy, &saved_weight, conv.raw_weight());
+        let dx = saved_x.is_tracked().then(by_input).transpose()?;
         let dw = saved_weight.is_tracked().then(|| conv.backward_weight(dy, &saved_x)).transpose()?;
-        Ok([dx, dw])
-    };
-    Ok(match bias {
-        None => y.with_backward([x, weight], backward),
-        Some(bias) => {
-            let bias_tracked = bias.is_tracked();
-            y.with_backward([x, weight, bias], move |dy| {
-                let [dx, dw] = backward(dy)?;
-                Ok([dx, dw, bias_tracked.then(|| conv.backward_bias(dy)).transpose()?])
-            })
+        let mut gradients = vec![dx, dw];
+        if conv.has_bias {
+            gradients.push(bias_tracked.then(|| conv.backward_bias(dy)).transpose()?);
         }
-    })
+        Ok(gradients)
+    }))
+}
+
+/// [`conv2d`] with a weight that was packed before and gets no gradient.
+///
+/// # Errors
+/// As [`conv2d`].
+pub fn conv2d_packed(
+    x: &Tensor,
+    weight: &PackedWeight,
+    bias: Option<&Tensor>,
+    stride: usize,
+    padding: usize,
+) -> Result<Tensor> {
+    let conv = Conv::new(x, weight.shape, bias, stride, padding)?;
+    let y = conv.forward(x, weight, bias)?;
+
+    let packed = weight.packed.clone();
+    let x_tracked = x.is_tracked();
+    let bias_tracked = bias.is_some_and(Tensor::is_tracked);
+    let parents: Vec<_> = [Some(x), bias].into_iter().flatten().collect();
+    Ok(y.with_backward_of(&parents, move |dy| {
+        let by_input = || conv.backward_input(dy, &packed, conv.packed_weight());
+        let mut gradients = vec![x_tracked.then(by_input).transpose()?];
+        if conv.has_bias {
+            gradients.push(bias_tracked.then(|| conv.backward_bias(dy)).transpose()?);
+        }
+        Ok(gradients)
+    }))
+}
+
+/// A convolution's weight as its kernels read it: packed once, and then free to use again.
+#[derive(Clone, Debug)]
+pub struct PackedWeight {
+    /// (Cin, K, K, Cout), the last filled up with zeros to a multiple of four.
+    packed: Tensor,
+    /// (Cout, Cin, K, K).
+    shape: Shape,
+}
+
+impl PackedWeight {
+    /// Packs `weight` (Cout, Cin, K, K).
+    ///
+    /// # Errors
+    /// Where it has not four dimensions; what the device reports.
+    pub fn new(weight: &Tensor) -> Result<PackedWeight> {
+        let [cout, cin, kh, kw] = weight.shape().nchw("packed weight", "weight")?;
+        let packed = pack(weight, Matrices::row_major([1, cout, cin * kh * kw]), false)?;
+        Ok(PackedWeight { packed, shape: weight.shape() })
+    }
+
+    /// The same numbers as the weight (Cout, Cin K K, 1, 1) of a 1x1 convolution over channels that hold what lies under the
+    /// kernel.
+    ///
+    /// # Errors
+    /// None but those of [`Shape::new`].
+    pub fn unfolded(&self) -> Result<PackedWeight> {
+        let [cout, cin, kh, kw] = self.shape.nchw("packed weight", "weight")?;
+        Ok(PackedWeight { packed: self.packed.clone(), shape: Shape::new(&[cout, cin * kh * kw, 1, 1])? })
+    }
 }
 
 /// The sizes of one convolution.
@@ -80,20 +138,21 @@ struct Conv {
     k: usize,
     stride: usize,
     padding: usize,
+    has_bias: bool,
     /// Whether to take the kernels for a software rasterizer.
     software: bool,
 }
 
 impl Conv {
-    fn new(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Conv> {
+    fn new(x: &Tensor, weight: Shape, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Conv> {
         let [batch, cin, h, w] = x.shape().nchw("conv2d", "x")?;
-        let [cout, _, k, _] = weight.shape().nchw("conv2d", "weight")?;
-        weight.shape().check("conv2d", "weight", &[cout, cin, k, k])?;
+        let [cout, _, k, _] = weight.nchw("conv2d", "weight")?;
+        weight.check("conv2d", "weight", &[cout, cin, k, k])?;
         if let Some(bias) = bias {
             bias.shape().check("conv2d", "bias", &[cout])?;
         }
         if ![1, 3, 4].contains(&k) {
-            return Err(Error::shape("conv2d", "weight", weight.shape(), "a kernel of 1x1, 3x3 or 4x4"));
+            return Err(Error::shape("conv2d", "weight", weight, "a kernel of 1x1, 3x3 or 4x4"));
         }
         if ![1, 2].contains(&stride) {
             return Err(Error::argument("conv2d", "stride", stride, "1 or 2"));
@@ -107,8 +166,8 @@ impl Conv {
             return Err(Error::shape("conv2d", "x", x.shape(), expected));
         }
         let output = |side: usize| (side + 2 * padding - k) / stride + 1;
-        let software = x.gpu().is_software();
-        Ok(Conv { batch, cin, cout, h, w, oh: output(h), ow: output(w), k, stride, padding, software })
+        let (oh, ow, has_bias, software) = (output(h), output(w), bias.is_some(), x.gpu().is_software());
+        Ok(Conv { batch, cin, cout, h, w, oh, ow, k, stride, padding, has_bias, software })
     }
 
     /// Operations of each of the three products.
@@ -131,19 +190,31 @@ impl Conv {
         }
     }
 
-    fn forward(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        let packed = pack(weight, [1, self.cout, self.cin * self.k * self.k], false)?;
+    /// For each output channel, the matrix of input channels and taps, in a weight as it is given.
+    fn raw_weight(&self) -> Matrices {
+        Matrices::row_major([self.cout, self.cin, self.k * self.k])
+    }
+
+    /// The same in a packed weight.
+    fn packed_weight(&self) -> Matrices {
+        let (taps, width) = (self.k * self.k, self.cout.next_multiple_of(4));
+        Matrices { batch: (self.cout, 1), rows: (self.cin, taps * width), columns: (taps, width) }
+    }
+
+    fn forward(&self, x: &Tensor, weight: &PackedWeight, bias: Option<&Tensor>) -> Result<Tensor> {
         let y = Tensor::empty(x.gpu(), &[self.batch, self.cout, self.oh, self.ow])?;
         let params = Params { has_bias: bias.is_some().into(), ..self.params() };
         // A binding cannot stay empty; without a bias nothing reads this one.
-        let bias = bias.unwrap_or(&packed);
-        self.launch_forward(forward_forms(self.k, self.stride, 1), &params, &[x, &packed, bias], &y)?;
+        let packed = &weight.packed;
+        let bias = bias.unwrap_or(packed);
+        self.launch_forward(forward_forms(self.k, self.stride, 1), &params, &[x, packed, bias], &y)?;
         Ok(y)
     }
 
     /// A convolution of `dy`, dilated by the stride, with the kernel turned by half a turn and its channels exchanged.
-    fn backward_input(&self, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        let packed = pack(weight, [self.cout, self.cin, self.k * self.k], true)?;
+    /// `layout` says how the weight lies in its tensor.
+    fn backward_input(&self, dy: &Tensor, weight: &Tensor, layout: Matrices) -> Result<Tensor> {
+        let packed = pack(weight, layout, true)?;
         let dx = Tensor::empty(dy.gpu(), &[self.batch, self.cin, self.h, self.w])?;
         let params = Params {
             cin: self.cout as u32,
@@ -184,7 +255,7 @@ impl Conv {
     /// The gradient by weight, the tiles dealt out to `parts`.
     fn backward_weight_in(&self, parts: usize, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
         let (gpu, k) = (dy.gpu(), self.k);
-        let packed = pack(dy, [self.batch, self.cout, self.oh * self.ow], false)?;
+        let packed = pack(dy, Matrices::row_major([self.batch, self.cout, self.oh * self.ow]), false)?;
         let params = Params { parts: parts as u32, ..self.params() };
         let dw = Tensor::empty(gpu, &[self.cout, self.cin, k, k])?;
         let dw_parts = if parts == 1 { dw.clone() } else { Tensor::empty(gpu, &[parts, dw.numel()])? };
@@ -288,7 +359,7 @@ fn weight_kernels(k: usize, stride: usize) -> WeightKernels {
 
 #[cfg(test)]
 mod tests {
-    use super::Conv;
+    use super::{Conv, PackedWeight};
     use alias_oracle::{Array, Random, Twin, check, gpu, relative_l2};
     use alias_tensor::Tensor;
 
@@ -370,6 +441,32 @@ mod tests {
         }
     }
 
+    /// The same without a gradient by weight.
+    struct Frozen(Conv2d);
+
+    impl Twin for Frozen {
+        fn forward(&self, x: &[Array]) -> Array {
+            self.0.forward(x)
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let mut gradients = self.0.backward(x, dy);
+            gradients[1] = None;
+            gradients
+        }
+    }
+
+    #[test]
+    fn packed_weights_match_twin() {
+        for (k, stride, padding) in [(1, 1, 0), (3, 1, 1), (3, 2, 1), (4, 2, 2)] {
+            let mut random = Random::new(1);
+            let inputs = [random.array(&[2, 3, 5, 7]), random.array(&[6, 3, k, k]), random.array(&[6])];
+            check(&Frozen(Conv2d { stride, padding }), &inputs, |t| {
+                super::conv2d_packed(&t[0], &PackedWeight::new(&t[1])?, Some(&t[2]), stride, padding)
+            });
+        }
+    }
+
     #[test]
     fn borders_of_tiles_and_channel_blocks_match_twin() {
         check_case([1, 1, 1, 1], 1, 3, 1, 1, true);
@@ -397,7 +494,7 @@ mod tests {
         let (x, w, dy) = (random.array(&[1, 3, 65, 70]), Array::zeros(&[2, 3, 3, 3]), random.array(&[1, 2, 65, 70]));
         let want = Conv2d { stride: 1, padding: 1 }.backward(&[x.clone(), w.clone()], &dy).remove(1).unwrap();
         let [x, w, dy] = [x, w, dy].map(|a| Tensor::new(gpu(), &a.shape, &a.to_f32()).unwrap());
-        let conv = Conv::new(&x, &w, None, 1, 1).unwrap();
+        let conv = Conv::new(&x, w.shape(), None, 1, 1).unwrap();
         // 17 x 18 tiles: five runs of 64.
         for parts in 1..=5 {
             let dw = conv.backward_weight_in(parts, &dy, &x).unwrap().to_vec().unwrap();
@@ -421,14 +518,18 @@ mod tests {
                 let gradients = twin.backward(&inputs, &dy);
                 let [x, w] = inputs.each_ref().map(|a| Tensor::new(gpu(), &a.shape, &a.to_f32()).unwrap());
                 let cotangent = Tensor::new(gpu(), &dy.shape, &dy.to_f32()).unwrap();
-                let mut conv = Conv::new(&x, &w, None, stride, padding).unwrap();
+                let mut conv = Conv::new(&x, w.shape(), None, stride, padding).unwrap();
                 conv.software = !conv.software;
                 let close = |what: &str, got: Tensor, want: &Array| {
                     let error = relative_l2(&got.to_vec().unwrap(), &want.data);
                     assert!(error <= 2e-6, "{what}, kernel {k}, stride {stride}: {error:.2e}");
                 };
-                close("forward", conv.forward(&x, &w, None).unwrap(), &y);
-                close("by input", conv.backward_input(&cotangent, &w).unwrap(), gradients[0].as_ref().unwrap());
+                close("forward", conv.forward(&x, &PackedWeight::new(&w).unwrap(), None).unwrap(), &y);
+                close(
+                    "by input",
+                    conv.backward_input(&cotangent, &w, conv.raw_weight()).unwrap(),
+                    gradients[0].as_ref().unwrap(),
+                );
                 close("by weight", conv.backward_weight(&cotangent, &x).unwrap(), gradients[1].as_ref().unwrap());
             }
         }

@@ -42,7 +42,7 @@ pub use affine::affine;
 pub use avg_pool::avg_pool;
 pub use batch_norm::{RunningStatistics, batch_norm, batch_norm_train};
 pub use concat::concat;
-pub use conv2d::conv2d;
+pub use conv2d::{PackedWeight, conv2d, conv2d_packed};
 pub use instance_norm::instance_norm;
 pub use l1::l1;
 pub use leaky_relu::leaky_relu;

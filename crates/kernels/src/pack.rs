@@ -6,14 +6,41 @@ use alias_tensor::{Kernel, Result, Tensor, Work};
 const SOURCE: &str = wgsl!("pack", "grid");
 static FORWARD: Kernel = kernel("pack", SOURCE, "forward");
 
-params! { batch: u32, rows: u32, columns: u32, reverse: u32 }
+params! {
+    batch: u32, rows: u32, columns: u32, batch_stride: u32, row_stride: u32, column_stride: u32, reverse: u32,
+}
 
-/// The transpose of each of the `batch` matrices (`rows`, `columns`) of `source`, rows filled up with zeros to a multiple
-/// of four, columns in reverse order if so asked: (batch, columns, 4 ceil(rows / 4)). Not differentiable.
-pub(crate) fn pack(source: &Tensor, [batch, rows, columns]: [usize; 3], reverse: bool) -> Result<Tensor> {
-    debug_assert_eq!(source.numel(), batch * rows * columns);
-    let params = Params { batch: batch as u32, rows: rows as u32, columns: columns as u32, reverse: reverse.into() };
-    let packed = Tensor::empty(source.gpu(), &[batch, columns, rows.next_multiple_of(4)])?;
+/// `batch` matrices (`rows`, `columns`) somewhere in a tensor, each dimension given as its length and its stride.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrices {
+    pub(crate) batch: (usize, usize),
+    pub(crate) rows: (usize, usize),
+    pub(crate) columns: (usize, usize),
+}
+
+impl Matrices {
+    /// Matrices that lie row by row, one after another.
+    pub(crate) fn row_major([batch, rows, columns]: [usize; 3]) -> Matrices {
+        Matrices { batch: (batch, rows * columns), rows: (rows, columns), columns: (columns, 1) }
+    }
+}
+
+/// The transpose of each of the `matrices` in `source`, rows filled up with zeros to a multiple of four, columns in reverse
+/// order if so asked: (batch, columns, 4 ceil(rows / 4)). Not differentiable.
+pub(crate) fn pack(source: &Tensor, matrices: Matrices, reverse: bool) -> Result<Tensor> {
+    let Matrices { batch, rows, columns } = matrices;
+    let last = [batch, rows, columns].map(|(length, stride)| (length - 1) * stride).iter().sum::<usize>();
+    assert!(last < source.numel(), "matrices reach outside their tensor");
+    let params = Params {
+        batch: batch.0 as u32,
+        rows: rows.0 as u32,
+        columns: columns.0 as u32,
+        batch_stride: batch.1 as u32,
+        row_stride: rows.1 as u32,
+        column_stride: columns.1 as u32,
+        reverse: reverse.into(),
+    };
+    let packed = Tensor::empty(source.gpu(), &[batch.0, columns.0, rows.0.next_multiple_of(4)])?;
     source.gpu().launch(&FORWARD, &params, &[source], &[&packed], Work::threads(packed.numel()))?;
     Ok(packed)
 }
@@ -43,7 +70,9 @@ mod tests {
     #[test]
     fn matches_twin() {
         for (shape, reverse) in [([1, 1, 1], false), ([2, 3, 5], false), ([3, 8, 9], true), ([1, 7, 257], true)] {
-            check(&Pack { reverse }, &[Random::new(1).array(&shape)], |t| super::pack(&t[0], shape, reverse));
+            check(&Pack { reverse }, &[Random::new(1).array(&shape)], |t| {
+                super::pack(&t[0], super::Matrices::row_major(shape), reverse)
+            });
         }
     }
 }

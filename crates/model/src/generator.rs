@@ -4,8 +4,8 @@ use crate::architecture::HIDDEN;
 use crate::label_map::Table;
 use crate::{Architecture, Checkpoint, Config, Error, Inputs, NormKind, Result, architecture, strictness};
 use alias_kernels::{
-    RunningStatistics, add, add_noise, batch_norm, concat, conv2d, instance_norm, leaky_relu, mask_norm, modulate,
-    modulate_rows, relu, resize, spectral_norm, tanh, unfold_windows,
+    PackedWeight, RunningStatistics, add, add_noise, batch_norm, concat, conv2d, conv2d_packed, instance_norm,
+    leaky_relu, mask_norm, modulate, modulate_rows, relu, resize, spectral_norm, tanh, unfold_windows,
 };
 use alias_tensor::{Gpu, Tensor};
 
@@ -105,9 +105,17 @@ enum Standardize {
 /// A convolution that keeps the size; its weight already divided by the spectral norm, if it has one.
 #[derive(Debug)]
 struct Conv2d {
-    weight: Tensor,
+    weight: Weight,
     bias: Option<Tensor>,
     padding: usize,
+}
+
+#[derive(Debug)]
+enum Weight {
+    /// One that gets a gradient.
+    Tracked(Tensor),
+    /// One that does not, packed once and for all.
+    Packed(PackedWeight),
 }
 
 impl Generator {
@@ -302,17 +310,28 @@ impl Conv2d {
             take(&layer.weight_key())?
         };
         let bias = layer.bias.then(|| take(&layer.bias_key())).transpose()?;
+        let weight =
+            if weight.is_tracked() { Weight::Tracked(weight) } else { Weight::Packed(PackedWeight::new(&weight)?) };
         Ok(Conv2d { weight, bias, padding: layer.kernel / 2 })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(conv2d(x, &self.weight, self.bias.as_ref(), 1, self.padding)?)
+        let bias = self.bias.as_ref();
+        Ok(match &self.weight {
+            Weight::Tracked(weight) => conv2d(x, weight, bias, 1, self.padding)?,
+            Weight::Packed(weight) => conv2d_packed(x, weight, bias, 1, self.padding)?,
+        })
     }
 
     /// The same where `x` holds, in its channels, what lies under the kernel: a product, written as a 1x1 convolution.
     fn forward_unfolded(&self, x: &Tensor) -> Result<Tensor> {
-        let [cout, cin, k, _] = self.weight.shape().nchw("conv", "weight")?;
-        let weight = self.weight.reshape(&[cout, cin * k * k, 1, 1])?;
-        Ok(conv2d(x, &weight, self.bias.as_ref(), 1, 0)?)
+        let bias = self.bias.as_ref();
+        Ok(match &self.weight {
+            Weight::Tracked(weight) => {
+                let [cout, cin, k, _] = weight.shape().nchw("conv", "weight")?;
+                conv2d(x, &weight.reshape(&[cout, cin * k * k, 1, 1])?, bias, 1, 0)?
+            }
+            Weight::Packed(weight) => conv2d_packed(x, &weight.unfolded()?, bias, 1, 0)?,
+        })
     }
 }
