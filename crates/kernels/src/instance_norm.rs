@@ -5,6 +5,8 @@ use alias_tensor::{Kernel, Result, Tensor, Work};
 
 const SOURCE: &str = wgsl!("instance_norm", "grid", "reduce");
 static STATISTICS: Kernel = kernel("instance_norm", SOURCE, "statistics");
+// For planes of which 256 invocations would have nothing to do but wait for each other.
+static STATISTICS_SMALL: Kernel = kernel("instance_norm", SOURCE, "statistics").workgroup(32);
 static FORWARD: Kernel = kernel("instance_norm", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("instance_norm", SOURCE, "backward");
 
@@ -21,7 +23,8 @@ pub fn instance_norm(x: &Tensor, eps: f32) -> Result<Tensor> {
     let elements = x.numel() as u64;
     // Kept for backward: two numbers per plane, instead of the normalized tensor.
     let statistics = Tensor::empty(x.gpu(), &[n * c, 2])?;
-    x.gpu().launch(&STATISTICS, &params, &[x], &[&statistics], Work::groups(n * c).flops(4 * elements))?;
+    let reduction = if h * w <= 256 { &STATISTICS_SMALL } else { &STATISTICS };
+    x.gpu().launch(reduction, &params, &[x], &[&statistics], Work::groups(n * c).flops(4 * elements))?;
     let y = Tensor::empty(x.gpu(), &x.shape())?;
     let work = Work::threads(x.numel()).flops(2 * elements);
     x.gpu().launch(&FORWARD, &params, &[x, &statistics], &[&y], work)?;

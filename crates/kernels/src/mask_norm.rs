@@ -5,6 +5,8 @@ use alias_tensor::{Kernel, Result, Tensor, Work};
 
 const SOURCE: &str = wgsl!("mask_norm", "grid", "reduce");
 static STATISTICS: Kernel = kernel("mask_norm", SOURCE, "statistics");
+// For planes of which 256 invocations would have nothing to do but wait for each other.
+static STATISTICS_SMALL: Kernel = kernel("mask_norm", SOURCE, "statistics").workgroup(32);
 static FORWARD: Kernel = kernel("mask_norm", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("mask_norm", SOURCE, "backward");
 
@@ -23,8 +25,9 @@ pub fn mask_norm(x: &Tensor, mask: &Tensor, eps: f32) -> Result<Tensor> {
     let elements = x.numel() as u64;
     // Kept for backward: two regions per plane, five numbers each.
     let regions = Tensor::empty(x.gpu(), &[n * c, 2, 5])?;
+    let reduction = if h * w <= 256 { &STATISTICS_SMALL } else { &STATISTICS };
     let work = Work::groups(n * c).flops(17 * elements);
-    x.gpu().launch(&STATISTICS, &params, &[x, mask], &[&regions], work)?;
+    x.gpu().launch(reduction, &params, &[x, mask], &[&regions], work)?;
     let y = Tensor::empty(x.gpu(), &x.shape())?;
     let work = Work::threads(x.numel()).flops(8 * elements);
     x.gpu().launch(&FORWARD, &params, &[x, mask, &regions], &[&y], work)?;
