@@ -27,6 +27,11 @@ fn generator(c: &mut Criterion) {
             let before = gpu.counters();
             draw();
             let after = gpu.counters();
+            let gflop = (after.flops - before.flops) as f64 / 1e9;
+            println!(
+                "ngf {ngf} {height}x{width} {modulation:?}: {gflop:.1} GFLOP, {} launches",
+                after.launches - before.launches
+            );
             let mut group = c.benchmark_group(format!("{} generator", gpu.info().name));
             group.sample_size(10);
             group.throughput(Throughput::ElementsAndBytes {

@@ -1,6 +1,5 @@
 //! The ALIAS generator, on a device.
 
-use crate::architecture::HIDDEN;
 use crate::label_map::Table;
 use crate::{Architecture, Checkpoint, Config, Error, Inputs, NormKind, Result, architecture, strictness};
 use alias_kernels::{
@@ -8,6 +7,7 @@ use alias_kernels::{
     leaky_relu, mask_norm, modulate, modulate_rows, relu, resize, spectral_norm, tanh, unfold_windows,
 };
 use alias_tensor::{Gpu, Tensor};
+use std::sync::Arc;
 
 /// What every normalization adds to a variance.
 const EPS: f32 = 1e-5;
@@ -88,11 +88,11 @@ struct AliasNorm {
 }
 
 /// Where a norm gets its labels from.
-enum Labels<'a> {
+enum Labels {
     /// From every pixel of the map (N, labels, H, W).
     Dense(Tensor),
     /// From its distinct windows.
-    Table(&'a Table),
+    Table(Arc<Table>),
 }
 
 #[derive(Debug)]
@@ -233,11 +233,13 @@ impl AliasResBlock {
 
     fn forward(&self, x: &Tensor, inputs: &Inputs, noise: Noise, modulation: Modulation) -> Result<Tensor> {
         let [_, _, h, w] = x.shape().nchw("block", "x")?;
-        let table = inputs.label_map(self.sees_mask).table(x.gpu(), h, w)?;
-        let labels = if modulation == Modulation::Table && table.pays(x.gpu(), HIDDEN) {
-            Labels::Table(&table)
-        } else {
-            Labels::Dense(resize(if self.sees_mask { &inputs.seg_div } else { &inputs.seg }, h, w)?)
+        let table = match modulation {
+            Modulation::Table => inputs.label_map(self.sees_mask).table(x.gpu(), h, w)?,
+            Modulation::Dense => None,
+        };
+        let labels = match table {
+            Some(table) => Labels::Table(table),
+            None => Labels::Dense(resize(if self.sees_mask { &inputs.seg_div } else { &inputs.seg }, h, w)?),
         };
         let norm = |norm: &AliasNorm, x: &Tensor| norm.forward(x, &labels, &inputs.mask, noise);
         let skip = match &self.skip {

@@ -5,6 +5,7 @@
 //! computed once for each of those need not be computed for each pixel, and comes out the same.
 
 use crate::Result;
+use crate::architecture::HIDDEN;
 use alias_kernels::{Rows, Windows};
 use alias_tensor::{Gpu, Tensor};
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ pub(crate) struct LabelMap {
     /// What each number stands for: a value for each label.
     labels: Vec<Vec<f32>>,
     /// By height and width: windows are found once for all norms of a resolution.
-    tables: Mutex<HashMap<[usize; 2], Arc<Table>>>,
+    tables: Mutex<HashMap<[usize; 2], Option<Arc<Table>>>>,
 }
 
 /// The distinct windows of a label map at one resolution.
@@ -36,8 +37,6 @@ pub(crate) struct Table {
     pub(crate) windows: Windows,
     /// The 5x5 window of each pixel.
     pub(crate) rows: Rows,
-    /// Pixels of the map.
-    pixels: usize,
 }
 
 impl LabelMap {
@@ -57,24 +56,30 @@ impl LabelMap {
         LabelMap { size, numbers, labels, tables: Mutex::default() }
     }
 
-    /// The distinct windows of the map, resized to the nearest pixels of height `h` and width `w`.
-    pub(crate) fn table(&self, gpu: &Gpu, h: usize, w: usize) -> Result<Arc<Table>> {
+    /// The distinct windows of the map, resized to the nearest pixels of height `h` and width `w`; `None` where scale and
+    /// shift take less work by pixel.
+    pub(crate) fn table(&self, gpu: &Gpu, h: usize, w: usize) -> Result<Option<Arc<Table>>> {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = tables.get(&[h, w]) {
             return Ok(table.clone());
         }
-        let table = Arc::new(self.find(gpu, h, w)?);
+        let table = self.find(gpu, h, w)?.map(Arc::new);
         tables.insert([h, w], table.clone());
         Ok(table)
     }
 
-    fn find(&self, gpu: &Gpu, h: usize, w: usize) -> Result<Table> {
+    fn find(&self, gpu: &Gpu, h: usize, w: usize) -> Result<Option<Table>> {
         let [n, full_h, full_w] = self.size;
         let resized = (0..n * h * w).map(|at| {
             let (y, x) = (at / w % h, at % w);
             self.numbers[(at / (h * w) * full_h + y * full_h / h) * full_w + x * full_w / w]
         });
         let Numbered { map, windows } = Numbered::windows_of(&resized.collect::<Vec<_>>(), [n, h, w]);
+        let Numbered { map, windows: mut rows } = Numbered::windows_of(&map, [n, h, w]);
+        rows.resize(rows.len().next_multiple_of(WIDTH), [OUTSIDE; 9]);
+        if !pays(gpu, rows.len(), n * h * w) {
+            return Ok(None);
+        }
         let columns = windows.len().next_multiple_of(WIDTH);
         let labels = self.labels[0].len();
         let mut patches = vec![0.0; labels * 9 * columns];
@@ -85,25 +90,22 @@ impl LabelMap {
                 }
             }
         }
-        let Numbered { map, mut windows } = Numbered::windows_of(&map, [n, h, w]);
-        windows.resize(windows.len().next_multiple_of(WIDTH), [OUTSIDE; 9]);
-        Ok(Table {
+        Ok(Some(Table {
             patches: Tensor::new(gpu, &[1, 9 * labels, columns / WIDTH, WIDTH], &patches)?,
-            windows: Windows::new(gpu, &windows, columns)?,
-            rows: Rows::new(gpu, [n, h, w], map, windows.len())?,
-            pixels: n * h * w,
-        })
+            windows: Windows::new(gpu, &rows, columns)?,
+            rows: Rows::new(gpu, [n, h, w], map, rows.len())?,
+        }))
     }
 }
 
-impl Table {
-    /// Whether scale and shift by table take less work than by pixel, with `hidden` channels from which they are predicted.
-    pub(crate) fn pays(&self, gpu: &Gpu, hidden: usize) -> bool {
-        // The larger product is the one from the hidden layer, once for each row; its operand has to fit a binding.
-        let unfolded = 4 * 9 * (hidden * self.windows.rows()) as u64;
-        2 * self.windows.rows() < self.pixels && unfolded <= gpu.limits().max_storage_buffer_binding_size
-    }
+/// Whether scale and shift for `rows` windows take less work than for `pixels`.
+fn pays(gpu: &Gpu, rows: usize, pixels: usize) -> bool {
+    // By far the largest product is the one from the hidden layer, once for each row; its operand has to fit a binding.
+    let unfolded = 4 * 9 * (HIDDEN * rows) as u64;
+    2 * rows < pixels && unfolded <= gpu.limits().max_storage_buffer_binding_size
+}
 
+impl Table {
     /// A table (1, C, 1, columns) as a plane, (1, C, columns / 8, 8): what convolutions are made for.
     pub(crate) fn as_plane(table: &Tensor) -> Result<Tensor> {
         let [_, c, _, columns] = table.shape().nchw("table", "x")?;
