@@ -17,6 +17,19 @@ fn draw(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @
     for (var k = 0u; k < min(4u, n - 4u * block); k++) { z_out[4u * block + k] = z4[k]; }
 }
 
+// draw_seeded: the same of a seed that may change from run to run
+@group(0) @binding(1) var<storage, read> seed: array<u32>;           // (2): low, high
+@group(0) @binding(2) var<storage, read_write> plane_out: array<f32>; // (batch, plane)
+
+@compute @workgroup_size(WG)
+fn draw_seeded(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let block = thread_index(wg, nwg, lane);
+    let n = p.batch * p.plane;
+    if 4u * block >= n { return; }
+    let z4 = philox_normal(vec2u(seed[0], seed[1]), p.stream, block);
+    for (var k = 0u; k < min(4u, n - 4u * block); k++) { plane_out[4u * block + k] = z4[k]; }
+}
+
 // forward
 @group(0) @binding(1) var<storage, read> z: array<f32>;              // (batch, plane)
 @group(0) @binding(2) var<storage, read> x: array<f32>;              // (batch, channels, plane)

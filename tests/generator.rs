@@ -1,53 +1,16 @@
 //! The generator against PyTorch: every golden case, whatever its size, width, batch or configuration.
 
+mod support;
+
 use alias_model::{Architecture, Config, Generator, Inputs, Layers, LoadOptions, Modulation, Noise, Sample, fill};
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{Random, gpu, relative_l2};
 use alias_tensor::{Gpu, Tensor};
 use std::collections::BTreeMap;
-
-/// A tensor may be this many times as far from float64 as PyTorch's own float32 run is.
-const BAR: f64 = 4.0;
+use support::{BAR, config, sample};
 
 /// What a case stores of its inputs; everything else is a result to compare.
 const INPUTS: [&str; 5] = ["agnostic", "pose", "warped_cloth", "warped_mask", "labels"];
-
-/// The configuration that a case was written with.
-fn config(case: &Golden) -> Config {
-    let stored = &case.meta["config"];
-    for key in stored.as_object().unwrap().keys() {
-        let known = ["height", "width", "ngf", "layers", "norm", "spectral", "plain"];
-        assert!(known.contains(&key.as_str()), "{}: nothing here heeds the setting '{key}'", case.name);
-    }
-    let text = |key: &str, default: &str| stored.get(key).map_or(default, |v| v.as_str().unwrap()).to_owned();
-    let flag = |key: &str, default: bool| stored.get(key).map_or(default, |v| v.as_bool().unwrap());
-    Config {
-        ngf: stored.get("ngf").map_or(64, |v| v.as_u64().unwrap() as usize),
-        layers: text("layers", "most").parse().unwrap(),
-        norm: text("norm", "instance").parse().unwrap(),
-        spectral: flag("spectral", true),
-        plain: flag("plain", false),
-    }
-}
-
-fn sample(case: &Golden) -> Sample {
-    let agnostic = case.tensor("agnostic");
-    for (side, key) in [(2, "height"), (3, "width")] {
-        let stated = case.meta["config"][key].as_u64().unwrap() as usize;
-        assert_eq!(agnostic.shape[side], stated, "{}: {key} of the pictures and of the configuration", case.name);
-    }
-    let data = |name: &str| case.tensor(name).data.clone();
-    Sample {
-        batch: agnostic.shape[0],
-        height: agnostic.shape[2],
-        width: agnostic.shape[3],
-        agnostic: data("agnostic"),
-        pose: data("pose"),
-        warped_cloth: data("warped_cloth"),
-        warped_mask: data("warped_mask"),
-        labels: data("labels").into_iter().map(|v| v as u8).collect(),
-    }
-}
 
 /// The generator of a case, through the same loader as anyone's checkpoint.
 fn generator(case: &Golden) -> Generator {

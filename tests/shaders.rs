@@ -4,10 +4,6 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What crates/kernels/src/conv2d.rs appends to its shader.
-const CONV2D_CONSTANTS: &str = "const K = 3u; const STRIDE = 1u; const DILATION = 1u; const TILE = 4u;
-    const CHANNELS = 4u; const LANES = 8u; const RUN = 64u;";
-
 fn files(directory: &str) -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir(directory)
         .unwrap_or_else(|e| panic!("{directory}: {e}"))
@@ -19,14 +15,34 @@ fn files(directory: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// The shader as a kernel sees it, with every shared helper.
+/// The file whose kernels a shader holds. The tape has one of its own; every other shader belongs to the operation of its name.
+fn rust_of(path: &Path) -> String {
+    let stem = path.file_stem().unwrap().to_string_lossy();
+    let rust =
+        if stem == "accumulate" { "crates/tensor/src/tape.rs".into() } else { format!("crates/kernels/src/{stem}.rs") };
+    fs::read_to_string(&rust).unwrap_or_else(|e| panic!("{rust}: {e}"))
+}
+
+/// The shader as its kernels see it: with the helpers that `wgsl!("op", "helper", ...)` names, and with the constants that
+/// the file next to it appends.
 fn composed(path: &Path) -> String {
-    let mut source = fs::read_to_string(path).unwrap();
+    let rust = rust_of(path);
+    let mut source = String::from("alias Stored = f32;") + &fs::read_to_string(path).unwrap();
+    let listed = rust.split_once("wgsl!(").map_or("", |(_, rest)| rest.split(')').next().unwrap());
     for helper in files("shaders/shared") {
-        source += &fs::read_to_string(helper).unwrap();
+        let name = helper.file_stem().unwrap().to_string_lossy();
+        if listed.contains(&format!("\"{name}\"")) || rust.contains(&format!("shared/{name}.wgsl\"")) {
+            source += &fs::read_to_string(&helper).unwrap();
+        }
     }
-    if path.ends_with("conv2d.wgsl") {
-        source += CONV2D_CONSTANTS;
+    // Any small value will do, of those that the file's macro leaves open.
+    let appended = rust.split("const ").skip(1).filter_map(|rest| rest.split_once(" = ")).map(|(name, _)| name);
+    let mut constants: Vec<_> =
+        appended.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')).collect();
+    constants.sort();
+    constants.dedup();
+    for name in constants {
+        source += &format!("const {name} = {}u;", if name.contains("TILE_") || name == "COUTS" { 16 } else { 4 });
     }
     source
 }
@@ -58,7 +74,7 @@ fn every_shader_keeps_the_house_rules() {
         }
         let module = parsed(&path);
         let overrides: Vec<_> = module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
-        assert_eq!(overrides, ["WG"], "{name}: the workgroup size is the one override");
+        assert_eq!(overrides.first(), Some(&"WG"), "{name}: the workgroup size is the first override");
         let uniforms: Vec<_> = module
             .global_variables
             .iter()
@@ -105,19 +121,13 @@ fn no_entry_point_needs_more_than_eight_storage_buffers() {
 #[test]
 fn every_entry_point_is_used() {
     for path in files("shaders") {
-        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
-        // The tape has one kernel of its own; every other shader belongs to the operation of its name.
-        let rust = match stem.as_str() {
-            "accumulate" => "crates/tensor/src/tape.rs".into(),
-            op => format!("crates/kernels/src/{op}.rs"),
-        };
-        let rust = fs::read_to_string(&rust).unwrap_or_else(|e| panic!("{rust}: {e}"));
+        let (stem, rust) = (path.file_stem().unwrap().to_string_lossy(), rust_of(&path));
         assert!(
             rust.contains(&format!("wgsl!(\"{stem}\"")) || rust.contains(&format!("{stem}.wgsl\"")),
             "{stem}: unused"
         );
         for entry in parsed(&path).entry_points {
-            assert!(rust.contains(&format!("\"{}\")", entry.name)), "{stem}: nothing launches {}", entry.name);
+            assert!(rust.contains(&format!("\"{}\"", entry.name)), "{stem}: nothing launches {}", entry.name);
         }
     }
 }

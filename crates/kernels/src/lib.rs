@@ -4,6 +4,7 @@
 //! `torch.nn.functional` does what that does; the others say in their first line what they are there. Each refuses shapes it does not fit with an [`Error`](alias_tensor::Error) that names the operation, the argument, what it
 //! got and what it expected.
 
+use alias_plan::Precision;
 use alias_tensor::Kernel;
 
 #[macro_use]
@@ -15,6 +16,8 @@ mod avg_pool;
 mod batch_norm;
 mod concat;
 mod conv2d;
+mod fused_conv2d;
+mod input;
 mod instance_norm;
 mod l1;
 mod leaky_relu;
@@ -33,9 +36,13 @@ mod scale;
 mod slice;
 mod softplus;
 mod spectral_norm;
+mod staged_conv2d;
+mod statistics;
 mod sum_segments;
+mod table;
 mod tanh;
 mod unfold_windows;
+mod winograd_conv2d;
 
 pub use add::add;
 pub use affine::affine;
@@ -43,6 +50,8 @@ pub use avg_pool::avg_pool;
 pub use batch_norm::{RunningStatistics, batch_norm, batch_norm_train};
 pub use concat::concat;
 pub use conv2d::{PackedWeight, conv2d, conv2d_packed};
+pub use fused_conv2d::record_fused_conv2d;
+pub use input::Buffers;
 pub use instance_norm::instance_norm;
 pub use l1::l1;
 pub use leaky_relu::leaky_relu;
@@ -51,7 +60,7 @@ pub use max_pool::max_pool;
 pub use modulate::modulate;
 pub use modulate_rows::{Rows, modulate_rows};
 pub use mul::mul;
-pub use noise::add_noise;
+pub use noise::{add_noise, record_noise};
 pub use reduce::{mean, sum};
 pub use relu::relu;
 pub use resize::resize;
@@ -59,8 +68,28 @@ pub use scale::scale;
 pub use slice::slice;
 pub use softplus::softplus;
 pub use spectral_norm::{power_iteration, spectral_norm};
+pub use staged_conv2d::record_staged_conv2d;
+pub use statistics::record_statistics;
+pub use table::{TableWeights, record_table};
 pub use tanh::tanh;
 pub use unfold_windows::{Windows, unfold_windows};
+pub use winograd_conv2d::{record_winograd_conv2d, winograd_weight};
+
+/// The text of a shader, by how weights and activations are stored.
+#[derive(Clone, Copy)]
+struct Source {
+    f32: &'static str,
+    f16: &'static str,
+}
+
+impl Source {
+    const fn of(self, precision: Precision) -> &'static str {
+        match precision {
+            Precision::F32 => self.f32,
+            Precision::F16 => self.f16,
+        }
+    }
+}
 
 /// Entry point `entry` of this project's shader `source`.
 #[expect(unsafe_code, reason = "the one place that vouches for the shaders")]

@@ -26,3 +26,13 @@ macro_rules! params {
         }
     };
 }
+
+/// A shader in both precisions: `Stored` is the type of stored weights and activations.
+macro_rules! stored {
+    ($source:expr) => {
+        $crate::Source {
+            f32: concat!("alias Stored = f32;", $source),
+            f16: concat!("enable f16; alias Stored = f16;", $source),
+        }
+    };
+}

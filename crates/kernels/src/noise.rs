@@ -1,10 +1,13 @@
 //! Gaussian noise before a normalization (VITON-HD's ALIAS block), regenerated from a seed.
 
+use crate::input::Buffers;
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_plan::Noise;
+use alias_tensor::{Kernel, Recording, Result, Tensor, Work};
 
 const SOURCE: &str = wgsl!("noise", "grid", "reduce", "math", "philox");
 static DRAW: Kernel = kernel("noise", SOURCE, "draw");
+static DRAW_SEEDED: Kernel = kernel("noise", SOURCE, "draw_seeded");
 static FORWARD: Kernel = kernel("noise", SOURCE, "forward");
 static BACKWARD_SCALE: Kernel = kernel("noise", SOURCE, "backward_scale");
 
@@ -42,6 +45,17 @@ pub fn add_noise(x: &Tensor, scale: &Tensor, seed: u64, stream: u32) -> Result<T
         dy.gpu().launch(&BACKWARD_SCALE, &params, &[&z, dy], &[&dscale], Work::groups(c).flops(flops))?;
         Ok([Some(dy.clone()), Some(dscale)])
     }))
+}
+
+/// Records a step of a plan: a plane of the noise that [`add_noise`] adds.
+///
+/// # Errors
+/// What the device reports.
+pub fn record_noise(recording: &mut Recording, step: &Noise, buffers: Buffers) -> Result<()> {
+    let Noise { stream, elements, seed, output } = *step;
+    let params = Params { batch: 1, channels: 1, plane: elements as u32, stream, seed_low: 0, seed_high: 0 };
+    let work = Work::threads(elements.div_ceil(4)).flops(30 * elements as u64);
+    recording.launch(&DRAW_SEEDED, &params, &[buffers.get(seed)], &[buffers.get(output)], work)
 }
 
 #[cfg(test)]

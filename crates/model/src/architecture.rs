@@ -125,6 +125,18 @@ impl Architecture {
         })
     }
 
+    /// Floating-point operations of one image of this size where every convolution is computed for every pixel, as PyTorch
+    /// does.
+    pub fn dense_flops(&self, height: usize, width: usize) -> u64 {
+        let last = self.blocks.len() - 1;
+        let at = |i: usize, conv: &Conv| conv.flops((height >> (last - i)) * (width >> (last - i)));
+        let blocks = self.blocks.iter().zip(&self.features).enumerate().map(|(i, (block, features))| {
+            let convs = block.halves().flat_map(|(norm, conv)| [conv, &norm.shared, &norm.gamma, &norm.beta]);
+            at(i, features) + convs.map(|conv| at(i, conv)).sum::<u64>()
+        });
+        blocks.sum::<u64>() + at(last, &self.image)
+    }
+
     /// Name and shape of everything in the state dict, in the order of the names.
     pub fn state_dict(&self) -> BTreeMap<String, Vec<usize>> {
         let mut state = BTreeMap::new();
@@ -213,6 +225,11 @@ impl AliasNorm {
 }
 
 impl Conv {
+    /// Floating-point operations for so many pixels.
+    fn flops(&self, pixels: usize) -> u64 {
+        2 * (self.cin * self.cout * self.kernel * self.kernel) as u64 * pixels as u64
+    }
+
     /// Name of the weight, as it is applied.
     pub fn weight_key(&self) -> String {
         format!("{}.weight", self.key)

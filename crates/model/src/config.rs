@@ -26,6 +26,18 @@ impl Layers {
     pub fn multiple(self) -> usize {
         1 << self.doublings()
     }
+
+    /// Errors unless an image of this size can be drawn.
+    pub(crate) fn check_size(self, height: usize, width: usize) -> Result<()> {
+        let multiple = self.multiple();
+        if height.is_multiple_of(multiple) && width.is_multiple_of(multiple) {
+            return Ok(());
+        }
+        Err(Error::Input(format!(
+            "the image is {height}x{width}; with layers {self:?} height and width are multiples of {multiple}: pad or \
+             resize it"
+        )))
+    }
 }
 
 impl FromStr for Layers {

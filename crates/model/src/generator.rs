@@ -1,6 +1,6 @@
 //! The ALIAS generator, on a device.
 
-use crate::label_map::Table;
+use crate::table::Table;
 use crate::{Architecture, Checkpoint, Config, Error, Inputs, NormKind, Result, architecture, strictness};
 use alias_kernels::{
     PackedWeight, RunningStatistics, add, add_noise, batch_norm, concat, conv2d, conv2d_packed, instance_norm,
@@ -191,13 +191,8 @@ impl Generator {
     ) -> Result<Tensor> {
         let [_, height, width] = inputs.size()?;
         let layers = self.architecture.config.layers;
+        layers.check_size(height, width)?;
         let multiple = layers.multiple();
-        if height % multiple != 0 || width % multiple != 0 {
-            return Err(Error::Input(format!(
-                "the image is {height}x{width}; with layers {layers:?} height and width are multiples of {multiple}: pad \
-                 or resize it"
-            )));
-        }
         let mut y: Option<Tensor> = None;
         for (i, Stage { name, features, block }) in self.stages.iter().enumerate() {
             let (h, w) = ((height / multiple) << i, (width / multiple) << i);
@@ -232,9 +227,9 @@ impl AliasResBlock {
     }
 
     fn forward(&self, x: &Tensor, inputs: &Inputs, noise: Noise, modulation: Modulation) -> Result<Tensor> {
-        let [_, _, h, w] = x.shape().nchw("block", "x")?;
+        let [n, _, h, w] = x.shape().nchw("block", "x")?;
         let table = match modulation {
-            Modulation::Table => inputs.label_map(self.sees_mask).table(x.gpu(), h, w)?,
+            Modulation::Table => inputs.tables(self.sees_mask).get(x.gpu(), [n, h, w])?,
             Modulation::Dense => None,
         };
         let labels = match table {

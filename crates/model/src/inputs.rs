@@ -1,6 +1,7 @@
 //! What the generator takes, on a device.
 
-use crate::label_map::LabelMap;
+use crate::label_map::{GARMENT, LabelMap, misaligned};
+use crate::table::Tables;
 use crate::{Error, Result, Sample};
 use alias_tensor::{Gpu, Tensor};
 use std::sync::Arc;
@@ -16,8 +17,8 @@ pub struct Inputs {
     pub(crate) seg_div: Tensor,
     /// Where the garment is meant to be but its warp is not: (N, 1, H, W) in [0, 1], fractional at edges.
     pub(crate) mask: Tensor,
-    /// `seg` and `seg_div` once more, as numbers.
-    label_maps: Arc<[LabelMap; 2]>,
+    /// The distinct windows of `seg` and of `seg_div`.
+    tables: Arc<[Tables; 2]>,
 }
 
 impl Inputs {
@@ -30,7 +31,7 @@ impl Inputs {
         let Sample { batch: n, height: h, width: w, .. } = *sample;
         let plane = h * w;
         let classes = usize::from(crate::CLASSES);
-        let garment = 2;
+        let garment = usize::from(GARMENT);
         let mut x = Vec::with_capacity(n * 9 * plane);
         let mut seg = vec![0.0; n * classes * plane];
         let mut seg_div = vec![0.0; n * (classes + 1) * plane];
@@ -45,20 +46,15 @@ impl Inputs {
                 seg[(image * classes + label) * plane + pixel] = 1.0;
                 seg_div[(image * (classes + 1) + label) * plane + pixel] = 1.0;
                 if label == garment {
-                    let misaligned = (1.0 - sample.warped_mask[at]).max(0.0);
+                    let misaligned = misaligned(sample, at);
                     mask[at] = misaligned;
                     seg_div[(image * (classes + 1) + garment) * plane + pixel] = 1.0 - misaligned;
                     seg_div[(image * (classes + 1) + classes) * plane + pixel] = misaligned;
                 }
             }
         }
-        let label_map = |channels: usize, maps: &[f32]| {
-            let labels =
-                |at: usize| (0..channels).map(|c| maps[(at / plane * channels + c) * plane + at % plane]).collect();
-            LabelMap::new([n, h, w], labels)
-        };
         Ok(Inputs {
-            label_maps: Arc::new([label_map(classes, &seg), label_map(classes + 1, &seg_div)]),
+            tables: Arc::new([false, true].map(|sees_mask| Tables::new(LabelMap::new(sample, sees_mask)))),
             x: Tensor::new(gpu, &[n, 9, h, w], &x)?,
             seg: Tensor::new(gpu, &[n, classes, h, w], &seg)?,
             seg_div: Tensor::new(gpu, &[n, classes + 1, h, w], &seg_div)?,
@@ -77,9 +73,9 @@ impl Inputs {
         Inputs { x, ..self.clone() }
     }
 
-    /// `seg`, or with the misaligned region `seg_div`, as numbers.
-    pub(crate) fn label_map(&self, sees_mask: bool) -> &LabelMap {
-        &self.label_maps[usize::from(sees_mask)]
+    /// The distinct windows of `seg`, or with the misaligned region of `seg_div`.
+    pub(crate) fn tables(&self, sees_mask: bool) -> &Tables {
+        &self.tables[usize::from(sees_mask)]
     }
 
     /// Batch, height and width, once all four tensors are known to agree on them.
@@ -95,7 +91,7 @@ impl Inputs {
 
 impl Sample {
     /// Errors unless every field has the size and range that it promises.
-    fn verify(&self) -> Result<()> {
+    pub(crate) fn verify(&self) -> Result<()> {
         let count = self.batch.checked_mul(self.height).and_then(|rows| rows.checked_mul(self.width));
         let Some(pixels) = count.filter(|&pixels| (1..1 << 31).contains(&pixels)) else {
             let Sample { batch, height, width, .. } = self;

@@ -4,17 +4,13 @@
 //! everywhere: a map of a million pixels has some hundred distinct 3x3 windows and some thousand distinct 5x5 ones. What is
 //! computed once for each of those need not be computed for each pixel, and comes out the same.
 
-use crate::Result;
-use crate::architecture::HIDDEN;
-use alias_kernels::{Rows, Windows};
-use alias_tensor::{Gpu, Tensor};
+use crate::{CLASSES, Sample};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Stands for what lies outside the image: unlike every label, unlike every window.
-const OUTSIDE: u32 = 0;
-/// Tables are filled up to a multiple of this, so that their columns make a plane of that width.
-const WIDTH: usize = 8;
+pub(crate) const OUTSIDE: u32 = 0;
+/// The class that the mask splits.
+pub(crate) const GARMENT: u8 = 2;
 
 /// The labels of a batch of images.
 #[derive(Debug)]
@@ -24,98 +20,68 @@ pub(crate) struct LabelMap {
     numbers: Vec<u32>,
     /// What each number stands for: a value for each label.
     labels: Vec<Vec<f32>>,
-    /// By height and width: windows are found once for all norms of a resolution.
-    tables: Mutex<HashMap<[usize; 2], Option<Arc<Table>>>>,
 }
 
-/// The distinct windows of a label map at one resolution.
+/// The distinct windows of a map (N, H, W).
 #[derive(Debug)]
-pub(crate) struct Table {
-    /// The labels under each distinct 3x3 window, as the pixels under a kernel: (1, 9 labels, U / 8, 8).
-    pub(crate) patches: Tensor,
-    /// For each distinct 5x5 window, the nine 3x3 ones that it is made of.
-    pub(crate) windows: Windows,
-    /// The 5x5 window of each pixel.
-    pub(crate) rows: Rows,
+pub(crate) struct Distinct {
+    /// The numbers of the labels in each 3x3 window, row by row, [`OUTSIDE`] past the image's edge.
+    pub(crate) windows: Vec<[u32; 9]>,
+    /// The 3x3 windows, from 1, of each 5x5 window, likewise.
+    pub(crate) rows: Vec<[u32; 9]>,
+    /// (N, H, W): the 5x5 window of each pixel, from 1.
+    pub(crate) map: Vec<u32>,
+}
+
+/// How much of the garment class at pixel `at` the warped garment fails to cover: VITON-HD's misalignment mask.
+pub(crate) fn misaligned(sample: &Sample, at: usize) -> f32 {
+    if sample.labels[at] == GARMENT { (1.0 - sample.warped_mask[at]).max(0.0) } else { 0.0 }
 }
 
 impl LabelMap {
-    /// The map whose pixel `at` has the labels `labels_of(at)`, for (N, H, W) pixels.
-    pub(crate) fn new(size: [usize; 3], labels_of: impl Fn(usize) -> Vec<f32>) -> LabelMap {
+    /// The classes of a sample, one-hot; with `sees_mask`, the misaligned part of the garment as one more of them.
+    pub(crate) fn new(sample: &Sample, sees_mask: bool) -> LabelMap {
+        let classes = usize::from(CLASSES);
+        let one_hot = |class: usize| (0..classes + usize::from(sees_mask)).map(|c| f32::from(c == class)).collect();
+        let mut labels: Vec<Vec<f32>> = (0..classes).map(one_hot).collect();
         let mut by_bits = HashMap::new();
-        let mut labels = Vec::new();
         let number = |at| {
-            let here = labels_of(at);
-            let bits: Vec<u32> = here.iter().map(|v| v.to_bits()).collect();
-            *by_bits.entry(bits).or_insert_with(|| {
+            let missing = if sees_mask { misaligned(sample, at) } else { 0.0 };
+            if missing == 0.0 {
+                return u32::from(sample.labels[at]) + 1;
+            }
+            *by_bits.entry(missing.to_bits()).or_insert_with(|| {
+                let mut here = vec![0.0; classes + 1];
+                here[usize::from(GARMENT)] = 1.0 - missing;
+                here[classes] = missing;
                 labels.push(here);
                 labels.len() as u32
             })
         };
-        let numbers = (0..size.iter().product()).map(number).collect();
-        LabelMap { size, numbers, labels, tables: Mutex::default() }
+        let numbers = (0..sample.labels.len()).map(number).collect();
+        LabelMap { size: [sample.batch, sample.height, sample.width], numbers, labels }
     }
 
-    /// The distinct windows of the map, resized to the nearest pixels of height `h` and width `w`; `None` where scale and
-    /// shift take less work by pixel.
-    pub(crate) fn table(&self, gpu: &Gpu, h: usize, w: usize) -> Result<Option<Arc<Table>>> {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = tables.get(&[h, w]) {
-            return Ok(table.clone());
-        }
-        let table = self.find(gpu, h, w)?.map(Arc::new);
-        tables.insert([h, w], table.clone());
-        Ok(table)
+    /// How many labels there are.
+    pub(crate) fn labels(&self) -> usize {
+        self.labels[0].len()
     }
 
-    fn find(&self, gpu: &Gpu, h: usize, w: usize) -> Result<Option<Table>> {
+    /// The distinct windows of the map, resized to the nearest pixels of height `h` and width `w`.
+    pub(crate) fn distinct(&self, h: usize, w: usize) -> Distinct {
         let [n, full_h, full_w] = self.size;
-        let resized = (0..n * h * w).map(|at| {
-            let (y, x) = (at / w % h, at % w);
-            self.numbers[(at / (h * w) * full_h + y * full_h / h) * full_w + x * full_w / w]
+        let resized = (0..n * h).flat_map(|line| {
+            let start = (line / h * full_h + line % h * full_h / h) * full_w;
+            (0..w).map(move |x| self.numbers[start + x * full_w / w])
         });
         let Numbered { map, windows } = Numbered::windows_of(&resized.collect::<Vec<_>>(), [n, h, w]);
-        let Numbered { map, windows: mut rows } = Numbered::windows_of(&map, [n, h, w]);
-        rows.resize(rows.len().next_multiple_of(WIDTH), [OUTSIDE; 9]);
-        if !pays(gpu, rows.len(), n * h * w) {
-            return Ok(None);
-        }
-        let columns = windows.len().next_multiple_of(WIDTH);
-        let labels = self.labels[0].len();
-        let mut patches = vec![0.0; labels * 9 * columns];
-        for (column, window) in windows.iter().enumerate() {
-            for (k, &number) in window.iter().enumerate().filter(|&(_, &number)| number != OUTSIDE) {
-                for (label, &value) in self.labels[number as usize - 1].iter().enumerate() {
-                    patches[(label * 9 + k) * columns + column] = value;
-                }
-            }
-        }
-        Ok(Some(Table {
-            patches: Tensor::new(gpu, &[1, 9 * labels, columns / WIDTH, WIDTH], &patches)?,
-            windows: Windows::new(gpu, &rows, columns)?,
-            rows: Rows::new(gpu, [n, h, w], map, rows.len())?,
-        }))
-    }
-}
-
-/// Whether scale and shift for `rows` windows take less work than for `pixels`.
-fn pays(gpu: &Gpu, rows: usize, pixels: usize) -> bool {
-    // By far the largest product is the one from the hidden layer, once for each row; its operand has to fit a binding.
-    let unfolded = 4 * 9 * (HIDDEN * rows) as u64;
-    2 * rows < pixels && unfolded <= gpu.limits().max_storage_buffer_binding_size
-}
-
-impl Table {
-    /// A table (1, C, 1, columns) as a plane, (1, C, columns / 8, 8): what convolutions are made for.
-    pub(crate) fn as_plane(table: &Tensor) -> Result<Tensor> {
-        let [_, c, _, columns] = table.shape().nchw("table", "x")?;
-        Ok(table.reshape(&[1, c, columns / WIDTH, WIDTH])?)
+        let Numbered { map, windows: rows } = Numbered::windows_of(&map, [n, h, w]);
+        Distinct { windows, rows, map }
     }
 
-    /// The reverse of [`Table::as_plane`].
-    pub(crate) fn as_columns(plane: &Tensor) -> Result<Tensor> {
-        let [_, c, h, w] = plane.shape().nchw("table", "x")?;
-        Ok(plane.reshape(&[1, c, 1, h * w])?)
+    /// What a number other than [`OUTSIDE`] stands for.
+    pub(crate) fn values(&self, number: u32) -> &[f32] {
+        &self.labels[number as usize - 1]
     }
 }
 

@@ -10,4 +10,4 @@ mod params;
 
 pub use array::{Array, Random};
 pub use check::{Twin, check, gpu, gpu_with_bounds_checks, relative_l2};
-pub use params::check_params;
+pub use params::{check_params, check_struct};

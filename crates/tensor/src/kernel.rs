@@ -6,27 +6,47 @@ use std::sync::{Mutex, PoisonError};
 
 /// A compute entry point of a WGSL file and the workgroup size it is specialised with.
 ///
-/// The file declares `override WG: u32` as its workgroup size, its uniform `Params` at binding 0 and its buffers from
+/// The file declares `override WG: u32` as its workgroup size, which other overrides may follow, its uniform `Params` at binding 0 and its buffers from
 /// binding 1, in the order in which [`Gpu::launch`] gets them.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     name: &'static str,
     source: &'static str,
     entry: &'static str,
     workgroup: u32,
+    /// Values of the file's other overrides; unused places have no name.
+    constants: [(&'static str, u32); MAX_CONSTANTS],
     in_bounds: bool,
 }
+
+/// How many overrides a kernel may set besides `WG`.
+const MAX_CONSTANTS: usize = 6;
 
 impl Kernel {
     /// Entry point `entry` of the WGSL text `source`, in workgroups of 256. `name` is for error messages.
     pub const fn new(name: &'static str, source: &'static str, entry: &'static str) -> Kernel {
-        Kernel { name, source, entry, workgroup: 256, in_bounds: false }
+        Kernel { name, source, entry, workgroup: 256, constants: [("", 0); MAX_CONSTANTS], in_bounds: false }
     }
 
     /// The same with workgroups of `size` invocations.
     #[must_use]
     pub const fn workgroup(self, size: u32) -> Kernel {
         Kernel { workgroup: size, ..self }
+    }
+
+    /// The same with the file's `override NAME` set to `value`.
+    ///
+    /// # Panics
+    /// With more than six of them.
+    #[must_use]
+    pub const fn constant(self, name: &'static str, value: u32) -> Kernel {
+        let mut constants = self.constants;
+        let mut place = 0;
+        while !constants[place].0.is_empty() {
+            place += 1;
+        }
+        constants[place] = (name, value);
+        Kernel { constants, ..self }
     }
 
     /// The same, compiled without checks on indices and without bounds on loops, unless the device was opened with
@@ -120,24 +140,62 @@ pub(crate) struct Pipeline {
     pub(crate) layout: wgpu::BindGroupLayout,
 }
 
-/// Shader modules by their text, pipelines by the address of their kernel, which is a static.
+/// Shader modules and pipelines, each compiled once.
 #[derive(Default)]
 pub(crate) struct KernelCache {
-    modules: Mutex<HashMap<(&'static str, bool), wgpu::ShaderModule>>,
-    pipelines: Mutex<HashMap<usize, Pipeline>>,
+    modules: Mutex<HashMap<(Text, bool), wgpu::ShaderModule>>,
+    pipelines: Mutex<HashMap<Specialization, Pipeline>>,
+}
+
+/// A static text by its place in memory: comparing the letters would take longer than a launch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Text {
+    address: usize,
+    length: usize,
+}
+
+impl Text {
+    fn of(text: &'static str) -> Text {
+        Text { address: text.as_ptr() as usize, length: text.len() }
+    }
+}
+
+/// What tells one compiled kernel from another.
+#[derive(PartialEq, Eq, Hash)]
+struct Specialization {
+    source: Text,
+    entry: Text,
+    workgroup: u32,
+    constants: [(Text, u32); MAX_CONSTANTS],
+    in_bounds: bool,
+}
+
+impl Kernel {
+    fn specialization(&self) -> Specialization {
+        Specialization {
+            source: Text::of(self.source),
+            entry: Text::of(self.entry),
+            workgroup: self.workgroup,
+            constants: self.constants.map(|(name, value)| (Text::of(name), value)),
+            in_bounds: self.in_bounds,
+        }
+    }
 }
 
 impl Gpu {
     /// The compiled kernel, from the cache after the first time.
-    pub(crate) fn pipeline(&self, kernel: &'static Kernel) -> Result<Pipeline> {
+    pub(crate) fn pipeline(&self, kernel: &Kernel) -> Result<Pipeline> {
         let mut pipelines = self.0.kernels.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = std::ptr::from_ref(kernel) as usize;
+        let key = kernel.specialization();
         if let Some(pipeline) = pipelines.get(&key) {
             return Ok(pipeline.clone());
         }
         let unchecked = kernel.in_bounds && !self.0.bounds_checks;
         let module = self.module(kernel, unchecked)?;
         let label = kernel.label();
+        let set = kernel.constants.iter().filter(|(name, _)| !name.is_empty());
+        let constants: Vec<_> =
+            set.map(|&(name, value)| (name, value.into())).chain([("WG", kernel.workgroup.into())]).collect();
         let pipeline = self.scoped(&label, 0, |device| {
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(&label),
@@ -145,7 +203,7 @@ impl Gpu {
                 module: &module,
                 entry_point: Some(kernel.entry),
                 compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &[("WG", kernel.workgroup.into())],
+                    constants: &constants,
                     zero_initialize_workgroup_memory: !unchecked,
                 },
                 cache: None,
@@ -157,9 +215,9 @@ impl Gpu {
         Ok(pipeline)
     }
 
-    fn module(&self, kernel: &'static Kernel, unchecked: bool) -> Result<wgpu::ShaderModule> {
+    fn module(&self, kernel: &Kernel, unchecked: bool) -> Result<wgpu::ShaderModule> {
         let mut modules = self.0.kernels.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (kernel.source, unchecked);
+        let key = (Text::of(kernel.source), unchecked);
         if let Some(module) = modules.get(&key) {
             return Ok(module.clone());
         }

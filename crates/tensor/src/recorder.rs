@@ -3,13 +3,14 @@
 //! One lock, the recorder's, is held from a launch's first change to the recording to its last, and while recorded work is
 //! submitted. No tensor is dropped and nothing waits for the device under it.
 
+use crate::kernel::Pipeline;
 use crate::{Error, Gpu, Kernel, Result, Tensor, Work};
 use bytemuck::Pod;
 
 /// Every adapter's `min_uniform_buffer_offset_alignment` divides this; also the most that one `Params` may take.
-const SLOT: usize = 256;
+pub(crate) const SLOT: usize = 256;
 /// Launches per submission. Bounds the uniform buffer, and how long the host records while the device idles.
-const MAX_LAUNCHES: usize = 256;
+pub(crate) const MAX_LAUNCHES: usize = 256;
 /// Floating-point operations per submission: a tenth of a second on a slow GPU, far from the two seconds after which Windows resets it.
 const MAX_FLOPS: u64 = 30_000_000_000;
 
@@ -36,12 +37,7 @@ impl Recorder {
     pub(crate) const UNIFORM_BYTES: u64 = (SLOT * MAX_LAUNCHES) as u64;
 
     pub(crate) fn new(device: &wgpu::Device) -> Recorder {
-        let uniform_buffer = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("params"),
-            size: Recorder::UNIFORM_BYTES,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+        let uniform_buffer = uniform_buffer(device);
         Recorder { open: None, uniforms: Vec::new(), uniform_buffer, flops: 0, failed: None }
     }
 
@@ -61,45 +57,48 @@ impl Recorder {
         }
     }
 
-    /// What a launch binds: `params`, to be written to the next slot, and `buffers`.
-    fn bind(
-        &self,
-        device: &wgpu::Device,
-        layout: &wgpu::BindGroupLayout,
-        params: &[u8],
-        buffers: &[&Tensor],
-    ) -> wgpu::BindGroup {
-        let uniform = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: &self.uniform_buffer,
-            offset: self.uniforms.len() as u64,
-            size: wgpu::BufferSize::new(params.len() as u64),
-        });
-        let resources = std::iter::once(uniform).chain(buffers.iter().map(|tensor| tensor.binding()));
-        let entries: Vec<_> =
-            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
-        device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
-    }
-
-    fn dispatch(
-        &mut self,
-        device: &wgpu::Device,
-        pipeline: &wgpu::ComputePipeline,
-        params: &[u8],
-        group: &wgpu::BindGroup,
-        grid: [u32; 2],
-    ) {
-        let slot = self.uniforms.len();
-        self.uniforms.extend_from_slice(params);
-        self.uniforms.resize(slot + SLOT, 0);
-        let open = self.open.get_or_insert_with(|| {
+    fn open(&mut self, device: &wgpu::Device) -> &mut Open {
+        self.open.get_or_insert_with(|| {
             let mut encoder = device.create_command_encoder(&Default::default());
             let pass = encoder.begin_compute_pass(&Default::default()).forget_lifetime();
             Open { encoder, pass }
-        });
-        open.pass.set_pipeline(pipeline);
-        open.pass.set_bind_group(0, group, &[]);
-        open.pass.dispatch_workgroups(grid[0], grid[1], 1);
+        })
     }
+}
+
+/// A launch that still lacks its parameters.
+pub(crate) struct Prepared<'a> {
+    name: &'static str,
+    buffers: Vec<&'a Tensor>,
+    grid: [u32; 2],
+    pipeline: Pipeline,
+    flops: u64,
+}
+
+/// A launch, ready to be encoded as often as one likes.
+pub(crate) struct Launch {
+    pipeline: wgpu::ComputePipeline,
+    group: wgpu::BindGroup,
+    grid: [u32; 2],
+    pub(crate) flops: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Launch {
+    pub(crate) fn encode(&self, pass: &mut wgpu::ComputePass) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(self.grid[0], self.grid[1], 1);
+    }
+}
+
+fn uniform_buffer(device: &wgpu::Device) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("params"),
+        size: Recorder::UNIFORM_BYTES,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    })
 }
 
 impl Gpu {
@@ -111,15 +110,39 @@ impl Gpu {
     /// output is bound twice, [`Error::Validation`] where kernel and bindings do not fit, [`Error::DeviceLost`].
     pub fn launch<P: Pod>(
         &self,
-        kernel: &'static Kernel,
+        kernel: &Kernel,
         params: &P,
         inputs: &[&Tensor],
         outputs: &[&Tensor],
         work: Work,
     ) -> Result<()> {
+        let prepared = self.prepare::<P>(kernel, inputs, outputs, work)?;
+        let params = bytemuck::bytes_of(params);
+        let mut recorder = self.recorder();
+        if recorder.is_full() {
+            self.submit_recorded(&mut recorder, |_| {})?;
+        }
+        let slot = recorder.uniforms.len();
+        // A launch that does not fit its kernel fails here, before it can spoil what others have recorded.
+        let launch = self.bind(prepared, &recorder.uniform_buffer, slot, params.len())?;
+        recorder.uniforms.extend_from_slice(params);
+        recorder.uniforms.resize(slot + SLOT, 0);
+        launch.encode(&mut recorder.open(&self.0.device).pass);
+        recorder.flops += launch.flops;
+        self.0.counters.launched(launch.flops, launch.bytes);
+        Ok(())
+    }
+
+    /// Everything about a launch but its parameters, checked.
+    pub(crate) fn prepare<'a, P: Pod>(
+        &self,
+        kernel: &Kernel,
+        inputs: &[&'a Tensor],
+        outputs: &[&'a Tensor],
+        work: Work,
+    ) -> Result<Prepared<'a>> {
         const { assert!(size_of::<P>() > 0 && size_of::<P>() <= SLOT, "Params fit their slot") };
         self.check_alive()?;
-        let params = bytemuck::bytes_of(params);
         let buffers = [inputs, outputs].concat();
         if buffers.iter().any(|tensor| !tensor.gpu().same_device(self)) {
             return Err(Error::ForeignTensor { op: kernel.name() });
@@ -128,20 +151,29 @@ impl Gpu {
         if outputs.iter().any(|output| buffers.iter().filter(|buffer| buffer.shares_storage(output)).count() > 1) {
             return Err(Error::argument(kernel.name(), "outputs", "bound twice", "tensors of their own"));
         }
-        let grid = work.grid(kernel, self)?;
-        let pipeline = self.pipeline(kernel)?;
+        let (name, flops) = (kernel.name(), work.declared_flops());
+        Ok(Prepared { name, buffers, grid: work.grid(kernel, self)?, pipeline: self.pipeline(kernel)?, flops })
+    }
+
+    /// The launch with its `length` bytes of parameters at `offset` of `uniforms`.
+    pub(crate) fn bind(
+        &self,
+        prepared: Prepared,
+        uniforms: &wgpu::Buffer,
+        offset: usize,
+        length: usize,
+    ) -> Result<Launch> {
+        let Prepared { name, buffers, grid, pipeline, flops } = prepared;
+        let size = wgpu::BufferSize::new(length as u64);
+        let uniform = wgpu::BufferBinding { buffer: uniforms, offset: offset as u64, size };
+        let resources = std::iter::once(wgpu::BindingResource::Buffer(uniform))
+            .chain(buffers.iter().map(|tensor| tensor.binding()));
+        let entries: Vec<_> =
+            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
+        let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &pipeline.layout, entries: &entries };
+        let group = self.scoped(name, 0, |device| device.create_bind_group(&descriptor))?;
         let bytes = buffers.iter().map(|tensor| tensor.bytes()).sum();
-        let mut recorder = self.recorder();
-        if recorder.is_full() {
-            self.submit_recorded(&mut recorder, |_| {})?;
-        }
-        // A launch that does not fit its kernel fails here, before it can spoil what others have recorded.
-        let bind = |device: &wgpu::Device| recorder.bind(device, &pipeline.layout, params, &buffers);
-        let group = self.scoped(kernel.name(), 0, bind)?;
-        recorder.dispatch(&self.0.device, &pipeline.pipeline, params, &group, grid);
-        recorder.flops += work.declared_flops();
-        self.0.counters.launched(work.declared_flops(), bytes);
-        Ok(())
+        Ok(Launch { pipeline: pipeline.pipeline, group, grid, flops, bytes })
     }
 
     /// Submits what was recorded, so that the device starts on it. Reading a tensor does so by itself.
@@ -189,6 +221,26 @@ impl Gpu {
                 Ok(())
             }
         }
+    }
+
+    /// Submits launches of a [`Recording`](crate::Recording) by themselves.
+    pub(crate) fn submit_launches(&self, launches: &[Launch]) -> Result<()> {
+        self.check_alive()?;
+        self.scoped("submitting a recording", 0, |device| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            launches.iter().for_each(|launch| launch.encode(&mut pass));
+            drop(pass);
+            self.0.queue.submit([encoder.finish()])
+        })?;
+        launches.iter().for_each(|launch| self.0.counters.launched(launch.flops, launch.bytes));
+        self.0.counters.submitted();
+        Ok(())
+    }
+
+    /// A buffer for the parameters of [`MAX_LAUNCHES`] launches.
+    pub(crate) fn uniform_buffer(&self) -> Result<wgpu::Buffer> {
+        self.scoped("the buffer of parameters", Recorder::UNIFORM_BYTES, uniform_buffer)
     }
 
     /// Overwrites `buffer`, after everything recorded so far, which may use its former content.

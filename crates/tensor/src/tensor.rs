@@ -122,6 +122,33 @@ impl Tensor {
         Ok(y.with_backward([self], move |dy| Ok([Some(dy.reshape(&from)?)])))
     }
 
+    /// Its first elements, as many as `shape` has, unknown to the tape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where it has not that many.
+    pub fn prefix(&self, shape: &[usize]) -> Result<Tensor> {
+        let shape = Shape::new(shape)?;
+        if shape.numel() > self.numel() {
+            return Err(Error::shape("prefix", "x", self.0.shape, format!("at least as many elements as {shape}")));
+        }
+        Ok(Tensor::view(self.0.storage.clone(), shape, false, None))
+    }
+
+    /// Overwrites its data, after everything that was recorded or submitted so far: the next run of a
+    /// [`Recording`](crate::Recording) sees the new values. Tensors computed from the old ones, and their gradients, know
+    /// nothing of it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where `values` are not as many as the tensor has; what the device reports.
+    pub fn overwrite<T: bytemuck::Pod>(&self, values: &[T]) -> Result<()> {
+        let data: &[u8] = bytemuck::cast_slice(values);
+        if data.len() as u64 != self.bytes() {
+            let expected = format!("{} bytes for shape {}", self.bytes(), self.0.shape);
+            return Err(Error::argument("overwrite", "the values", format!("{} bytes", data.len()), expected));
+        }
+        self.gpu().write(self.buffer(), data)
+    }
+
     /// Where it lives.
     pub fn gpu(&self) -> &Gpu {
         &self.0.storage.gpu

@@ -7,7 +7,7 @@ mod commands;
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use commands::{demo, info, inspect, synth};
+use commands::{bench, demo, info, inspect, synth};
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -26,6 +26,7 @@ struct Arguments {
 enum Command {
     Synth(synth::Arguments),
     Demo(demo::Arguments),
+    Bench(bench::Arguments),
     Info(info::Arguments),
     Inspect(inspect::Arguments),
 }
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     let done = match &command {
         Command::Synth(arguments) => synth::run(arguments, &adapter),
         Command::Demo(arguments) => demo::run(arguments, &adapter),
+        Command::Bench(arguments) => bench::run(arguments, &adapter),
         Command::Info(arguments) => info::run(arguments, &adapter),
         Command::Inspect(arguments) => inspect::run(arguments),
     };

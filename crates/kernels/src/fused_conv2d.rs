@@ -1,0 +1,81 @@
+//! Convolution that normalizes, modulates and activates what it loads: the form for GPUs.
+
+use crate::input::{Buffers, InputParams};
+use crate::{Source, kernel};
+use alias_plan::{Convolution, Precision};
+use alias_tensor::{Recording, Result, Tensor, Work};
+
+/// shaders/fused_conv2d.wgsl for a workgroup's share of the output: height, width, channels.
+macro_rules! source {
+    ($h:literal, $w:literal, $couts:literal) => {
+        stored!(concat!(
+            wgsl!("fused_conv2d", "grid", "source", "activation", "math"),
+            concat!("const TILE_H = ", $h, "u; const TILE_W = ", $w, "u; const COUTS = ", $couts, "u;")
+        ))
+    };
+}
+
+/// A workgroup's share of the output. In each, 128 invocations keep 64 sums.
+struct Tile {
+    source: Source,
+    h: usize,
+    w: usize,
+    couts: usize,
+}
+
+const TILES: [Tile; 4] = [
+    Tile { source: source!(16, 8, 64), h: 16, w: 8, couts: 64 },
+    Tile { source: source!(8, 16, 64), h: 8, w: 16, couts: 64 },
+    Tile { source: source!(16, 16, 32), h: 16, w: 16, couts: 32 },
+    Tile { source: source!(16, 32, 16), h: 16, w: 32, couts: 16 },
+];
+const WORKGROUP: u32 = 128;
+
+#[cfg(test)]
+const SOURCE: &str = TILES[0].source.f32;
+
+params! { input: InputParams, cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32 }
+
+/// Records a step whose method is [`Fused`](alias_plan::Method::Fused). `weight` is (Cin K K + 1, Cout filled up with zeros to a multiple of 4): the
+/// kernel's, then the bias.
+///
+/// # Errors
+/// What the device reports.
+pub fn record_fused_conv2d(
+    recording: &mut Recording,
+    step: &Convolution,
+    precision: Precision,
+    buffers: Buffers,
+    weight: &Tensor,
+) -> Result<()> {
+    let Tile { source, h, w, couts } = tile(step);
+    let params = Params {
+        input: InputParams::of(step),
+        cout: step.cout as u32,
+        row_start: step.rows.start as u32,
+        row_end: step.rows.end as u32,
+        accumulate: step.accumulate.into(),
+        tanh: step.tanh.into(),
+    };
+    let norm = step.norm.as_ref();
+    let forward = kernel("fused_conv2d", source.of(precision), "forward")
+        .workgroup(WORKGROUP)
+        .constant("K", step.kernel as u32)
+        .constant("NORM", norm.is_some().into())
+        .constant("MASKED", norm.is_some_and(|norm| norm.masked).into())
+        .constant("NOISE", step.input.noise.is_some().into());
+    let [a, b, c, d, e, f] = buffers.activation(&step.input, norm);
+    let groups =
+        step.input.batch * step.rows.len().div_ceil(*h) * step.input.width.div_ceil(*w) * step.cout.div_ceil(*couts);
+    let work = Work::groups(groups).flops(step.flops());
+    recording.launch(&forward, &params, &[a, b, c, d, e, f, weight], &[buffers.get(step.output)], work)
+}
+
+fn tile(step: &Convolution) -> &'static Tile {
+    match (step.cout, step.input.width) {
+        (..=16, _) => &TILES[3],
+        (..=32, _) => &TILES[2],
+        (_, ..=8) => &TILES[0],
+        _ => &TILES[1],
+    }
+}

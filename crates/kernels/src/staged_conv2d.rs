@@ -1,0 +1,88 @@
+//! Convolution in two steps, a band of rows at a time: the form for software rasterizers.
+
+use crate::input::{Buffers, InputParams};
+use crate::{Source, kernel};
+use alias_plan::{Convolution, Precision};
+use alias_tensor::{Recording, Result, Tensor, Work};
+
+/// Invocations on one tile.
+const LANES: usize = 8;
+
+macro_rules! source {
+    ($tile:literal) => {
+        stored!(concat!(
+            wgsl!("staged_conv2d", "grid", "source", "activation", "math"),
+            "const TILE = ",
+            $tile,
+            "u; const LANES = 8u;"
+        ))
+    };
+}
+
+/// Side of the tile of pixels that an invocation keeps.
+struct Tile {
+    source: Source,
+    side: usize,
+}
+
+const SMALL: Tile = Tile { source: source!(4), side: 4 };
+const LARGE: Tile = Tile { source: source!(8), side: 8 };
+
+#[cfg(test)]
+const SOURCE: &str = LARGE.source.f32;
+
+params! {
+    input: InputParams, cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32, pitch: u32, plane: u32,
+}
+
+/// Records a step whose method is [`Staged`](alias_plan::Method::Staged). `weight` is (Cin K K + 1, Cout filled up with zeros
+/// to a multiple of 4): the kernel's, then the bias.
+///
+/// # Errors
+/// What the device reports.
+pub fn record_staged_conv2d(
+    recording: &mut Recording,
+    step: &Convolution,
+    precision: Precision,
+    buffers: Buffers,
+    weight: &Tensor,
+) -> Result<()> {
+    let Some(scratch) = step.scratch else { unreachable!("a staged convolution has a buffer to stage in") };
+    let (scratch, output) = (buffers.get(scratch), buffers.get(step.output));
+    let norm = step.norm.as_ref();
+    let reads = buffers.activation(&step.input, norm);
+    let (batch, channels, width) = (step.input.batch, step.input.channels(), step.input.width);
+    for band in step.bands() {
+        let plane = step.staged_plane(band.len()) / 4;
+        let params = Params {
+            input: InputParams::of(step),
+            cout: step.cout as u32,
+            row_start: band.start as u32,
+            row_end: band.end as u32,
+            accumulate: step.accumulate.into(),
+            tanh: step.tanh.into(),
+            pitch: step.staged_width() as u32,
+            plane: plane as u32,
+        };
+        let stage = kernel("staged_conv2d", LARGE.source.of(precision), "stage")
+            .workgroup(64)
+            .constant("K", step.kernel as u32)
+            .constant("NORM", norm.is_some().into())
+            .constant("MASKED", norm.is_some_and(|norm| norm.masked).into())
+            .constant("NOISE", step.input.noise.is_some().into());
+        let work = Work::threads(batch * channels.div_ceil(8) * plane).flops(step.loading_flops(&band));
+        recording.launch(&stage, &params, &reads, &[scratch], work)?;
+
+        // On a plane that a small tile covers, most of a large one would be wasted.
+        let Tile { source, side } = if band.len().max(width) <= SMALL.side { SMALL } else { LARGE };
+        let (entry, jobs) = if step.kernel == 1 {
+            ("forward_1x1", plane.div_ceil(side) * step.cout.div_ceil(side * LANES))
+        } else {
+            ("forward_3x3", band.len().div_ceil(side) * width.div_ceil(side) * step.cout.div_ceil(4 * LANES))
+        };
+        let forward = kernel("staged_conv2d", source.of(precision), entry).workgroup(LANES as u32);
+        let work = Work::threads(LANES * batch * jobs).flops(step.product_flops(&band));
+        recording.launch(&forward, &params, &[scratch, weight], &[output], work)?;
+    }
+    Ok(())
+}

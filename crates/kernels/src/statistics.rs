@@ -1,0 +1,47 @@
+//! The statistics that normalize a plan's activations: of instance norm, or of mask norm.
+
+use crate::input::{Buffers, InputParams};
+use crate::{Source, kernel};
+use alias_plan::{Precision, Statistics};
+use alias_tensor::{Recording, Result, Tensor, Work};
+
+const TEXT: Source = stored!(wgsl!("statistics", "grid", "source"));
+#[cfg(test)]
+const SOURCE: &str = TEXT.f32;
+
+/// What every normalization adds to a variance.
+const EPS: f32 = 1e-5;
+
+params! { input: InputParams, part: u32, parts: u32, eps: f32 }
+
+/// Records a step. `noise_scale` (C) is the norm's.
+///
+/// # Errors
+/// What the device reports.
+pub fn record_statistics(
+    recording: &mut Recording,
+    step: &Statistics,
+    precision: Precision,
+    buffers: Buffers,
+    noise_scale: &Tensor,
+) -> Result<()> {
+    let input = &step.input;
+    let (planes, parts) = (input.batch * input.channels(), step.parts());
+    let params =
+        Params { input: InputParams::new(input), part: Statistics::PART as u32, parts: parts as u32, eps: EPS };
+    let [a, b] = buffers.sources(input);
+    let noise = input.noise.map_or(noise_scale, |id| buffers.get(id));
+    let mask = step.mask.map_or(noise_scale, |id| buffers.get(id));
+    let (partial, output) = (buffers.get(step.partial), buffers.get(step.output));
+    // Of a small plane, 256 invocations would have nothing to do but wait for each other.
+    let workgroup = if input.plane() <= 256 { 32 } else { 256 };
+    let reduce = kernel("statistics", TEXT.of(precision), "partial")
+        .workgroup(workgroup)
+        .constant("MASKED", step.mask.is_some().into())
+        .constant("NOISE", input.noise.is_some().into());
+    let flops = if step.mask.is_some() { 22 } else { 5 } * input.elements() as u64;
+    let inputs = [a, b, noise, noise_scale, mask];
+    recording.launch(&reduce, &params, &inputs, &[partial], Work::groups(planes * parts).flops(flops))?;
+    let combine = kernel("statistics", TEXT.of(precision), "combine").workgroup(64);
+    recording.launch(&combine, &params, &[partial, noise_scale], &[output], Work::threads(planes))
+}

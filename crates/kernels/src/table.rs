@@ -1,0 +1,94 @@
+//! SPADE's scale and shift for each distinct window of a label map.
+
+use crate::input::Buffers;
+use crate::{Source, kernel};
+use alias_plan::{Precision, Table};
+use alias_tensor::{Recording, Result, Tensor, Work};
+
+/// Rows and quads of columns that an invocation keeps: 64 sums in registers on a GPU, four times as many on a software
+/// rasterizer, which spends its time on loads.
+macro_rules! source {
+    ($rows:literal, $quads:literal) => {
+        stored!(concat!(wgsl!("table", "grid"), "const ROWS = ", $rows, "u; const QUADS = ", $quads, "u;"))
+    };
+}
+const GPU: Tile = Tile { source: source!(8, 2), rows: 8, quads: 2 };
+const SOFTWARE: Tile = Tile { source: source!(16, 4), rows: 16, quads: 4 };
+
+#[cfg(test)]
+const SOURCE: &str = GPU.source.f32;
+
+struct Tile {
+    source: Source,
+    rows: usize,
+    quads: usize,
+}
+
+params! { rows: u32, inner: u32, columns: u32, channels: u32, stride: u32 }
+
+/// What a table is made with.
+#[derive(Clone, Debug)]
+pub struct TableWeights {
+    /// (9 labels, filled up with zeros to a multiple of 4, and 1; hidden): labels under a window to the hidden layer; the bias.
+    pub shared: Tensor,
+    /// (hidden, 18 C filled up with zeros to a multiple of 4): the hidden layer to the nine taps of gamma and beta, in turn.
+    pub taps: Tensor,
+    /// (C, 2): one more than the bias of gamma, the bias of beta.
+    pub bias: Tensor,
+}
+
+/// Records a step.
+///
+/// # Errors
+/// What the device reports.
+pub fn record_table(
+    recording: &mut Recording,
+    step: &Table,
+    precision: Precision,
+    buffers: Buffers,
+    weights: &TableWeights,
+) -> Result<()> {
+    let software = recording.gpu().is_software();
+    let Tile { source, rows: tile_rows, quads } = if software { SOFTWARE } else { GPU };
+    let linear = kernel("table", source.of(precision), "linear").workgroup(if software { 8 } else { 64 });
+    let hidden = step.hidden_channels;
+    let columns = step.tap_columns() / 4;
+    let params = |rows: usize, inner: usize, columns: usize| Params {
+        rows: rows as u32,
+        inner: inner as u32,
+        columns: columns as u32,
+        channels: step.channels as u32,
+        stride: (step.tap_columns() / 2) as u32,
+    };
+    let work = |rows: usize, inner: usize, columns: usize| {
+        let threads = rows.div_ceil(tile_rows) * columns.div_ceil(quads);
+        Work::threads(threads).flops(2 * rows as u64 * (inner * 4 * columns) as u64)
+    };
+    let [patches, index, hidden_out, taps, output] =
+        [step.patches, step.index, step.hidden, step.taps, step.output].map(|id| buffers.get(id));
+
+    let inner = step.patch_width();
+    recording.launch(
+        &linear.constant("RECTIFIED", 1),
+        &params(step.windows, inner, hidden / 4),
+        &[patches, &weights.shared],
+        &[hidden_out],
+        work(step.windows, inner, hidden / 4),
+    )?;
+    recording.launch(
+        &linear,
+        &params(step.windows, hidden, columns),
+        &[hidden_out, &weights.taps],
+        &[taps],
+        work(step.windows, hidden, columns),
+    )?;
+    let rows = kernel("table", source.of(precision), "rows").workgroup(64);
+    let elements = step.rows * step.channels;
+    recording.launch(
+        &rows,
+        &params(step.rows, hidden, columns),
+        &[taps, index, &weights.bias],
+        &[output],
+        Work::threads(elements).flops(18 * elements as u64),
+    )
+}

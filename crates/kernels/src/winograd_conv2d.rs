@@ -1,0 +1,61 @@
+//! 3x3 convolution by Winograd's F(2x2, 3x3) that normalizes, modulates and activates what it loads.
+
+use crate::input::{Buffers, InputParams};
+use crate::{Source, kernel};
+use alias_plan::{Convolution, Precision};
+use alias_tensor::{Recording, Result, Tensor, Work};
+
+const TEXT: Source = stored!(wgsl!("winograd_conv2d", "grid", "source", "activation", "math"));
+
+/// A workgroup's share of the output: height, width, channels.
+const TILE: [usize; 3] = [8, 16, 32];
+
+#[cfg(test)]
+const SOURCE: &str = TEXT.f32;
+
+params! { input: InputParams, cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32 }
+
+/// Records a step whose method is [`Winograd`](alias_plan::Method::Winograd). `weight` is (16 Cin + 1, Cout filled up with
+/// zeros to a multiple of 4): each kernel as [`winograd_weight`] transforms it, then the bias.
+///
+/// # Errors
+/// What the device reports.
+pub fn record_winograd_conv2d(
+    recording: &mut Recording,
+    step: &Convolution,
+    precision: Precision,
+    buffers: Buffers,
+    weight: &Tensor,
+) -> Result<()> {
+    let params = Params {
+        input: InputParams::of(step),
+        cout: step.cout as u32,
+        row_start: step.rows.start as u32,
+        row_end: step.rows.end as u32,
+        accumulate: step.accumulate.into(),
+        tanh: step.tanh.into(),
+    };
+    let norm = step.norm.as_ref();
+    let forward = kernel("winograd_conv2d", TEXT.of(precision), "forward")
+        .workgroup(256)
+        .constant("NORM", norm.is_some().into())
+        .constant("MASKED", norm.is_some_and(|norm| norm.masked).into())
+        .constant("NOISE", step.input.noise.is_some().into());
+    let [h, w, couts] = TILE;
+    let groups = step.rows.len().div_ceil(h) * step.input.width.div_ceil(w) * step.cout.div_ceil(couts);
+    let [a, b, c, d, e, f] = buffers.activation(&step.input, norm);
+    let work = Work::groups(step.input.batch * groups).flops(step.flops());
+    recording.launch(&forward, &params, &[a, b, c, d, e, f, weight], &[buffers.get(step.output)], work)
+}
+
+/// `G w G^T` of a 3x3 kernel, row by row: what F(2x2, 3x3) multiplies transformed activations with.
+pub fn winograd_weight(w: [f64; 9]) -> [f64; 16] {
+    let column = |[a, b, c]: [f64; 3]| [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c];
+    // G w, four rows of three; then each of them times G^T.
+    let columns = [0, 1, 2].map(|k| column([w[k], w[k + 3], w[k + 6]]));
+    let mut out = [0.0; 16];
+    for i in 0..4 {
+        out[4 * i..][..4].copy_from_slice(&column([columns[0][i], columns[1][i], columns[2][i]]));
+    }
+    out
+}

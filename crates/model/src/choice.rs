@@ -1,0 +1,60 @@
+//! How a device computes what: the one place that decides.
+
+use crate::Architecture;
+use alias_plan::{Convolution, Method, Precision};
+use alias_tensor::Gpu;
+use std::collections::HashMap;
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Whether it is a software rasterizer, which runs on processor cores.
+    pub software: bool,
+    /// Whether to use Winograd's algorithm on GPUs.
+    pub winograd: bool,
+    /// Bytes that one binding may have.
+    pub max_binding: u64,
+    /// How weights and activations are stored.
+    pub precision: Precision,
+}
+
+impl Target {
+    /// What every GPU with WebGPU has, in float32.
+    pub const GUARANTEED: Target =
+        Target { software: false, winograd: true, max_binding: 128 << 20, precision: Precision::F32 };
+
+    /// What an open device is.
+    pub fn of(gpu: &Gpu, precision: Precision) -> Target {
+        let max_binding = gpu.limits().max_storage_buffer_binding_size;
+        Target { software: gpu.is_software(), max_binding, precision, ..Target::GUARANTEED }
+    }
+}
+
+/// Elements of a staged band: in float32, 16 MiB.
+const SCRATCH: usize = 1 << 22;
+
+/// The method of each convolution, by its name.
+///
+/// A software rasterizer spends its time on loads, so that it pays to compute each activation once and to store it. A GPU
+/// computes each as often as a workgroup needs it; what counts is arithmetic, of which Winograd's algorithm takes less. The
+/// first two blocks have the largest weights, which it makes larger still by 7/9, and the fewest pixels, where it saves least.
+pub(crate) fn methods(architecture: &Architecture, target: Target) -> HashMap<String, Method> {
+    let features = architecture.features.iter().chain([&architecture.image]).map(|conv| (conv, false));
+    let blocks = architecture
+        .blocks
+        .iter()
+        .enumerate()
+        .flat_map(|(stage, block)| block.halves().map(move |(_, conv)| (conv, stage >= 2 && conv.kernel == 3)));
+    let method = |pays| match (target.software, target.winograd && pays) {
+        (true, _) => Method::Staged(0),
+        (false, true) => Method::Winograd,
+        (false, false) => Method::Fused,
+    };
+    features.chain(blocks).map(|(conv, pays)| (conv.key.clone(), method(pays))).collect()
+}
+
+/// Rows of a staged band: a multiple of a tile's.
+pub(crate) fn staged_rows(step: &Convolution) -> usize {
+    let row = step.input.batch * step.input.channels() * step.staged_width();
+    (SCRATCH / row).saturating_sub(2 * step.halo()).max(8) / 8 * 8
+}

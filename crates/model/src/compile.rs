@@ -1,0 +1,358 @@
+//! From the network and a person's label map to the list of steps that draws them.
+
+use crate::architecture::{self, Architecture, HIDDEN, NormKind};
+use crate::choice::{Target, methods, staged_rows};
+use crate::label_map::{Distinct, LabelMap, OUTSIDE, misaligned};
+use crate::{Error, Result, Sample};
+use alias_plan::{
+    Buffer, BufferId, Convolution, Input, Method, Noise, Norm, Plan, Role, Source, Statistics, Step, Table,
+};
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Slope of the leaky ReLUs.
+const SLOPE: f32 = 0.2;
+/// Bytes that the products of a table's windows may take. A map of noise goes through them in bands of the image.
+const TAPS: u64 = 64 << 20;
+
+/// A plan and what goes into it.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) plan: Plan,
+    /// How many steps, the first ones, need the label map and no picture.
+    pub(crate) tables: usize,
+    /// What the label map says, for buffers of the plan.
+    pub(crate) uploads: Vec<(BufferId, Vec<u8>)>,
+    /// Agnostic image, pose and warped garment: (N, 9, H, W).
+    pub(crate) pictures: BufferId,
+    /// (2): the seed of the noise.
+    pub(crate) seed: Option<BufferId>,
+    /// By name of a batch norm, the coefficients that its running statistics give.
+    pub(crate) batch_norms: Vec<(String, BufferId)>,
+    /// (N, 3, H, W).
+    pub(crate) image: BufferId,
+}
+
+/// The steps that draw `sample` with a generator of `architecture` on `target`, with noise or without. Its pictures do not
+/// matter, only its size, its labels and its mask.
+///
+/// # Errors
+/// [`Error::Input`] where the sample is not what its fields promise, or no size for the generator.
+pub fn plan(architecture: &Architecture, sample: &Sample, noise: bool, target: Target) -> Result<Plan> {
+    Ok(Program::new(architecture, sample, noise, target)?.plan)
+}
+
+/// The buffers of one stage's label map, for a band of rows.
+struct Band {
+    /// Of the output.
+    rows: Range<usize>,
+    /// Of the input: what a 3x3 kernel sees.
+    seen: Range<usize>,
+    windows: usize,
+    table_rows: usize,
+    patches: BufferId,
+    index: BufferId,
+    pixels: BufferId,
+}
+
+/// What the norms of one stage have in common.
+struct Stage {
+    size: [usize; 3],
+    labels: usize,
+    mask: Option<BufferId>,
+    bands: Vec<Band>,
+}
+
+impl Program {
+    pub(crate) fn new(architecture: &Architecture, sample: &Sample, noise: bool, target: Target) -> Result<Program> {
+        sample.verify()?;
+        let (n, height, width) = (sample.batch, sample.height, sample.width);
+        architecture.config.layers.check_size(height, width)?;
+        let multiple = architecture.config.layers.multiple();
+        let mut compiler = Compiler {
+            plan: Plan { precision: target.precision, buffers: Vec::new(), steps: Vec::new() },
+            tables: Vec::new(),
+            uploads: Vec::new(),
+            batch_norms: Vec::new(),
+            seed: None,
+            methods: methods(architecture, target),
+            largest: TAPS.min(target.max_binding),
+        };
+        compiler.seed = noise.then(|| compiler.buffer("seed", 2, false, Role::Input));
+        let pictures = compiler.buffer("pictures", n * 9 * height * width, true, Role::Input);
+        let whole = Source { buffer: pictures, channels: 9, height, width };
+        let maps = [false, true].map(|sees_mask| LabelMap::new(sample, sees_mask));
+
+        let mut previous: Option<Source> = None;
+        for (i, (block, features)) in architecture.blocks.iter().zip(&architecture.features).enumerate() {
+            let (h, w) = ((height / multiple) << i, (width / multiple) << i);
+            let input = |sources| Input { batch: n, height: h, width: w, sources, noise: None };
+            let stage = compiler.stage(sample, &maps[usize::from(block.sees_mask)], block, [n, h, w]);
+            let activation = compiler.activations(features, [n, h, w]);
+            let step = convolution(features, input(vec![whole.clone()]), activation);
+            compiler.convolve(Convolution { slope: 1.0, ..step });
+            let features = Source { buffer: activation, channels: features.cout, height: h, width: w };
+            let x = input(previous.into_iter().chain([features]).collect());
+            let out = compiler.block(block, &x, &stage);
+            previous = Some(Source { buffer: out, channels: block.second.1.cout, height: h, width: w });
+        }
+        let y = previous.ok_or_else(|| Error::Config("a generator without blocks".into()))?;
+        let input = Input { batch: n, height: y.height, width: y.width, sources: vec![y], noise: None };
+        let image = compiler.buffer("image", n * 3 * height * width, true, Role::Output);
+        compiler.convolve(Convolution { tanh: true, ..convolution(&architecture.image, input, image) });
+
+        let Compiler { mut plan, tables, uploads, batch_norms, seed, .. } = compiler;
+        let count = tables.len();
+        plan.steps.splice(..0, tables);
+        Ok(Program { plan, tables: count, uploads, pictures, seed, batch_norms, image })
+    }
+}
+
+struct Compiler {
+    plan: Plan,
+    tables: Vec<Step>,
+    uploads: Vec<(BufferId, Vec<u8>)>,
+    batch_norms: Vec<(String, BufferId)>,
+    seed: Option<BufferId>,
+    methods: HashMap<String, Method>,
+    /// Bytes that the products of a table's windows may take.
+    largest: u64,
+}
+
+impl Compiler {
+    fn buffer(&mut self, name: impl Into<String>, elements: usize, activations: bool, role: Role) -> BufferId {
+        self.plan.buffers.push(Buffer { name: name.into(), elements, activations, role });
+        BufferId(self.plan.buffers.len() - 1)
+    }
+
+    fn upload<T: bytemuck::NoUninit>(&mut self, name: String, values: &[T]) -> BufferId {
+        let bytes = bytemuck::cast_slice(values).to_vec();
+        let id = self.buffer(name, bytes.len() / 4, false, Role::Input);
+        self.uploads.push((id, bytes));
+        id
+    }
+
+    fn activations(&mut self, conv: &architecture::Conv, [n, h, w]: [usize; 3]) -> BufferId {
+        self.buffer(conv.key.clone(), n * conv.cout * h * w, true, Role::Temporary)
+    }
+
+    /// Numbers the windows of `map` at one resolution.
+    fn stage(
+        &mut self,
+        sample: &Sample,
+        map: &LabelMap,
+        block: &architecture::ResBlock,
+        size @ [n, h, w]: [usize; 3],
+    ) -> Stage {
+        let (full_h, full_w) = (sample.height, sample.width);
+        let masked = block.halves().any(|(norm, _)| norm.kind == NormKind::Mask);
+        let at = |k: usize| (k / (h * w) * full_h + k / w % h * full_h / h) * full_w + k % w * full_w / w;
+        let mask: Option<Vec<f32>> = masked.then(|| (0..n * h * w).map(|k| misaligned(sample, at(k))).collect());
+        let distinct = map.distinct(h, w);
+        let channels = block.halves().map(|(norm, _)| norm.channels).max().unwrap_or(0);
+        // Rows of the image are halved until the products of what is in them fit.
+        let whole = 0..h;
+        let mut bands = vec![whole];
+        let mut chosen = Vec::new();
+        while let Some(rows) = bands.pop() {
+            let part = Part::new(&distinct, size, &rows);
+            let bytes = 4 * (part.windows.len() * (18 * channels).next_multiple_of(4)) as u64;
+            if bytes <= self.largest || rows.len() == 1 {
+                chosen.push((rows, part));
+            } else {
+                let middle = rows.start + rows.len() / 2;
+                bands.extend([middle..rows.end, rows.start..middle]);
+            }
+        }
+        let key = block.key;
+        let bands = chosen.into_iter().map(|(rows, part)| {
+            let width = (9 * map.labels()).next_multiple_of(4);
+            let mut patches = vec![0.0f32; part.windows.len() * width];
+            for (window, patch) in part.windows.iter().zip(patches.chunks_mut(width)) {
+                for (k, &number) in window.iter().enumerate().filter(|&(_, &number)| number != OUTSIDE) {
+                    patch[k * map.labels()..][..map.labels()].copy_from_slice(map.values(number));
+                }
+            }
+            let mask = |k: usize| mask.as_ref().map_or(0.0, |mask| mask[k]).to_bits();
+            let pixels: Vec<u32> = part.pixels.iter().flat_map(|&(k, row)| [row, mask(k)]).collect();
+            Band {
+                windows: part.windows.len(),
+                table_rows: part.rows.len(),
+                patches: self.upload(format!("{key} patches"), &patches),
+                index: self.upload(format!("{key} index"), part.rows.as_flattened()),
+                pixels: self.upload(format!("{key} pixels"), &pixels),
+                seen: seen(&rows, h),
+                rows,
+            }
+        });
+        let bands = bands.collect();
+        let mask = mask.map(|mask| self.upload(format!("{key} mask"), &mask));
+        Stage { size, labels: map.labels(), mask, bands }
+    }
+
+    /// A residual block; returns where its result is.
+    fn block(&mut self, block: &architecture::ResBlock, x: &Input, stage: &Stage) -> BufferId {
+        // Without noise, two norms of the same input have the same statistics.
+        let mut known = HashMap::new();
+        let out = match &block.skip {
+            Some((norm_s, conv_s)) => {
+                let out = self.activations(conv_s, stage.size);
+                let step = convolution(conv_s, x.clone(), out);
+                self.half(norm_s, Convolution { slope: 1.0, ..step }, stage, &mut known);
+                out
+            }
+            // The block's result replaces its input, which nobody else reads.
+            None => x.sources[0].buffer,
+        };
+        let ((norm_0, conv_0), (norm_1, conv_1)) = (&block.first, &block.second);
+        let y = self.activations(conv_0, stage.size);
+        self.half(norm_0, convolution(conv_0, x.clone(), y), stage, &mut known);
+        let [_, height, width] = stage.size;
+        let y = Source { buffer: y, channels: conv_0.cout, height, width };
+        let step = convolution(conv_1, Input { sources: vec![y], ..x.clone() }, out);
+        self.half(norm_1, Convolution { accumulate: true, ..step }, stage, &mut known);
+        out
+    }
+
+    /// A norm and the convolution that applies it. `known` are the statistics of inputs met before.
+    fn half(
+        &mut self,
+        norm: &architecture::AliasNorm,
+        mut step: Convolution,
+        stage: &Stage,
+        known: &mut HashMap<Vec<BufferId>, BufferId>,
+    ) {
+        let (key, n, plane) = (&norm.key, step.input.batch, step.input.plane());
+        if let Some(seed) = self.seed {
+            let z = self.buffer(format!("{key} noise"), n * plane, false, Role::Temporary);
+            let draw = Noise { stream: norm.stream, elements: n * plane, seed, output: z };
+            self.plan.steps.push(Step::Noise(draw));
+            step.input.noise = Some(z);
+        }
+        let masked = norm.kind == NormKind::Mask;
+        let read: Vec<_> = step.input.sources.iter().map(|source| source.buffer).chain(step.input.noise).collect();
+        let coefficients = match known.get(&read) {
+            Some(&id) => id,
+            None if norm.kind == NormKind::Batch => {
+                let id = self.buffer(format!("{key} statistics"), n * norm.channels * 8, false, Role::Input);
+                self.batch_norms.push((key.clone(), id));
+                id
+            }
+            None => {
+                let output = self.buffer(format!("{key} statistics"), n * norm.channels * 8, false, Role::Temporary);
+                let parts = plane.div_ceil(Statistics::PART);
+                let partial =
+                    self.buffer(format!("{key} partial"), n * norm.channels * parts * 12, false, Role::Temporary);
+                let mask = stage.mask.filter(|_| masked);
+                let input = step.input.clone();
+                self.plan.steps.push(Step::Statistics(Statistics { norm: key.clone(), input, mask, partial, output }));
+                known.insert(read, output);
+                output
+            }
+        };
+        for band in &stage.bands {
+            let table = self.table(norm, stage, band);
+            let norm = Norm { coefficients, masked, table, pixels: band.pixels, pixel_rows: band.seen.clone() };
+            self.convolve(Convolution { norm: Some(norm), rows: band.rows.clone(), ..step.clone() });
+        }
+    }
+
+    fn table(&mut self, norm: &architecture::AliasNorm, stage: &Stage, band: &Band) -> BufferId {
+        let (key, channels) = (&norm.key, norm.channels);
+        let temporary = |this: &mut Compiler, what: &str, elements| {
+            this.buffer(format!("{key} {what}"), elements, false, Role::Temporary)
+        };
+        let hidden = temporary(self, "hidden", band.windows * HIDDEN);
+        let taps = temporary(self, "taps", band.windows * (18 * channels).next_multiple_of(4));
+        let output = self.buffer(format!("{key} table"), band.table_rows * 2 * channels, false, Role::Kept);
+        self.tables.push(Step::Table(Table {
+            norm: key.clone(),
+            labels: stage.labels,
+            hidden_channels: HIDDEN,
+            channels,
+            windows: band.windows,
+            rows: band.table_rows,
+            patches: band.patches,
+            index: band.index,
+            hidden,
+            taps,
+            output,
+        }));
+        output
+    }
+
+    /// Adds a convolution, its method the one that was chosen for it.
+    fn convolve(&mut self, mut step: Convolution) {
+        step.method = self.methods[&step.name];
+        if let Method::Staged(_) = step.method {
+            step.method = Method::Staged(staged_rows(&step));
+            let elements = step.scratch_elements();
+            step.scratch = Some(self.buffer(format!("{} staged", step.name), elements, true, Role::Temporary));
+        }
+        self.plan.steps.push(Step::Convolution(step));
+    }
+}
+
+/// The convolution `conv` of `input` through a leaky ReLU, without normalization.
+fn convolution(conv: &architecture::Conv, input: Input, output: BufferId) -> Convolution {
+    Convolution {
+        name: conv.key.clone(),
+        kernel: conv.kernel,
+        rows: 0..input.height,
+        input,
+        norm: None,
+        slope: SLOPE,
+        cout: conv.cout,
+        accumulate: false,
+        tanh: false,
+        output,
+        method: Method::Fused,
+        scratch: None,
+    }
+}
+
+/// The rows of an image of height `h` that a 3x3 kernel on `band` sees.
+fn seen(band: &Range<usize>, h: usize) -> Range<usize> {
+    band.start.saturating_sub(1)..(band.end + 1).min(h)
+}
+
+/// The windows that a band of rows of the image sees, numbered by themselves.
+struct Part {
+    windows: Vec<[u32; 9]>,
+    rows: Vec<[u32; 9]>,
+    /// Of every pixel that a 3x3 kernel on the band sees: its place in the map and its row, from 0.
+    pixels: Vec<(usize, u32)>,
+}
+
+impl Part {
+    fn new(distinct: &Distinct, [n, h, w]: [usize; 3], band: &Range<usize>) -> Part {
+        let seen = seen(band, h);
+        let mut part = Part { windows: Vec::new(), rows: Vec::new(), pixels: Vec::with_capacity(n * seen.len() * w) };
+        // From the map's numbers to the part's, which start at 1.
+        let mut row_of = vec![0u32; distinct.rows.len()];
+        let mut window_of = vec![0u32; distinct.windows.len()];
+        for image in 0..n {
+            for k in (image * h + seen.start) * w..(image * h + seen.end) * w {
+                let row = distinct.map[k] as usize - 1;
+                if row_of[row] == 0 {
+                    let windows = distinct.rows[row].map(|window| {
+                        if window == OUTSIDE {
+                            return OUTSIDE;
+                        }
+                        let window = window as usize - 1;
+                        if window_of[window] == 0 {
+                            part.windows.push(distinct.windows[window]);
+                            window_of[window] = part.windows.len() as u32;
+                        }
+                        window_of[window]
+                    });
+                    part.rows.push(windows);
+                    row_of[row] = part.rows.len() as u32;
+                }
+                part.pixels.push((k, row_of[row] - 1));
+            }
+        }
+        part
+    }
+}

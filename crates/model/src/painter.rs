@@ -1,0 +1,227 @@
+//! Images of a person, one garment after the other: the generator for those who do not train it.
+
+use crate::choice::Target;
+use crate::compile::Program;
+use crate::label_map::{GARMENT, misaligned};
+use crate::weights::{Weights, halves};
+use crate::{Architecture, Checkpoint, Config, Error, LoadOptions, Noise, Result, Sample, strictness};
+use alias_kernels::{
+    Buffers, record_fused_conv2d, record_noise, record_staged_conv2d, record_statistics, record_table,
+    record_winograd_conv2d,
+};
+use alias_plan::{BufferId, Memory, Method, Plan, Precision, Step};
+use alias_tensor::wgpu::Features;
+use alias_tensor::{Gpu, Recording, Tensor};
+use std::sync::Arc;
+
+/// The ALIAS generator, its weights on a device, ready to draw.
+///
+/// It computes what [`Generator`](crate::Generator) does, from a fifth of the operations and a third of the memory, but
+/// nothing that could be differentiated. A cheap handle: clones share the weights.
+#[derive(Clone, Debug)]
+pub struct Painter(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    gpu: Gpu,
+    architecture: Architecture,
+    weights: Weights,
+    target: Target,
+}
+
+/// A person's label map and mask, ready to be drawn in any garment that fits them.
+///
+/// What only depends on those is computed once. It has buffers for a whole image of its own, until it is dropped.
+#[derive(Debug)]
+pub struct Person {
+    /// Batch, height, width.
+    size: [usize; 3],
+    labels: Vec<u8>,
+    misaligned: Vec<f32>,
+    program: Program,
+    memory: Memory,
+    /// By buffer of the plan.
+    tensors: Vec<Tensor>,
+    recording: Recording,
+}
+
+impl Painter {
+    /// Loads a checkpoint, its configuration read from the weights.
+    ///
+    /// # Errors
+    /// As [`Generator::load`](crate::Generator::load).
+    pub fn load(gpu: &Gpu, checkpoint: &Checkpoint) -> Result<Painter> {
+        Painter::load_with(gpu, checkpoint, LoadOptions::default(), Target::of(gpu, Precision::F32))
+    }
+
+    /// Loads a checkpoint by `options`, to draw by plans made for `target`: [`Target::of`] the device, as a rule.
+    ///
+    /// # Errors
+    /// As [`Generator::load`](crate::Generator::load); [`alias_tensor::Error::MissingFeature`] where the device was opened without
+    /// what the target needs.
+    pub fn load_with(gpu: &Gpu, checkpoint: &Checkpoint, options: LoadOptions, target: Target) -> Result<Painter> {
+        if target.precision == Precision::F16 && !gpu.device().features().contains(Features::SHADER_F16) {
+            let (adapter, feature) = (gpu.info().name, "SHADER_F16".into());
+            return Err(alias_tensor::Error::MissingFeature { adapter, feature }.into());
+        }
+        let inferred = Config::infer(checkpoint)?;
+        let architecture = Architecture::new(Config { plain: options.plain || inferred.plain, ..inferred })?;
+        strictness::verify(&architecture, checkpoint, options.strict)?;
+        let weights = Weights::new(gpu, &architecture, checkpoint, target)?;
+        Ok(Painter(Arc::new(Inner { gpu: gpu.clone(), architecture, weights, target })))
+    }
+
+    /// Its layers.
+    pub fn architecture(&self) -> &Architecture {
+        &self.0.architecture
+    }
+
+    /// Draws one sample: (N, 3, H, W) in (-1, 1).
+    ///
+    /// # Errors
+    /// As [`Painter::person`].
+    pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
+        self.person(sample, noise != Noise::None)?.draw(sample, noise)
+    }
+
+    /// Gets ready to draw the person of `sample`, with noise or without; only size, labels and mask of the sample matter.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the sample is not what its fields promise, or no size for the generator; what the device
+    /// reports.
+    pub fn person(&self, sample: &Sample, noise: bool) -> Result<Person> {
+        let Inner { gpu, architecture, weights, target } = &*self.0;
+        let program = Program::new(architecture, sample, noise, *target)?;
+        let plan = &program.plan;
+        let memory = Memory::assign(plan);
+        let slots = memory.slots.iter().map(|&bytes| Tensor::empty(gpu, &[bytes as usize / 4]));
+        let slots = slots.collect::<alias_tensor::Result<Vec<_>>>()?;
+        let view = |buffer: usize| slots[memory.slot_of[buffer]].prefix(&[plan.bytes(BufferId(buffer)) as usize / 4]);
+        let tensors = (0..plan.buffers.len()).map(view).collect::<alias_tensor::Result<Vec<_>>>()?;
+        for (id, bytes) in &program.uploads {
+            tensors[id.0].overwrite(bytes)?;
+        }
+        for (norm, id) in &program.batch_norms {
+            let coefficients = weights.norms[norm].coefficients.as_deref().unwrap_or_default();
+            tensors[id.0].overwrite(&coefficients.repeat(sample.batch))?;
+        }
+        let (tables, steps) = plan.steps.split_at(program.tables);
+        record(gpu, plan, tables, &tensors, weights)?.submit()?;
+        let recording = record(gpu, plan, steps, &tensors, weights)?;
+        Ok(Person {
+            size: [sample.batch, sample.height, sample.width],
+            labels: sample.labels.clone(),
+            misaligned: (0..sample.labels.len()).map(|at| misaligned(sample, at)).collect(),
+            memory,
+            tensors,
+            recording,
+            program,
+        })
+    }
+}
+
+impl Person {
+    /// Draws the person in the garment of `sample`: (N, 3, H, W) in (-1, 1).
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the sample is not what its fields promise, has other labels, another size or another mask than
+    /// the person, or where there is noise and the person was made without, or the other way round; what the device reports.
+    pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
+        self.check(sample, noise)?;
+        let Sample { batch, height, width, .. } = *sample;
+        let mut pictures = Vec::with_capacity(9 * batch * height * width);
+        for image in 0..batch {
+            for part in [&sample.agnostic, &sample.pose, &sample.warped_cloth] {
+                pictures.extend_from_slice(&part[image * 3 * height * width..][..3 * height * width]);
+            }
+        }
+        let tensor = &self.tensors[self.program.pictures.0];
+        match self.plan().precision {
+            Precision::F32 => tensor.overwrite(&pictures)?,
+            Precision::F16 => tensor.overwrite(&halves(&pictures))?,
+        }
+        if let (Noise::Seed(seed), Some(id)) = (noise, self.program.seed) {
+            self.tensors[id.0].overwrite(&[seed as u32, (seed >> 32) as u32])?;
+        }
+        self.recording.submit()?;
+        self.read(self.program.image, 3 * batch * height * width)
+    }
+
+    /// What it takes to draw the person.
+    pub fn plan(&self) -> &Plan {
+        &self.program.plan
+    }
+
+    /// Bytes of device memory that it holds, besides the weights.
+    pub fn bytes(&self) -> u64 {
+        self.memory.total()
+    }
+
+    /// Bytes of the largest buffer that a kernel binds, weights included.
+    pub fn largest_binding(&self) -> u64 {
+        self.tensors.iter().map(Tensor::bytes).max().unwrap_or(0)
+    }
+
+    fn check(&self, sample: &Sample, noise: Noise) -> Result<()> {
+        sample.verify()?;
+        let size = [sample.batch, sample.height, sample.width];
+        if size != self.size {
+            let [n, h, w] = self.size;
+            let [m, y, x] = size;
+            return Err(Error::Input(format!("{m} pictures of {y}x{x}; the person was made for {n} of {h}x{w}")));
+        }
+        if sample.labels != self.labels {
+            return Err(Error::Input("the labels are not the person's; make another person of this sample".into()));
+        }
+        // The mask outside the garment's class is nobody's concern.
+        if let Some(at) = (0..self.labels.len()).find(|&at| misaligned(sample, at) != self.misaligned[at]) {
+            return Err(Error::Input(format!(
+                "warped_mask differs from the person's at element {at}, in class {GARMENT}; make another person of this \
+                 sample"
+            )));
+        }
+        match (noise, self.program.seed) {
+            (Noise::Seed(_), None) => Err(Error::Input("the person was made without noise".into())),
+            (Noise::None, Some(_)) => Err(Error::Input("the person was made with noise; give a seed".into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// The first elements of a buffer of activations.
+    fn read(&self, id: BufferId, elements: usize) -> Result<Vec<f32>> {
+        let mut values = self.tensors[id.0].to_vec()?;
+        if self.plan().precision == Precision::F16 {
+            let halves: &[half::f16] = bytemuck::cast_slice(&values);
+            values = halves.iter().map(|v| v.to_f32()).collect();
+        }
+        values.truncate(elements);
+        Ok(values)
+    }
+}
+
+/// The launches of `steps`.
+fn record(gpu: &Gpu, plan: &Plan, steps: &[Step], tensors: &[Tensor], weights: &Weights) -> Result<Recording> {
+    let mut recording = Recording::new(gpu);
+    let (buffers, precision) = (Buffers(tensors), plan.precision);
+    for step in steps {
+        match step {
+            Step::Table(step) => {
+                record_table(&mut recording, step, precision, buffers, &weights.norms[&step.norm].table)?;
+            }
+            Step::Noise(step) => record_noise(&mut recording, step, buffers)?,
+            Step::Statistics(step) => {
+                let noise_scale = &weights.norms[&step.norm].noise_scale;
+                record_statistics(&mut recording, step, precision, buffers, noise_scale)?;
+            }
+            Step::Convolution(step) => {
+                let weight = &weights.convolutions[&step.name];
+                match step.method {
+                    Method::Staged(_) => record_staged_conv2d(&mut recording, step, precision, buffers, weight)?,
+                    Method::Fused => record_fused_conv2d(&mut recording, step, precision, buffers, weight)?,
+                    Method::Winograd => record_winograd_conv2d(&mut recording, step, precision, buffers, weight)?,
+                }
+            }
+        }
+    }
+    Ok(recording)
+}

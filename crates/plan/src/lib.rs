@@ -1,0 +1,99 @@
+//! What an image takes, step by step, as plain data: shapes, operations, bytes, and which buffer is free when.
+//!
+//! Nothing here knows of a device. `alias-model` makes the list from a network; each executor runs it: the kernels of
+//! `alias-kernels` on a GPU.
+//!
+//! There are four kinds of steps. [`Table`]: SPADE's scale and shift for each distinct window of a label map. [`Noise`]: a
+//! plane of it. [`Statistics`]: of what a normalization reads. [`Convolution`]: everything else, since resizing,
+//! concatenation, normalization, modulation, activation and addition all happen where a convolution loads or stores.
+
+mod memory;
+mod step;
+
+pub use memory::Memory;
+pub use step::{Convolution, Input, Method, Noise, Norm, Source, Statistics, Step, Table};
+
+/// A buffer of a plan, by its place in [`Plan::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub usize);
+
+/// What a buffer holds, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// From the host, before the first step.
+    Input,
+    /// From a step that writes it to the last one that reads it.
+    Temporary,
+    /// From the step that writes it to the next image of the same person.
+    Kept,
+    /// The result.
+    Output,
+}
+
+/// A buffer that steps read and write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// What is in it, such as `up_3.conv_0`.
+    pub name: String,
+    /// How many elements: of four bytes, or as [`Plan::activation_bytes`] says.
+    pub elements: usize,
+    /// Whether it holds activations, which may be stored in half precision, and not coefficients or indices.
+    pub activations: bool,
+    /// How long it lasts.
+    pub role: Role,
+}
+
+/// How numbers are stored. Sums are float32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// Everything in float32.
+    #[default]
+    F32,
+    /// Weights and activations in float16.
+    F16,
+}
+
+impl Precision {
+    /// Bytes of a stored weight or activation.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Precision::F32 => 4,
+            Precision::F16 => 2,
+        }
+    }
+}
+
+/// The steps that make an image, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// How weights and activations are stored.
+    pub precision: Precision,
+    /// Everything that steps read and write besides weights.
+    pub buffers: Vec<Buffer>,
+    /// What happens.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Bytes of a buffer.
+    pub fn bytes(&self, buffer: BufferId) -> u64 {
+        let Buffer { elements, activations, .. } = self.buffers[buffer.0];
+        let each = if activations { self.precision.bytes() } else { 4 };
+        (elements as u64 * each).next_multiple_of(4)
+    }
+
+    /// Floating-point operations of all steps.
+    pub fn flops(&self) -> u64 {
+        self.steps.iter().map(Step::flops).sum()
+    }
+
+    /// Kernels that a GPU launches.
+    pub fn launches(&self) -> usize {
+        self.steps.iter().map(Step::launches).sum()
+    }
+
+    /// Bytes that the steps have to move at least: everything that each of them reads and writes, once.
+    pub fn bytes_moved(&self) -> u64 {
+        self.steps.iter().map(|step| step.bytes_moved(self)).sum()
+    }
+}

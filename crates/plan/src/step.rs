@@ -1,0 +1,343 @@
+//! The four kinds of steps.
+
+use crate::{BufferId, Plan};
+use std::ops::Range;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Scale and shift for each distinct window of a label map.
+    Table(Table),
+    /// A plane of noise.
+    Noise(Noise),
+    /// Means and deviations.
+    Statistics(Statistics),
+    /// A convolution and all that happens where it loads and stores.
+    Convolution(Convolution),
+}
+
+/// SPADE's scale and shift (Park et al. 2019) for each distinct 5x5 window ("row") of a label map, from its distinct 3x3
+/// windows: `hidden = relu(shared(labels))` for each 3x3 window, its products with the nine taps of gamma and beta, and for
+/// each row the sum of the nine products that it is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// The norm's name in the state dict.
+    pub norm: String,
+    /// Labels of the map.
+    pub labels: usize,
+    /// Channels of the hidden layer.
+    pub hidden_channels: usize,
+    /// Channels that the norm normalizes, C.
+    pub channels: usize,
+    /// Distinct 3x3 windows, U.
+    pub windows: usize,
+    /// Distinct 5x5 windows, R.
+    pub rows: usize,
+    /// (U, 9, labels) float32, each row filled up with zeros to a multiple of 4: the labels under each window.
+    pub patches: BufferId,
+    /// (R, 9) uint32: the windows of each row, from 1; 0 outside the image.
+    pub index: BufferId,
+    /// (U, hidden_channels).
+    pub hidden: BufferId,
+    /// (U, 9, C, 2), each row filled up to a multiple of 4: the products, the two of a channel side by side.
+    pub taps: BufferId,
+    /// (R, C, 2): 1 + gamma, beta.
+    pub output: BufferId,
+}
+
+/// One plane of Gaussian noise an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noise {
+    /// Which stream of the seed.
+    pub stream: u32,
+    /// Elements, N H W.
+    pub elements: usize,
+    /// (2) uint32: the seed, its low half first.
+    pub seed: BufferId,
+    /// (N, H, W).
+    pub output: BufferId,
+}
+
+/// A tensor (N, channels, height, width), resized to the nearest pixels of what it is an input of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// Where it lies.
+    pub buffer: BufferId,
+    /// Its channels.
+    pub channels: usize,
+    /// Its height, which divides the input's or is a multiple of it.
+    pub height: usize,
+    /// Its width, likewise.
+    pub width: usize,
+}
+
+/// What a layer reads: one or two tensors, resized, one after the other along the channels, and noise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Images, N.
+    pub batch: usize,
+    /// Height, H.
+    pub height: usize,
+    /// Width, W.
+    pub width: usize,
+    /// One or two tensors.
+    pub sources: Vec<Source>,
+    /// (N, H, W): the plane of noise to add, times each channel's scale.
+    pub noise: Option<BufferId>,
+}
+
+/// What it takes to standardize each plane of an input: instance norm, or mask norm (VITON-HD, section 3.4).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    /// The norm's name in the state dict: whose scale of the noise it is.
+    pub norm: String,
+    /// What is normalized.
+    pub input: Input,
+    /// (N, H, W) in [0, 1]: the region that mask norm standardizes apart.
+    pub mask: Option<BufferId>,
+    /// (N, C, parts, 12): the statistics of the parts of a plane.
+    pub partial: BufferId,
+    /// (N, C, 8): the plane's first pixel, mean less that, scale, scale of the noise, and for what is outside the mask mean less
+    /// the first pixel, scale, and two unused.
+    pub output: BufferId,
+}
+
+/// How an input is normalized and modulated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// (N, C, 8), as [`Statistics`] writes it.
+    pub coefficients: BufferId,
+    /// Whether the mask matters.
+    pub masked: bool,
+    /// (R, C, 2), as [`Table`] writes it.
+    pub table: BufferId,
+    /// (N, rows, W, 2) uint32: row of the table (from 0), and mask as the bits of a float32, for the rows that
+    /// follow.
+    pub pixels: BufferId,
+    /// Rows of the input that `pixels` has: all that the convolution sees.
+    pub pixel_rows: Range<usize>,
+}
+
+/// How a GPU computes a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// One kernel that normalizes what it loads.
+    Fused,
+    /// The same in the transformed domain of Winograd's F(2x2, 3x3).
+    Winograd,
+    /// Bands of so many rows: one kernel normalizes them, another one convolves. For adapters that are slow at loads.
+    Staged(usize),
+}
+
+/// `y = conv(leaky_relu(modulate(normalize(input)))) + bias`, stride 1, zeros around, of the same size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Convolution {
+    /// The convolution's name in the state dict.
+    pub name: String,
+    /// Side of the kernel: 1 or 3.
+    pub kernel: usize,
+    /// What it reads.
+    pub input: Input,
+    /// Normalization and modulation; the input's noise is added before.
+    pub norm: Option<Norm>,
+    /// Slope of the leaky ReLU: 1 for none.
+    pub slope: f32,
+    /// Output channels.
+    pub cout: usize,
+    /// Rows of the output to compute.
+    pub rows: Range<usize>,
+    /// Whether to add to what is in `output`.
+    pub accumulate: bool,
+    /// Whether to end in a tanh.
+    pub tanh: bool,
+    /// (N, cout, H, W).
+    pub output: BufferId,
+    /// How a GPU does it.
+    pub method: Method,
+    /// Room for a staged band.
+    pub scratch: Option<BufferId>,
+}
+
+impl Input {
+    /// Channels of all sources.
+    pub fn channels(&self) -> usize {
+        self.sources.iter().map(|source| source.channels).sum()
+    }
+
+    /// Elements of a plane, H W.
+    pub fn plane(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Elements, N C H W.
+    pub fn elements(&self) -> usize {
+        self.batch * self.channels() * self.plane()
+    }
+
+    fn buffers(&self) -> impl Iterator<Item = BufferId> {
+        self.sources.iter().map(|source| source.buffer).chain(self.noise)
+    }
+}
+
+impl Table {
+    /// Columns of `patches`: nine times the labels, filled up to a multiple of 4.
+    pub fn patch_width(&self) -> usize {
+        (9 * self.labels).next_multiple_of(4)
+    }
+
+    /// Columns of `taps`: nine times gamma and beta, filled up to a multiple of 4.
+    pub fn tap_columns(&self) -> usize {
+        (18 * self.channels).next_multiple_of(4)
+    }
+
+    /// Floating-point operations that are executed.
+    pub fn flops(&self) -> u64 {
+        let products = self.windows * self.hidden_channels * (self.patch_width() + self.tap_columns());
+        2 * products as u64 + (18 * self.rows * self.channels) as u64
+    }
+}
+
+impl Statistics {
+    /// Elements that one workgroup walks.
+    pub const PART: usize = 16384;
+
+    /// Parts of a plane.
+    pub fn parts(&self) -> usize {
+        self.input.plane().div_ceil(Statistics::PART)
+    }
+}
+
+impl Convolution {
+    /// Floating-point operations that are executed.
+    pub fn flops(&self) -> u64 {
+        self.bands().map(|band| self.loading_flops(&band) + self.product_flops(&band)).sum()
+    }
+
+    /// Operations to normalize, modulate and activate what `band` of the output is computed from.
+    pub fn loading_flops(&self, band: &Range<usize>) -> u64 {
+        let halo = if matches!(self.method, Method::Staged(_)) { 2 * self.halo() } else { 0 };
+        let loaded = (self.input.batch * self.input.channels() * (band.len() + halo) * self.input.width) as u64;
+        loaded
+            * match &self.norm {
+                None => 1,
+                Some(norm) if norm.masked => 10,
+                Some(_) => 5,
+            }
+    }
+
+    /// Operations of the convolution itself for `band` of the output.
+    pub fn product_flops(&self, band: &Range<usize>) -> u64 {
+        let pixels = (self.input.batch * band.len() * self.input.width) as u64;
+        let (cin, cout) = (self.input.channels() as u64, self.cout as u64);
+        pixels
+            * match self.method {
+                // 16 products for 4 pixels instead of 36; 32 additions to transform a tile of input, 24 for one of output.
+                Method::Winograd => 8 * cin * cout + 8 * cin + 6 * cout,
+                _ => 2 * cin * cout * (self.kernel * self.kernel) as u64,
+            }
+            + pixels * cout
+    }
+
+    /// Rows that the kernel sees above and below each pixel.
+    pub fn halo(&self) -> usize {
+        self.kernel / 2
+    }
+
+    /// The bands of output rows that are computed one after the other.
+    pub fn bands(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rows = self.rows.clone();
+        let height = if let Method::Staged(height) = self.method { height } else { rows.len() };
+        rows.clone().step_by(height).map(move |start| start..rows.end.min(start + height))
+    }
+
+    /// Elements of a staged row, zeros around it: for 3x3, columns from -1 to a multiple of 8 and three more.
+    pub fn staged_width(&self) -> usize {
+        if self.kernel == 1 { self.input.width } else { self.input.width.next_multiple_of(8) + 4 }
+    }
+
+    /// Elements of a staged plane: a band of `rows` and what the kernel sees above and below, in whole vec4.
+    pub fn staged_plane(&self, rows: usize) -> usize {
+        ((rows + 2 * self.halo()) * self.staged_width()).next_multiple_of(4)
+    }
+
+    /// Elements of the largest staged band.
+    pub fn scratch_elements(&self) -> usize {
+        let rows = self.bands().map(|band| band.len()).max().unwrap_or(0);
+        self.input.batch * self.input.channels() * self.staged_plane(rows)
+    }
+}
+
+impl Step {
+    /// What it is called in the network.
+    pub fn name(&self) -> String {
+        match self {
+            Step::Table(step) => step.norm.clone(),
+            Step::Noise(step) => format!("noise {}", step.stream),
+            Step::Statistics(step) => step.norm.clone(),
+            Step::Convolution(step) => step.name.clone(),
+        }
+    }
+
+    /// Every buffer that it reads or writes.
+    pub fn buffers(&self) -> Vec<BufferId> {
+        match self {
+            Step::Table(t) => vec![t.patches, t.index, t.hidden, t.taps, t.output],
+            Step::Noise(n) => vec![n.seed, n.output],
+            Step::Statistics(s) => s.input.buffers().chain(s.mask).chain([s.partial, s.output]).collect(),
+            Step::Convolution(c) => {
+                let norm = c.norm.iter().flat_map(|n| [n.coefficients, n.table, n.pixels]);
+                c.input.buffers().chain(norm).chain([c.output]).chain(c.scratch).collect()
+            }
+        }
+    }
+
+    /// Floating-point operations that are executed.
+    pub fn flops(&self) -> u64 {
+        match self {
+            Step::Table(t) => t.flops(),
+            Step::Noise(n) => 30 * n.elements as u64,
+            Step::Statistics(s) => (if s.mask.is_some() { 22 } else { 5 }) * s.input.elements() as u64,
+            Step::Convolution(c) => c.flops(),
+        }
+    }
+
+    /// Kernels that a GPU launches.
+    pub fn launches(&self) -> usize {
+        match self {
+            Step::Table(_) => 3,
+            Step::Noise(_) => 1,
+            Step::Statistics(_) => 2,
+            Step::Convolution(c) => match c.method {
+                Method::Staged(_) => 2 * c.bands().count(),
+                _ => 1,
+            },
+        }
+    }
+
+    /// Bytes that it reads and writes, each once: sources, weights, results.
+    pub fn bytes_moved(&self, plan: &Plan) -> u64 {
+        let buffers: u64 = self.buffers().into_iter().map(|buffer| plan.bytes(buffer)).sum();
+        let weight = plan.precision.bytes();
+        match self {
+            Step::Table(t) => {
+                let weights = t.hidden_channels * (9 * t.labels + 9 * 2 * t.channels);
+                // What lies between its three kernels is written and read.
+                buffers + plan.bytes(t.hidden) + plan.bytes(t.taps) + weight * weights as u64
+            }
+            Step::Noise(_) => buffers,
+            Step::Statistics(s) => buffers + plan.bytes(s.partial),
+            Step::Convolution(c) => {
+                let taps = if c.method == Method::Winograd { 16 } else { c.kernel * c.kernel };
+                let mut bytes = buffers + weight * (taps * c.input.channels() * c.cout) as u64;
+                if c.accumulate {
+                    bytes += plan.bytes(c.output);
+                }
+                if let Some(scratch) = c.scratch {
+                    let passes = c.bands().count() as u64;
+                    bytes += plan.bytes(scratch) * (2 * passes - 1);
+                }
+                bytes
+            }
+        }
+    }
+}

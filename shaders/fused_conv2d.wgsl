@@ -1,0 +1,116 @@
+// Convolution, stride 1, that normalizes, modulates and activates what it loads.
+//   y[n, co, i, j] = bias[co] + sum over ci, a, b of w[co, ci, a, b] activation(n, ci, i + a - K / 2, j + b - K / 2)
+//
+// A workgroup computes COUTS channels of TILE_H x TILE_W pixels, an invocation eight channels of eight neighbouring pixels. Four
+// input channels at a time, activations and weights pass through workgroup memory: each is loaded, and each activation is
+// computed, once a workgroup.
+//
+// fused_conv2d.rs appends TILE_H, TILE_W and COUTS.
+override WG: u32 = 128; // TILE_H TILE_W / 8 * COUTS / 8
+override K: u32 = 3;    // side of the kernel: 1 or 3
+override NORM: u32 = 0;
+override MASKED: u32 = 0;
+override NOISE: u32 = 0;
+
+const CHUNK = 4u;              // input channels in workgroup memory
+const PITCH = TILE_W + 4u;     // of a row of activations
+
+struct Params {
+    input: Input,
+    cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32, // rows of the output
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
+@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
+@group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
+@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (rows of the table, channels)
+@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): row of the table, mask
+@group(0) @binding(6) var<storage, read> noise: array<f32>;          // (batch, h, w)
+@group(0) @binding(7) var<storage, read> weight: array<vec4<Stored>>; // (channels K K + 1, ceil(cout / 4)); the last row is the bias
+@group(0) @binding(8) var<storage, read_write> y: array<Stored>;     // (batch, cout, h, w)
+
+var<workgroup> activations: array<f32, CHUNK * (TILE_H + 2u) * PITCH>;
+var<workgroup> weights: array<vec4f, CHUNK * K * K * COUTS / 4u>;
+
+@compute @workgroup_size(WG)
+fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let quads = (p.cout + 3u) / 4u;
+    let blocks = (p.cout + COUTS - 1u) / COUTS;
+    let across = (p.input.w + TILE_W - 1u) / TILE_W;
+    let tiles = (p.row_end - p.row_start + TILE_H - 1u) / TILE_H * across;
+    let group = group_index(wg, nwg);
+    if group >= p.input.batch * tiles * blocks { return; }
+    let n = group / blocks / tiles;
+    let tile = group / blocks % tiles;
+    let quad0 = group % blocks * (COUTS / 4u);
+    let i0 = p.row_start + tile / across * TILE_H;
+    let j0 = tile % across * TILE_W;
+
+    // This invocation's pixels and channels within the workgroup's.
+    let groups = TILE_H * TILE_W / 8u;
+    let row = lane % groups / (TILE_W / 8u);
+    let column = lane % groups % (TILE_W / 8u) * 8u;
+    let pair = lane / groups * 2u;
+
+    var low: array<vec4f, 8>;
+    var high: array<vec4f, 8>;
+    for (var ci0 = 0u; ci0 < p.input.channels; ci0 += CHUNK) {
+        workgroupBarrier();
+        let seen_w = TILE_W + K - 1u;
+        for (var k = lane; k < (TILE_H + K - 1u) * seen_w; k += WG) {
+            // Above and left of the image these wrap around to large numbers, which are outside as well.
+            let i = i0 + k / seen_w - K / 2u;
+            let j = j0 + k % seen_w - K / 2u;
+            let inside = i < p.input.h && j < p.input.w;
+            var pixel: Pixel;
+            if inside { pixel = pixel_at(n, i, j); }
+            for (var c = 0u; c < CHUNK; c++) {
+                var v = 0.0;
+                if inside && ci0 + c < p.input.channels { v = activation(n, ci0 + c, i, j, pixel); }
+                activations[(c * (TILE_H + 2u) + k / seen_w) * PITCH + k % seen_w] = v;
+            }
+        }
+        for (var k = lane; k < CHUNK * K * K * COUTS / 4u; k += WG) {
+            let at = min(ci0 * K * K + k / (COUTS / 4u), p.input.channels * K * K - 1u);
+            weights[k] = vec4f(weight[at * quads + min(quad0 + k % (COUTS / 4u), quads - 1u)]);
+        }
+        workgroupBarrier();
+        for (var c = 0u; c < CHUNK; c++) {
+            for (var a = 0u; a < K; a++) {
+                var v: array<f32, 10>;
+                for (var k = 0u; k < 7u + K; k++) { v[k] = activations[(c * (TILE_H + 2u) + row + a) * PITCH + column + k]; }
+                for (var b = 0u; b < K; b++) {
+                    let at = ((c * K + a) * K + b) * (COUTS / 4u) + pair;
+                    let w0 = weights[at];
+                    let w1 = weights[at + 1u];
+                    for (var k = 0u; k < 8u; k++) {
+                        low[k] += w0 * v[k + b];
+                        high[k] += w1 * v[k + b];
+                    }
+                }
+            }
+        }
+    }
+
+    let i = i0 + row;
+    if i >= p.row_end { return; }
+    for (var half = 0u; half < 2u; half++) {
+        let quad = quad0 + pair + half;
+        if quad >= quads { break; }
+        let bias = vec4f(weight[p.input.channels * K * K * quads + quad]);
+        for (var k = 0u; k < 8u; k++) {
+            let j = j0 + column + k;
+            if j >= p.input.w { break; }
+            let sum = select(high[k], low[k], half == 0u) + bias;
+            for (var m = 0u; m < 4u; m++) {
+                if 4u * quad + m >= p.cout { break; }
+                let at = ((n * p.cout + 4u * quad + m) * p.input.h + i) * p.input.w + j;
+                var value = sum[m];
+                if p.accumulate != 0u { value += f32(y[at]); }
+                if p.tanh != 0u { value = precise_tanh(value); }
+                y[at] = Stored(value);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+// Convolution, stride 1, in two steps: `stage` writes a band of activations, zeros around it, and the other two convolve it.
+// For adapters on which what counts is the number of loads per multiply-add: staged, each is loaded as part of a vec4, without
+// a look at borders.
+//
+// staged_conv2d.rs appends TILE (side of the tile of pixels that an invocation keeps, 4 or 8) and LANES (invocations on a tile).
+override WG: u32 = 8;
+override K: u32 = 3;    // side of the kernel: 1 or 3
+override NORM: u32 = 0;
+override MASKED: u32 = 0;
+override NOISE: u32 = 0;
+
+const CHANNEL_RUN = 16u; // input channels whose sum is short enough
+const STAGED = 8u;       // channels that an invocation stages
+
+struct Params {
+    input: Input,
+    cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32, // rows of the output
+    pitch: u32, plane: u32, // of the staged band, in vec4: of a row (in elements), of a plane
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+
+// stage: one invocation per four elements of a staged plane and STAGED channels
+@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
+@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
+@group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
+@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (rows of the table, channels)
+@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): row of the table, mask
+@group(0) @binding(6) var<storage, read> noise: array<f32>;          // (batch, h, w)
+@group(0) @binding(7) var<storage, read_write> staged_out: array<vec4<Stored>>; // (batch, channels, plane)
+
+@compute @workgroup_size(WG)
+fn stage(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let thread = thread_index(wg, nwg, lane);
+    let slabs = (p.input.channels + STAGED - 1u) / STAGED;
+    if thread >= p.input.batch * slabs * p.plane { return; }
+    let four = thread % p.plane;
+    let c0 = thread / p.plane % slabs * STAGED;
+    let n = thread / p.plane / slabs;
+    var i: array<u32, 4>;
+    var j: array<u32, 4>;
+    var inside: array<bool, 4>;
+    var pixel: array<Pixel, 4>;
+    for (var m = 0u; m < 4u; m++) {
+        // Above and left of the image these wrap around to large numbers, which are outside as well.
+        i[m] = p.row_start + (4u * four + m) / p.pitch - K / 2u;
+        j[m] = (4u * four + m) % p.pitch - K / 2u;
+        inside[m] = i[m] < min(p.input.h, p.row_end + K / 2u) && j[m] < p.input.w;
+        if inside[m] { pixel[m] = pixel_at(n, i[m], j[m]); }
+    }
+    for (var c = c0; c < min(c0 + STAGED, p.input.channels); c++) {
+        var v = vec4f();
+        for (var m = 0u; m < 4u; m++) {
+            if inside[m] { v[m] = activation(n, c, i[m], j[m], pixel[m]); }
+        }
+        staged_out[(n * p.input.channels + c) * p.plane + four] = vec4<Stored>(v);
+    }
+}
+
+@group(0) @binding(1) var<storage, read> staged: array<vec4<Stored>>; // (batch, channels, plane)
+@group(0) @binding(2) var<storage, read> weight: array<vec4<Stored>>; // (channels K K + 1, ceil(cout / 4)); the last row is the bias
+@group(0) @binding(3) var<storage, read_write> y: array<Stored>;      // (batch, cout, h, w)
+
+fn store(n: u32, co: u32, at: u32, sum: f32) {
+    let k = (n * p.cout + co) * p.input.h * p.input.w + at;
+    var value = sum;
+    if p.accumulate != 0u { value += f32(y[k]); }
+    if p.tanh != 0u { value = precise_tanh(value); }
+    y[k] = Stored(value);
+}
+
+const WINDOW = TILE + 2u;           // side of what a tile sees of the band
+const FOURS = (WINDOW + 3u) / 4u;   // vec4 that hold a row of it
+
+// forward_3x3: an invocation keeps four output channels of a tile; LANES neighbours, on 32 channels of it, load the same activations
+@compute @workgroup_size(WG)
+fn forward_3x3(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let quads = (p.cout + 3u) / 4u;
+    let blocks = (quads + LANES - 1u) / LANES;
+    let across = (p.input.w + TILE - 1u) / TILE;
+    let band = p.row_end - p.row_start;
+    let tiles = (band + TILE - 1u) / TILE * across;
+    let thread = thread_index(wg, nwg, lane);
+    let job = thread / LANES;
+    let n = job / (tiles * blocks);
+    if n >= p.input.batch { return; }
+    let quad = job / tiles % blocks * LANES + thread % LANES;
+    if quad >= quads { return; }
+    let i0 = job % tiles / across * TILE;
+    let j0 = job % tiles % across * TILE;
+
+    // Sums stay short, for their rounding: the taps of a channel, those of a run of channels, those of all runs.
+    var total: array<array<vec4f, TILE>, TILE>;
+    for (var start = 0u; start < p.input.channels; start += CHANNEL_RUN) {
+        var sum: array<array<vec4f, TILE>, TILE>;
+        for (var ci = start; ci < min(start + CHANNEL_RUN, p.input.channels); ci++) {
+            var k: array<vec4f, 9>;
+            for (var t = 0u; t < 9u; t++) { k[t] = vec4f(weight[(ci * 9u + t) * quads + quad]); }
+            let corner = (n * p.input.channels + ci) * p.plane + j0 / 4u;
+            var v: array<array<f32, 4u * FOURS>, WINDOW>;
+            for (var i = 0u; i < WINDOW; i++) {
+                for (var f = 0u; f < FOURS; f++) {
+                    let four = vec4f(staged[corner + min(i0 + i, band + 1u) * (p.pitch / 4u) + f]);
+                    for (var m = 0u; m < 4u; m++) { v[i][4u * f + m] = four[m]; }
+                }
+            }
+            for (var i = 0u; i < TILE; i++) {
+                for (var j = 0u; j < TILE; j++) {
+                    var taps = vec4f();
+                    for (var a = 0u; a < 3u; a++) {
+                        for (var b = 0u; b < 3u; b++) { taps += v[i + a][j + b] * k[a * 3u + b]; }
+                    }
+                    sum[i][j] += taps;
+                }
+            }
+        }
+        for (var i = 0u; i < TILE; i++) {
+            for (var j = 0u; j < TILE; j++) { total[i][j] += sum[i][j]; }
+        }
+    }
+
+    let bias = vec4f(weight[p.input.channels * 9u * quads + quad]);
+    for (var m = 0u; m < 4u; m++) {
+        if 4u * quad + m >= p.cout { break; }
+        for (var i = 0u; i < TILE; i++) {
+            for (var j = 0u; j < TILE; j++) {
+                if i0 + i < band && j0 + j < p.input.w {
+                    store(n, 4u * quad + m, (p.row_start + i0 + i) * p.input.w + j0 + j, total[i][j][m] + bias[m]);
+                }
+            }
+        }
+    }
+}
+
+const QUADS = TILE / 4u;
+
+// forward_1x1: an invocation keeps QUADS times four channels of TILE times four pixels, whatever row they are in
+@compute @workgroup_size(WG)
+fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let quads = (p.cout + 3u) / 4u;
+    let blocks = (quads + LANES * QUADS - 1u) / (LANES * QUADS);
+    let tiles = (p.plane + TILE - 1u) / TILE;
+    let thread = thread_index(wg, nwg, lane);
+    let job = thread / LANES;
+    let n = job / (tiles * blocks);
+    if n >= p.input.batch { return; }
+    let quad0 = (job / tiles % blocks * LANES + thread % LANES) * QUADS;
+    if quad0 >= quads { return; }
+    let four0 = job % tiles * TILE;
+
+    // [quad][four pixels][channel of the quad]
+    var total: array<array<array<vec4f, 4>, TILE>, QUADS>;
+    for (var start = 0u; start < p.input.channels; start += CHANNEL_RUN) {
+        var sum: array<array<array<vec4f, 4>, TILE>, QUADS>;
+        for (var ci = start; ci < min(start + CHANNEL_RUN, p.input.channels); ci++) {
+            var k: array<vec4f, QUADS>;
+            for (var q = 0u; q < QUADS; q++) { k[q] = vec4f(weight[ci * quads + min(quad0 + q, quads - 1u)]); }
+            for (var f = 0u; f < TILE; f++) {
+                let v = vec4f(staged[(n * p.input.channels + ci) * p.plane + min(four0 + f, p.plane - 1u)]);
+                for (var q = 0u; q < QUADS; q++) {
+                    for (var m = 0u; m < 4u; m++) { sum[q][f][m] += k[q][m] * v; }
+                }
+            }
+        }
+        for (var q = 0u; q < QUADS; q++) {
+            for (var f = 0u; f < TILE; f++) {
+                for (var m = 0u; m < 4u; m++) { total[q][f][m] += sum[q][f][m]; }
+            }
+        }
+    }
+
+    let pixels_in_band = (p.row_end - p.row_start) * p.input.w;
+    for (var q = 0u; q < QUADS; q++) {
+        if quad0 + q >= quads { break; }
+        let bias = vec4f(weight[p.input.channels * quads + quad0 + q]);
+        for (var m = 0u; m < 4u; m++) {
+            let co = 4u * (quad0 + q) + m;
+            if co >= p.cout { break; }
+            for (var f = 0u; f < TILE; f++) {
+                for (var k = 0u; k < 4u; k++) {
+                    let at = 4u * (four0 + f) + k;
+                    if at < pixels_in_band { store(n, co, p.row_start * p.input.w + at, total[q][f][m][k] + bias[m]); }
+                }
+            }
+        }
+    }
+}

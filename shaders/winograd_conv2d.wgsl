@@ -1,0 +1,167 @@
+// 3x3 convolution, stride 1, by Winograd's F(2x2, 3x3) (Lavin and Gray 2016), that normalizes, modulates and activates what it
+// loads: for each tile of 2x2 pixels
+//   Y = A^T (sum over ci of (G w G^T) . (B^T d B)) A
+// with 16 products instead of 36. B, G and A hold 0, 1, -1 and 1/2; G w G^T is computed beforehand.
+//
+// A workgroup computes 32 channels of 4x8 tiles. Four input channels at a time, activations pass through workgroup memory, and so
+// do their transforms; an invocation then has one of the 16 places of the transform, of eight channels and eight tiles.
+override WG: u32 = 256;
+override NORM: u32 = 0;
+override MASKED: u32 = 0;
+override NOISE: u32 = 0;
+
+const K = 3u;
+const COUTS = 32u;
+const TILES_H = 4u;
+const TILES_W = 8u;
+const CHUNK = 4u;                       // input channels in workgroup memory
+const SEEN_H = 2u * TILES_H + 2u;
+const SEEN_W = 2u * TILES_W + 2u;
+const ACTIVATIONS = 16u * CHUNK * 32u;  // where they are in workgroup memory: behind their transforms
+
+struct Params {
+    input: Input,
+    cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32, // rows of the output
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
+@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
+@group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
+@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (rows of the table, channels)
+@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): row of the table, mask
+@group(0) @binding(6) var<storage, read> noise: array<f32>;          // (batch, h, w)
+@group(0) @binding(7) var<storage, read> weight: array<vec4<Stored>>; // (16 channels + 1, ceil(cout / 4)); the last row is the bias
+@group(0) @binding(8) var<storage, read_write> y: array<Stored>;     // (batch, cout, h, w)
+
+// Transforms (16, CHUNK, 32 tiles) and activations (CHUNK, SEEN_H, SEEN_W); in the end, results (16, 8 channels, 32 tiles).
+var<workgroup> memory: array<f32, 4096>;
+
+@compute @workgroup_size(WG)
+fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let quads = (p.cout + 3u) / 4u;
+    let blocks = (p.cout + COUTS - 1u) / COUTS;
+    let across = (p.input.w + 2u * TILES_W - 1u) / (2u * TILES_W);
+    let areas = (p.row_end - p.row_start + 2u * TILES_H - 1u) / (2u * TILES_H) * across;
+    let group = group_index(wg, nwg);
+    if group >= p.input.batch * areas * blocks { return; }
+    let n = group / blocks / areas;
+    let area = group / blocks % areas;
+    let quad0 = group % blocks * (COUTS / 4u);
+    let i0 = p.row_start + area / across * (2u * TILES_H);
+    let j0 = area % across * (2u * TILES_W);
+
+    let place = lane / 16u;          // of the 16
+    let block = lane % 16u / 4u;     // of eight output channels
+    let tiles = lane % 4u * 8u;      // the first of eight
+    // What this invocation transforms: half of the places of a tile in a channel.
+    let half = lane / 128u;
+    let channel = lane % 128u / 32u;
+    let tile = lane % 32u;
+
+    var low: array<vec4f, 8>;
+    var high: array<vec4f, 8>;
+    let quad = min(quad0 + 2u * block, quads - 1u);
+    let next_quad = min(quad0 + 2u * block + 1u, quads - 1u);
+    for (var ci0 = 0u; ci0 < p.input.channels; ci0 += CHUNK) {
+        // The transforms before are in use until the next barrier but one; the activations are not.
+        for (var k = lane; k < SEEN_H * SEEN_W; k += WG) {
+            // Above and left of the image these wrap around to large numbers, which are outside as well.
+            let i = i0 + k / SEEN_W - 1u;
+            let j = j0 + k % SEEN_W - 1u;
+            let inside = i < p.input.h && j < p.input.w;
+            var pixel: Pixel;
+            if inside { pixel = pixel_at(n, i, j); }
+            for (var c = 0u; c < CHUNK; c++) {
+                var v = 0.0;
+                if inside && ci0 + c < p.input.channels { v = activation(n, ci0 + c, i, j, pixel); }
+                memory[ACTIVATIONS + c * SEEN_H * SEEN_W + k] = v;
+            }
+        }
+        workgroupBarrier();
+        let corner = ACTIVATIONS + (channel * SEEN_H + tile / TILES_W * 2u) * SEEN_W + tile % TILES_W * 2u;
+        // Two columns of d B: 0 and 1, or 2 and 3.
+        var a: array<f32, 4>;
+        var b: array<f32, 4>;
+        for (var k = 0u; k < 4u; k++) {
+            let at = corner + k * SEEN_W;
+            let d1 = memory[at + 1u];
+            let d2 = memory[at + 2u];
+            if half == 0u {
+                a[k] = memory[at] - d2;
+                b[k] = d1 + d2;
+            } else {
+                a[k] = d2 - d1;
+                b[k] = d1 - memory[at + 3u];
+            }
+        }
+        let to = channel * 32u + tile + 2u * half * (CHUNK * 32u);
+        let row = 4u * CHUNK * 32u;
+        let column = CHUNK * 32u;
+        memory[to] = a[0] - a[2];
+        memory[to + column] = b[0] - b[2];
+        memory[to + row] = a[1] + a[2];
+        memory[to + row + column] = b[1] + b[2];
+        memory[to + 2u * row] = a[2] - a[1];
+        memory[to + 2u * row + column] = b[2] - b[1];
+        memory[to + 3u * row] = a[1] - a[3];
+        memory[to + 3u * row + column] = b[1] - b[3];
+        workgroupBarrier();
+        for (var c = 0u; c < CHUNK; c++) {
+            // Past the last channel the activations are zeros.
+            let at = (min(ci0 + c, p.input.channels - 1u) * 16u + place) * quads;
+            let w0 = vec4f(weight[at + quad]);
+            let w1 = vec4f(weight[at + next_quad]);
+            for (var t = 0u; t < 8u; t++) {
+                let v = memory[(place * CHUNK + c) * 32u + tiles + t];
+                low[t] += w0 * v;
+                high[t] += w1 * v;
+            }
+        }
+        workgroupBarrier();
+    }
+
+    // Eight channels at a time, the 16 places of a tile come together.
+    for (var pass_block = 0u; pass_block < COUTS / 8u; pass_block++) {
+        if block == pass_block {
+            for (var t = 0u; t < 8u; t++) {
+                for (var m = 0u; m < 4u; m++) {
+                    memory[(place * 8u + m) * 32u + tiles + t] = low[t][m];
+                    memory[(place * 8u + 4u + m) * 32u + tiles + t] = high[t][m];
+                }
+            }
+        }
+        workgroupBarrier();
+        let co = 4u * quad0 + 8u * pass_block + lane / 32u;
+        if co < p.cout {
+            // A^T M
+            var top: array<f32, 4>;
+            var bottom: array<f32, 4>;
+            for (var k = 0u; k < 4u; k++) {
+                let m0 = memory[k * 256u + lane];
+                let m1 = memory[(4u + k) * 256u + lane];
+                let m2 = memory[(8u + k) * 256u + lane];
+                let m3 = memory[(12u + k) * 256u + lane];
+                top[k] = m0 + m1 + m2;
+                bottom[k] = m1 - m2 - m3;
+            }
+            let bias = f32(weight[16u * p.input.channels * quads + co / 4u][co % 4u]);
+            let i = i0 + tile / TILES_W * 2u;
+            let j = j0 + tile % TILES_W * 2u;
+            store(n, co, i, j, top[0] + top[1] + top[2] + bias);
+            store(n, co, i, j + 1u, top[1] - top[2] - top[3] + bias);
+            store(n, co, i + 1u, j, bottom[0] + bottom[1] + bottom[2] + bias);
+            store(n, co, i + 1u, j + 1u, bottom[1] - bottom[2] - bottom[3] + bias);
+        }
+        workgroupBarrier();
+    }
+}
+
+fn store(n: u32, co: u32, i: u32, j: u32, sum: f32) {
+    if i >= p.row_end || j >= p.input.w { return; }
+    let at = ((n * p.cout + co) * p.input.h + i) * p.input.w + j;
+    var value = sum;
+    if p.accumulate != 0u { value += f32(y[at]); }
+    if p.tanh != 0u { value = precise_tanh(value); }
+    y[at] = Stored(value);
+}

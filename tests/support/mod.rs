@@ -1,0 +1,46 @@
+//! What the tests of both generators have in common: golden cases as configurations and samples.
+
+#![allow(unreachable_pub)] // each test is a crate of its own
+
+use alias_model::{Config, Sample};
+use alias_oracle::golden::Golden;
+
+/// A tensor may be this many times as far from float64 as PyTorch's own float32 run is.
+pub const BAR: f64 = 4.0;
+
+/// The configuration that a case was written with.
+pub fn config(case: &Golden) -> Config {
+    let stored = &case.meta["config"];
+    for key in stored.as_object().unwrap().keys() {
+        let known = ["height", "width", "ngf", "layers", "norm", "spectral", "plain"];
+        assert!(known.contains(&key.as_str()), "{}: nothing here heeds the setting '{key}'", case.name);
+    }
+    let text = |key: &str, default: &str| stored.get(key).map_or(default, |v| v.as_str().unwrap()).to_owned();
+    let flag = |key: &str, default: bool| stored.get(key).map_or(default, |v| v.as_bool().unwrap());
+    Config {
+        ngf: stored.get("ngf").map_or(64, |v| v.as_u64().unwrap() as usize),
+        layers: text("layers", "most").parse().unwrap(),
+        norm: text("norm", "instance").parse().unwrap(),
+        spectral: flag("spectral", true),
+        plain: flag("plain", false),
+    }
+}
+
+pub fn sample(case: &Golden) -> Sample {
+    let agnostic = case.tensor("agnostic");
+    for (side, key) in [(2, "height"), (3, "width")] {
+        let stated = case.meta["config"][key].as_u64().unwrap() as usize;
+        assert_eq!(agnostic.shape[side], stated, "{}: {key} of the pictures and of the configuration", case.name);
+    }
+    let data = |name: &str| case.tensor(name).data.clone();
+    Sample {
+        batch: agnostic.shape[0],
+        height: agnostic.shape[2],
+        width: agnostic.shape[3],
+        agnostic: data("agnostic"),
+        pose: data("pose"),
+        warped_cloth: data("warped_cloth"),
+        warped_mask: data("warped_mask"),
+        labels: data("labels").into_iter().map(|v| v as u8).collect(),
+    }
+}
