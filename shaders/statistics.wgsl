@@ -54,11 +54,15 @@ fn partial(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     if group >= p.input.batch * p.input.channels * p.parts { return; }
     let n = group / p.parts / p.input.channels;
     let c = group / p.parts % p.input.channels;
+    // Alone, a plane repeated to a larger size has the statistics that it has itself.
+    let alone = MASKED == 0u && NOISE == 0u;
+    let w = select(p.input.w, select(p.input.w_1, p.input.w_0, c < p.input.first), alone);
+    let h = select(p.input.h, select(p.input.h_1, p.input.h_0, c < p.input.first), alone);
     let start = group % p.parts * p.part;
-    let end = min(start + p.part, p.input.h * p.input.w);
+    let end = min(start + p.part, h * w);
 
     var origin = source(n, c, 0u, 0u);
-    if NOISE != 0u { origin += noise_scale[c] * noise[n * p.input.h * p.input.w]; }
+    if NOISE != 0u { origin += noise_scale[c] * noise[n * h * w]; }
     var first = 0.0;
     var sum = vec2f();
     var linear = vec2f();
@@ -66,13 +70,18 @@ fn partial(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     var square_linear = vec2f();
     var squares = vec2f();
     for (var k = start + lane; k < end; k += WG) {
-        var v = source(n, c, k / p.input.w, k % p.input.w);
-        if NOISE != 0u { v += noise_scale[c] * noise[n * p.input.h * p.input.w + k]; }
+        var v: f32;
+        if alone {
+            v = element(n, c, k);
+        } else {
+            v = source(n, c, k / w, k % w);
+            if NOISE != 0u { v += noise_scale[c] * noise[n * h * w + k]; }
+        }
         v -= origin;
         if k == start + lane { first = v; }
         let d = v - first;
         if MASKED != 0u {
-            let m = mask[n * p.input.h * p.input.w + k];
+            let m = mask[n * h * w + k];
             let r = vec2f(m, 1.0 - m);
             sum += r;
             linear += r * d;
@@ -110,7 +119,7 @@ fn combine(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     if plane >= p.input.batch * p.input.channels { return; }
     var whole = partial_in[plane * p.parts];
     for (var part = 1u; part < p.parts; part++) { whole = merged(whole, partial_in[plane * p.parts + part]); }
-    let elements = f32(p.input.h * p.input.w);
+    let elements = select(f32(p.input.h * p.input.w), whole.sum.x, MASKED == 0u);
     let off = whole.center - whole.mean;
     let variance = (whole.spread + whole.square * off * off) / elements;
     let count = select(whole.sum, vec2f(1.0), whole.sum == vec2f());

@@ -19,3 +19,10 @@ fn source(n: u32, c: u32, i: u32, j: u32) -> f32 {
     let row = (n * (s.channels - s.first) + c - s.first) * s.h_1 + (i >> s.up_1 << s.down_1);
     return f32(source_1[row * s.w_1 + (j >> s.up_1 << s.down_1)]);
 }
+
+// Element k of a plane, before it is resized.
+fn element(n: u32, c: u32, k: u32) -> f32 {
+    let s = p.input;
+    if c < s.first { return f32(source_0[(n * s.first + c) * s.h_0 * s.w_0 + k]); }
+    return f32(source_1[(n * (s.channels - s.first) + c - s.first) * s.h_1 * s.w_1 + k]);
+}

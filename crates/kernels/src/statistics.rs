@@ -39,9 +39,10 @@ pub fn record_statistics(
         .workgroup(workgroup)
         .constant("MASKED", step.mask.is_some().into())
         .constant("NOISE", input.noise.is_some().into());
-    let flops = if step.mask.is_some() { 22 } else { 5 } * input.elements() as u64;
     let inputs = [a, b, noise, noise_scale, mask];
-    recording.launch(&reduce, &params, &inputs, &[partial], Work::groups(planes * parts).flops(flops))?;
-    let combine = kernel("statistics", TEXT.of(precision), "combine").workgroup(64);
+    recording.launch(&reduce, &params, &inputs, &[partial], Work::groups(planes * parts).flops(step.flops()))?;
+    let combine = kernel("statistics", TEXT.of(precision), "combine")
+        .workgroup(64)
+        .constant("MASKED", step.mask.is_some().into());
     recording.launch(&combine, &params, &[partial, noise_scale], &[output], Work::threads(planes))
 }

@@ -3,6 +3,7 @@
 use crate::Architecture;
 use alias_plan::{Convolution, Method, Precision};
 use alias_tensor::Gpu;
+use alias_tensor::wgpu::{Adapter, DeviceType, Limits};
 use std::collections::HashMap;
 
 /// What a plan is made for.
@@ -25,8 +26,17 @@ impl Target {
 
     /// What an open device is.
     pub fn of(gpu: &Gpu, precision: Precision) -> Target {
-        let max_binding = gpu.limits().max_storage_buffer_binding_size;
-        Target { software: gpu.is_software(), max_binding, precision, ..Target::GUARANTEED }
+        Target::new(gpu.is_software(), gpu.limits(), precision)
+    }
+
+    /// What an adapter is, opened with all it has.
+    pub fn of_adapter(adapter: &Adapter, precision: Precision) -> Target {
+        Target::new(adapter.get_info().device_type == DeviceType::Cpu, &adapter.limits(), precision)
+    }
+
+    fn new(software: bool, limits: &Limits, precision: Precision) -> Target {
+        let max_binding = limits.max_storage_buffer_binding_size;
+        Target { software, max_binding, precision, ..Target::GUARANTEED }
     }
 }
 
@@ -39,18 +49,16 @@ const SCRATCH: usize = 1 << 22;
 /// computes each as often as a workgroup needs it; what counts is arithmetic, of which Winograd's algorithm takes less. The
 /// first two blocks have the largest weights, which it makes larger still by 7/9, and the fewest pixels, where it saves least.
 pub(crate) fn methods(architecture: &Architecture, target: Target) -> HashMap<String, Method> {
-    let features = architecture.features.iter().chain([&architecture.image]).map(|conv| (conv, false));
-    let blocks = architecture
-        .blocks
-        .iter()
-        .enumerate()
-        .flat_map(|(stage, block)| block.halves().map(move |(_, conv)| (conv, stage >= 2 && conv.kernel == 3)));
+    let last = architecture.blocks.len() - 1;
+    let blocks = architecture.blocks.iter().enumerate();
+    let blocks = blocks.flat_map(|(stage, block)| block.halves().map(move |(_, conv)| (stage, conv)));
+    let convs = architecture.features.iter().enumerate().chain([(last, &architecture.image)]).chain(blocks);
     let method = |pays| match (target.software, target.winograd && pays) {
         (true, _) => Method::Staged(0),
         (false, true) => Method::Winograd,
         (false, false) => Method::Fused,
     };
-    features.chain(blocks).map(|(conv, pays)| (conv.key.clone(), method(pays))).collect()
+    convs.map(|(stage, conv)| (conv.key.clone(), method(stage >= 2 && conv.kernel == 3))).collect()
 }
 
 /// Rows of a staged band: a multiple of a tile's.

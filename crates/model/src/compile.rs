@@ -3,9 +3,9 @@
 use crate::architecture::{self, Architecture, HIDDEN, NormKind};
 use crate::choice::{Target, methods, staged_rows};
 use crate::label_map::{Distinct, LabelMap, OUTSIDE, misaligned};
-use crate::{Error, Result, Sample};
+use crate::{Error, Result, Sample, weights};
 use alias_plan::{
-    Buffer, BufferId, Convolution, Input, Method, Noise, Norm, Plan, Role, Source, Statistics, Step, Table,
+    Buffer, BufferId, Convolution, Input, Memory, Method, Noise, Norm, Plan, Role, Source, Statistics, Step, Table,
 };
 
 use std::collections::HashMap;
@@ -16,11 +16,21 @@ const SLOPE: f32 = 0.2;
 /// Bytes that the products of a table's windows may take. A map of noise goes through them in bands of the image.
 const TAPS: u64 = 64 << 20;
 
+/// What a person is made ready for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PersonOptions {
+    /// Whether to draw with noise.
+    pub noise: bool,
+    /// Whether to compute scale and shift of the label map's windows once, and not for each image: a tenth less work, for a
+    /// tenth more memory.
+    pub keeps_tables: bool,
+}
+
 /// A plan and what goes into it.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) plan: Plan,
-    /// How many steps, the first ones, need the label map and no picture.
+    /// How many steps, the first ones, are done once for a person.
     pub(crate) tables: usize,
     /// What the label map says, for buffers of the plan.
     pub(crate) uploads: Vec<(BufferId, Vec<u8>)>,
@@ -34,13 +44,41 @@ pub(crate) struct Program {
     pub(crate) image: BufferId,
 }
 
-/// The steps that draw `sample` with a generator of `architecture` on `target`, with noise or without. Its pictures do not
-/// matter, only its size, its labels and its mask.
-///
-/// # Errors
-/// [`Error::Input`] where the sample is not what its fields promise, or no size for the generator.
-pub fn plan(architecture: &Architecture, sample: &Sample, noise: bool, target: Target) -> Result<Plan> {
-    Ok(Program::new(architecture, sample, noise, target)?.plan)
+/// What drawing a person takes.
+#[derive(Clone, Debug)]
+pub struct Cost {
+    /// The steps.
+    pub plan: Plan,
+    /// Where their buffers lie.
+    pub memory: Memory,
+    /// Bytes of the weights on the device.
+    pub weight_bytes: u64,
+    /// Bytes of the largest buffer that is bound.
+    pub largest_binding: u64,
+}
+
+impl Cost {
+    /// What a generator of `architecture` takes on `target` to draw `sample`. Its pictures do not matter, only its size, its
+    /// labels and its mask. Needs no device.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the sample is not what its fields promise, or no size for the generator.
+    pub fn new(architecture: &Architecture, sample: &Sample, options: PersonOptions, target: Target) -> Result<Cost> {
+        Ok(Cost::of(Program::new(architecture, sample, options, target)?.plan, architecture, target))
+    }
+
+    pub(crate) fn of(plan: Plan, architecture: &Architecture, target: Target) -> Cost {
+        let memory = Memory::assign(&plan);
+        let weights = weights::bytes(architecture, target);
+        let bound = plan.steps.iter().flat_map(Step::buffers).map(|buffer| plan.bytes(buffer));
+        let largest_binding = bound.chain(weights.iter().copied()).max().unwrap_or(0);
+        Cost { weight_bytes: weights.iter().sum(), largest_binding, memory, plan }
+    }
+
+    /// Bytes on the device: weights and buffers.
+    pub fn device_bytes(&self) -> u64 {
+        self.weight_bytes + self.memory.total()
+    }
 }
 
 /// The buffers of one stage's label map, for a band of rows.
@@ -65,13 +103,19 @@ struct Stage {
 }
 
 impl Program {
-    pub(crate) fn new(architecture: &Architecture, sample: &Sample, noise: bool, target: Target) -> Result<Program> {
+    pub(crate) fn new(
+        architecture: &Architecture,
+        sample: &Sample,
+        options: PersonOptions,
+        target: Target,
+    ) -> Result<Program> {
         sample.verify()?;
         let (n, height, width) = (sample.batch, sample.height, sample.width);
         architecture.config.layers.check_size(height, width)?;
         let multiple = architecture.config.layers.multiple();
         let mut compiler = Compiler {
             plan: Plan { precision: target.precision, buffers: Vec::new(), steps: Vec::new() },
+            keeps_tables: options.keeps_tables,
             tables: Vec::new(),
             uploads: Vec::new(),
             batch_norms: Vec::new(),
@@ -79,7 +123,7 @@ impl Program {
             methods: methods(architecture, target),
             largest: TAPS.min(target.max_binding),
         };
-        compiler.seed = noise.then(|| compiler.buffer("seed", 2, false, Role::Input));
+        compiler.seed = options.noise.then(|| compiler.buffer("seed", 2, false, Role::Input));
         let pictures = compiler.buffer("pictures", n * 9 * height * width, true, Role::Input);
         let whole = Source { buffer: pictures, channels: 9, height, width };
         let maps = [false, true].map(|sees_mask| LabelMap::new(sample, sees_mask));
@@ -111,6 +155,8 @@ impl Program {
 
 struct Compiler {
     plan: Plan,
+    /// Whether tables are computed once for a person, and not for each image.
+    keeps_tables: bool,
     tables: Vec<Step>,
     uploads: Vec<(BufferId, Vec<u8>)>,
     batch_norms: Vec<(String, BufferId)>,
@@ -128,7 +174,7 @@ impl Compiler {
 
     fn upload<T: bytemuck::NoUninit>(&mut self, name: String, values: &[T]) -> BufferId {
         let bytes = bytemuck::cast_slice(values).to_vec();
-        let id = self.buffer(name, bytes.len() / 4, false, Role::Input);
+        let id = self.buffer(name, bytes.len() / 4, false, Role::Kept);
         self.uploads.push((id, bytes));
         id
     }
@@ -235,7 +281,7 @@ impl Compiler {
         let coefficients = match known.get(&read) {
             Some(&id) => id,
             None if norm.kind == NormKind::Batch => {
-                let id = self.buffer(format!("{key} statistics"), n * norm.channels * 8, false, Role::Input);
+                let id = self.buffer(format!("{key} statistics"), n * norm.channels * 8, false, Role::Kept);
                 self.batch_norms.push((key.clone(), id));
                 id
             }
@@ -265,8 +311,9 @@ impl Compiler {
         };
         let hidden = temporary(self, "hidden", band.windows * HIDDEN);
         let taps = temporary(self, "taps", band.windows * (18 * channels).next_multiple_of(4));
-        let output = self.buffer(format!("{key} table"), band.table_rows * 2 * channels, false, Role::Kept);
-        self.tables.push(Step::Table(Table {
+        let role = if self.keeps_tables { Role::Kept } else { Role::Temporary };
+        let output = self.buffer(format!("{key} table"), band.table_rows * 2 * channels, false, role);
+        let step = Step::Table(Table {
             norm: key.clone(),
             labels: stage.labels,
             hidden_channels: HIDDEN,
@@ -278,7 +325,8 @@ impl Compiler {
             hidden,
             taps,
             output,
-        }));
+        });
+        if self.keeps_tables { &mut self.tables } else { &mut self.plan.steps }.push(step);
         output
     }
 

@@ -35,12 +35,12 @@ mod strictness;
 mod table;
 mod weights;
 
-pub use alias_plan::{Plan, Precision};
+pub use alias_plan::{self as plan, Plan, Precision};
 pub use architecture::{AliasNorm, Architecture, Conv, NormKind, ResBlock};
 pub use atomic_file::write_atomically;
 pub use checkpoint::Checkpoint;
 pub use choice::Target;
-pub use compile::plan;
+pub use compile::{Cost, PersonOptions};
 pub use config::{Config, Layers, Norm};
 pub use error::{Error, Result};
 pub use fill::fill;

@@ -1,7 +1,7 @@
 //! Images of a person, one garment after the other: the generator for those who do not train it.
 
 use crate::choice::Target;
-use crate::compile::Program;
+use crate::compile::{Cost, PersonOptions, Program};
 use crate::label_map::{GARMENT, misaligned};
 use crate::weights::{Weights, halves};
 use crate::{Architecture, Checkpoint, Config, Error, LoadOptions, Noise, Result, Sample, strictness};
@@ -9,10 +9,11 @@ use alias_kernels::{
     Buffers, record_fused_conv2d, record_noise, record_staged_conv2d, record_statistics, record_table,
     record_winograd_conv2d,
 };
-use alias_plan::{BufferId, Memory, Method, Plan, Precision, Step};
+use alias_plan::{BufferId, Method, Plan, Precision, Step};
 use alias_tensor::wgpu::Features;
 use alias_tensor::{Gpu, Recording, Tensor};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The ALIAS generator, its weights on a device, ready to draw.
 ///
@@ -38,11 +39,15 @@ pub struct Person {
     size: [usize; 3],
     labels: Vec<u8>,
     misaligned: Vec<f32>,
-    program: Program,
-    memory: Memory,
+    cost: Cost,
+    pictures: BufferId,
+    seed: Option<BufferId>,
+    image: BufferId,
     /// By buffer of the plan.
     tensors: Vec<Tensor>,
     recording: Recording,
+    /// For each step that is recorded, which launches it ends before.
+    ends: Vec<usize>,
 }
 
 impl Painter {
@@ -81,19 +86,20 @@ impl Painter {
     /// # Errors
     /// As [`Painter::person`].
     pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
-        self.person(sample, noise != Noise::None)?.draw(sample, noise)
+        let options = PersonOptions { noise: noise != Noise::None, keeps_tables: false };
+        self.person(sample, options)?.draw(sample, noise)
     }
 
-    /// Gets ready to draw the person of `sample`, with noise or without; only size, labels and mask of the sample matter.
+    /// Gets ready to draw the person of `sample`; only size, labels and mask of the sample matter.
     ///
     /// # Errors
     /// [`Error::Input`] where the sample is not what its fields promise, or no size for the generator; what the device
     /// reports.
-    pub fn person(&self, sample: &Sample, noise: bool) -> Result<Person> {
+    pub fn person(&self, sample: &Sample, options: PersonOptions) -> Result<Person> {
         let Inner { gpu, architecture, weights, target } = &*self.0;
-        let program = Program::new(architecture, sample, noise, *target)?;
-        let plan = &program.plan;
-        let memory = Memory::assign(plan);
+        let program = Program::new(architecture, sample, options, *target)?;
+        let cost = Cost::of(program.plan, architecture, *target);
+        let Cost { plan, memory, .. } = &cost;
         let slots = memory.slots.iter().map(|&bytes| Tensor::empty(gpu, &[bytes as usize / 4]));
         let slots = slots.collect::<alias_tensor::Result<Vec<_>>>()?;
         let view = |buffer: usize| slots[memory.slot_of[buffer]].prefix(&[plan.bytes(BufferId(buffer)) as usize / 4]);
@@ -106,16 +112,21 @@ impl Painter {
             tensors[id.0].overwrite(&coefficients.repeat(sample.batch))?;
         }
         let (tables, steps) = plan.steps.split_at(program.tables);
-        record(gpu, plan, tables, &tensors, weights)?.submit()?;
-        let recording = record(gpu, plan, steps, &tensors, weights)?;
+        if !tables.is_empty() {
+            record(gpu, plan, tables, &tensors, weights)?.0.submit()?;
+        }
+        let (recording, ends) = record(gpu, plan, steps, &tensors, weights)?;
         Ok(Person {
             size: [sample.batch, sample.height, sample.width],
             labels: sample.labels.clone(),
             misaligned: (0..sample.labels.len()).map(|at| misaligned(sample, at)).collect(),
-            memory,
             tensors,
             recording,
-            program,
+            ends,
+            pictures: program.pictures,
+            seed: program.seed,
+            image: program.image,
+            cost,
         })
     }
 }
@@ -135,31 +146,33 @@ impl Person {
                 pictures.extend_from_slice(&part[image * 3 * height * width..][..3 * height * width]);
             }
         }
-        let tensor = &self.tensors[self.program.pictures.0];
-        match self.plan().precision {
+        let tensor = &self.tensors[self.pictures.0];
+        match self.cost.plan.precision {
             Precision::F32 => tensor.overwrite(&pictures)?,
             Precision::F16 => tensor.overwrite(&halves(&pictures))?,
         }
-        if let (Noise::Seed(seed), Some(id)) = (noise, self.program.seed) {
+        if let (Noise::Seed(seed), Some(id)) = (noise, self.seed) {
             self.tensors[id.0].overwrite(&[seed as u32, (seed >> 32) as u32])?;
         }
         self.recording.submit()?;
-        self.read(self.program.image, 3 * batch * height * width)
+        self.read(self.image, 3 * batch * height * width)
+    }
+
+    /// Runs every step by itself, on whatever the buffers hold, and measures it: [`Recording::profile`].
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn profile(&self) -> Result<Vec<(&Step, Duration)>> {
+        let times = self.recording.profile()?;
+        let steps = &self.cost.plan.steps[self.cost.plan.steps.len() - self.ends.len()..];
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        let ranges = starts.zip(&self.ends);
+        Ok(steps.iter().zip(ranges).map(|(step, (start, &end))| (step, times[start..end].iter().sum())).collect())
     }
 
     /// What it takes to draw the person.
-    pub fn plan(&self) -> &Plan {
-        &self.program.plan
-    }
-
-    /// Bytes of device memory that it holds, besides the weights.
-    pub fn bytes(&self) -> u64 {
-        self.memory.total()
-    }
-
-    /// Bytes of the largest buffer that a kernel binds, weights included.
-    pub fn largest_binding(&self) -> u64 {
-        self.tensors.iter().map(Tensor::bytes).max().unwrap_or(0)
+    pub fn cost(&self) -> &Cost {
+        &self.cost
     }
 
     fn check(&self, sample: &Sample, noise: Noise) -> Result<()> {
@@ -180,7 +193,7 @@ impl Person {
                  sample"
             )));
         }
-        match (noise, self.program.seed) {
+        match (noise, self.seed) {
             (Noise::Seed(_), None) => Err(Error::Input("the person was made without noise".into())),
             (Noise::None, Some(_)) => Err(Error::Input("the person was made with noise; give a seed".into())),
             _ => Ok(()),
@@ -190,7 +203,7 @@ impl Person {
     /// The first elements of a buffer of activations.
     fn read(&self, id: BufferId, elements: usize) -> Result<Vec<f32>> {
         let mut values = self.tensors[id.0].to_vec()?;
-        if self.plan().precision == Precision::F16 {
+        if self.cost.plan.precision == Precision::F16 {
             let halves: &[half::f16] = bytemuck::cast_slice(&values);
             values = halves.iter().map(|v| v.to_f32()).collect();
         }
@@ -199,9 +212,16 @@ impl Person {
     }
 }
 
-/// The launches of `steps`.
-fn record(gpu: &Gpu, plan: &Plan, steps: &[Step], tensors: &[Tensor], weights: &Weights) -> Result<Recording> {
+/// The launches of `steps`, and how many there are after each of them.
+fn record(
+    gpu: &Gpu,
+    plan: &Plan,
+    steps: &[Step],
+    tensors: &[Tensor],
+    weights: &Weights,
+) -> Result<(Recording, Vec<usize>)> {
     let mut recording = Recording::new(gpu);
+    let mut ends = Vec::new();
     let (buffers, precision) = (Buffers(tensors), plan.precision);
     for step in steps {
         match step {
@@ -222,6 +242,7 @@ fn record(gpu: &Gpu, plan: &Plan, steps: &[Step], tensors: &[Tensor], weights: &
                 }
             }
         }
+        ends.push(recording.len());
     }
-    Ok(recording)
+    Ok((recording, ends))
 }

@@ -46,6 +46,25 @@ impl Weights {
     }
 }
 
+/// Bytes on the device of each of a generator's tensors, as [`Weights::new`] uploads them.
+pub(crate) fn bytes(architecture: &Architecture, target: Target) -> Vec<u64> {
+    let methods = methods(architecture, target);
+    let stored = target.precision.bytes();
+    let halves = || architecture.blocks.iter().flat_map(|block| block.halves());
+    let convs = architecture.features.iter().take(architecture.blocks.len());
+    let convs = convs.chain(halves().map(|(_, conv)| conv)).chain([&architecture.image]).map(|conv| {
+        let taps = if methods[&conv.key] == Method::Winograd { 16 } else { conv.kernel * conv.kernel };
+        stored * ((conv.cin * taps + 1) * conv.cout.next_multiple_of(4)) as u64
+    });
+    let norms = halves().flat_map(|(norm, _)| {
+        let shared = ((9 * norm.shared.cin).next_multiple_of(4) + 1) * HIDDEN;
+        let taps = HIDDEN * (18 * norm.channels).next_multiple_of(4);
+        // Biases and the scale of the noise are float32.
+        [stored * shared as u64, stored * taps as u64, 8 * norm.channels as u64, 4 * norm.channels as u64]
+    });
+    convs.chain(norms).collect()
+}
+
 impl NormWeights {
     fn new(gpu: &Gpu, norm: &AliasNorm, checkpoint: &Checkpoint, precision: Precision) -> Result<NormWeights> {
         let channels = norm.channels;

@@ -17,17 +17,17 @@ pub use step::{Convolution, Input, Method, Noise, Norm, Source, Statistics, Step
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub usize);
 
-/// What a buffer holds, and for how long.
+/// How long a buffer's content lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// From the host, before the first step.
+    /// From the host, before the first step of each image, to the last step that reads it.
     Input,
-    /// From a step that writes it to the last one that reads it.
+    /// From the first step that writes it to the last one that reads it.
     Temporary,
-    /// From the step that writes it to the next image of the same person.
-    Kept,
-    /// The result.
+    /// From the first step that writes it to the end of the image.
     Output,
+    /// From one image to the next: what only depends on the person.
+    Kept,
 }
 
 /// A buffer that steps read and write.
@@ -35,7 +35,7 @@ pub enum Role {
 pub struct Buffer {
     /// What is in it, such as `up_3.conv_0`.
     pub name: String,
-    /// How many elements: of four bytes, or as [`Plan::activation_bytes`] says.
+    /// How many elements: of four bytes, or if they are activations, as [`Plan::precision`] says.
     pub elements: usize,
     /// Whether it holds activations, which may be stored in half precision, and not coefficients or indices.
     pub activations: bool,

@@ -1,6 +1,7 @@
 //! Which buffers can share memory: those that are never needed at the same time.
 
 use crate::{BufferId, Plan, Role};
+use std::ops::Range;
 
 /// Where each buffer of a plan lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,50 +13,24 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Lays out the buffers of `plan`. One that lasts from one step to another shares its slot with those that are done
-    /// before or begin after; the others have slots of their own.
+    /// Lays out the buffers of `plan`: in one slot, those whose [`Role`]s let them take turns. The largest choose first.
     pub fn assign(plan: &Plan) -> Memory {
-        let mut last_use = vec![0; plan.buffers.len()];
-        let mut first_use = vec![usize::MAX; plan.buffers.len()];
-        for (at, step) in plan.steps.iter().enumerate() {
-            for BufferId(buffer) in step.buffers() {
-                first_use[buffer] = first_use[buffer].min(at);
-                last_use[buffer] = at;
-            }
-        }
-        let mut slot_of = vec![usize::MAX; plan.buffers.len()];
+        let lifetimes = lifetimes(plan);
+        let mut order: Vec<_> = (0..plan.buffers.len()).collect();
+        order.sort_by_key(|&buffer| std::cmp::Reverse(plan.bytes(BufferId(buffer))));
+        let mut slot_of = vec![0; plan.buffers.len()];
         let mut slots: Vec<u64> = Vec::new();
-        let mut free: Vec<usize> = Vec::new();
-        for at in 0..plan.steps.len() {
-            // The largest of a step's first: it has the least choice.
-            let mut begins: Vec<_> = (0..plan.buffers.len()).filter(|&b| first_use[b] == at).collect();
-            begins.sort_by_key(|&b| std::cmp::Reverse(plan.bytes(BufferId(b))));
-            for buffer in begins {
-                let bytes = plan.bytes(BufferId(buffer));
-                let shares = plan.buffers[buffer].role == Role::Temporary;
-                // The smallest that is large enough; else the largest, made larger.
-                let best = free
-                    .iter()
-                    .enumerate()
-                    .filter(|_| shares)
-                    .min_by_key(|&(_, &slot)| (slots[slot] < bytes, slots[slot].abs_diff(bytes)));
-                slot_of[buffer] = match best.map(|(place, _)| place) {
-                    Some(place) => free.swap_remove(place),
-                    None => {
-                        slots.push(0);
-                        slots.len() - 1
-                    }
-                };
-                let slot = &mut slots[slot_of[buffer]];
-                *slot = bytes.max(*slot);
-            }
-            let ends = (0..plan.buffers.len()).filter(|&b| first_use[b] != usize::MAX && last_use[b] == at);
-            free.extend(ends.filter(|&b| plan.buffers[b].role == Role::Temporary).map(|b| slot_of[b]));
-        }
-        // What no step touches needs no memory; it gets a slot all the same, so that every buffer has one.
-        for slot in slot_of.iter_mut().filter(|slot| **slot == usize::MAX) {
-            *slot = slots.len();
-            slots.push(4);
+        let mut taken: Vec<Vec<Range<usize>>> = Vec::new();
+        for buffer in order {
+            let lifetime = &lifetimes[buffer];
+            let apart = |other: &Range<usize>| other.end <= lifetime.start || lifetime.end <= other.start;
+            let slot = taken.iter().position(|slot| slot.iter().all(apart)).unwrap_or_else(|| {
+                slots.push(plan.bytes(BufferId(buffer)));
+                taken.push(Vec::new());
+                slots.len() - 1
+            });
+            taken[slot].push(lifetime.clone());
+            slot_of[buffer] = slot;
         }
         Memory { slot_of, slots }
     }
@@ -68,5 +43,79 @@ impl Memory {
     /// Bytes of the largest slot, which is bound whole.
     pub fn largest(&self) -> u64 {
         self.slots.iter().copied().max().unwrap_or(0)
+    }
+}
+
+/// For each buffer, the steps during which nothing else may lie where it does.
+fn lifetimes(plan: &Plan) -> Vec<Range<usize>> {
+    let forever = 0..usize::MAX;
+    // What no step touches gets a slot all the same, so that every buffer has one.
+    let mut lifetimes = vec![forever.clone(); plan.buffers.len()];
+    for (at, step) in plan.steps.iter().enumerate() {
+        for BufferId(buffer) in step.buffers() {
+            let start = if lifetimes[buffer] == forever { at } else { lifetimes[buffer].start };
+            lifetimes[buffer] = start..at + 1;
+        }
+    }
+    for (lifetime, buffer) in lifetimes.iter_mut().zip(&plan.buffers) {
+        match buffer.role {
+            Role::Input => lifetime.start = 0,
+            Role::Temporary => {}
+            Role::Output => lifetime.end = usize::MAX,
+            Role::Kept => *lifetime = forever.clone(),
+        }
+    }
+    lifetimes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Buffer, Noise, Precision, Step};
+
+    /// A chain of steps, each from one buffer to the next.
+    fn chain(roles: &[(usize, Role)]) -> Plan {
+        let buffer =
+            |&(elements, role): &(usize, Role)| Buffer { name: String::new(), elements, activations: false, role };
+        let step = |k: usize| Step::Noise(Noise { stream: 0, elements: 1, seed: BufferId(k), output: BufferId(k + 1) });
+        Plan {
+            precision: Precision::F32,
+            buffers: roles.iter().map(buffer).collect(),
+            steps: (0..roles.len() - 1).map(step).collect(),
+        }
+    }
+
+    #[test]
+    fn buffers_that_are_never_needed_together_share_a_slot() {
+        use Role::{Input, Output, Temporary};
+        let memory = Memory::assign(&chain(&[(5, Input), (3, Temporary), (4, Temporary), (6, Temporary), (2, Output)]));
+        assert_eq!(memory.slot_of, [0, 2, 1, 0, 1]);
+        assert_eq!(memory.slots, [24, 16, 12]);
+        assert_eq!((memory.total(), memory.largest()), (52, 24));
+    }
+
+    #[test]
+    fn what_is_kept_has_a_slot_of_its_own() {
+        use Role::{Input, Kept, Output, Temporary};
+        let memory = Memory::assign(&chain(&[(5, Input), (5, Kept), (5, Temporary), (5, Output)]));
+        let alone = |buffer: usize| memory.slot_of.iter().filter(|&&slot| slot == memory.slot_of[buffer]).count() == 1;
+        assert!(alone(1) && memory.slots.len() == 3, "{memory:?}");
+    }
+
+    /// Walks the plan and sees that nobody's content is overwritten while it is needed.
+    #[test]
+    fn no_slot_holds_two_buffers_at_once() {
+        use Role::{Input, Kept, Output, Temporary};
+        let roles: Vec<_> =
+            (0..40).map(|k| (k * 37 % 11 + 1, [Temporary, Kept, Temporary, Input, Temporary, Output][k % 6])).collect();
+        let plan = chain(&roles);
+        let (memory, lifetimes) = (Memory::assign(&plan), lifetimes(&plan));
+        for a in 0..roles.len() {
+            assert!(memory.slots[memory.slot_of[a]] >= plan.bytes(BufferId(a)), "buffer {a} fits");
+            for b in 0..a {
+                let apart = lifetimes[a].end <= lifetimes[b].start || lifetimes[b].end <= lifetimes[a].start;
+                assert!(apart || memory.slot_of[a] != memory.slot_of[b], "buffers {a} and {b}");
+            }
+        }
     }
 }

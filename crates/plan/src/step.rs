@@ -201,6 +201,15 @@ impl Statistics {
     /// Elements that one workgroup walks.
     pub const PART: usize = 16384;
 
+    /// Floating-point operations. Without mask and noise, a plane that is repeated to a larger size counts once.
+    pub fn flops(&self) -> u64 {
+        let Input { batch, noise, ref sources, .. } = self.input;
+        if self.mask.is_some() || noise.is_some() {
+            return (if self.mask.is_some() { 23 } else { 7 }) * self.input.elements() as u64;
+        }
+        sources.iter().map(|s| 5 * (batch * s.channels * s.height * s.width) as u64).sum()
+    }
+
     /// Parts of a plane.
     pub fn parts(&self) -> usize {
         self.input.plane().div_ceil(Statistics::PART)
@@ -296,7 +305,7 @@ impl Step {
         match self {
             Step::Table(t) => t.flops(),
             Step::Noise(n) => 30 * n.elements as u64,
-            Step::Statistics(s) => (if s.mask.is_some() { 22 } else { 5 }) * s.input.elements() as u64,
+            Step::Statistics(s) => s.flops(),
             Step::Convolution(c) => c.flops(),
         }
     }
@@ -316,7 +325,14 @@ impl Step {
 
     /// Bytes that it reads and writes, each once: sources, weights, results.
     pub fn bytes_moved(&self, plan: &Plan) -> u64 {
-        let buffers: u64 = self.buffers().into_iter().map(|buffer| plan.bytes(buffer)).sum();
+        let mut buffers: u64 = self.buffers().into_iter().map(|buffer| plan.bytes(buffer)).sum();
+        // Of a source that is larger than the input, most is skipped.
+        if let Step::Statistics(Statistics { input, .. }) | Step::Convolution(Convolution { input, .. }) = self {
+            for source in input.sources.iter().filter(|source| source.height > input.height) {
+                let bytes = plan.bytes(source.buffer);
+                buffers -= bytes - bytes / (source.height / input.height).pow(2) as u64;
+            }
+        }
         let weight = plan.precision.bytes();
         match self {
             Step::Table(t) => {

@@ -263,18 +263,20 @@ impl Gpu {
         self.submit_recorded(&mut self.recorder(), |encoder| {
             encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, bytes);
         })?;
+        Ok(bytemuck::pod_collect_to_vec(&self.map(&staging)?))
+    }
+
+    /// Waits for everything submitted and maps `buffer` for the host to read.
+    pub(crate) fn map(&self, buffer: &wgpu::Buffer) -> Result<wgpu::BufferView> {
         let (sender, receiver) = std::sync::mpsc::channel();
         let report = move |mapped| {
             let _ = sender.send(mapped);
         };
-        self.scoped("reading a tensor", bytes, |_| staging.map_async(wgpu::MapMode::Read, .., report))?;
+        self.scoped("reading from the device", 0, |_| buffer.map_async(wgpu::MapMode::Read, .., report))?;
         self.wait()?;
         // Blocking: another thread that waits may be the one that is told, a moment after this one's wait is over.
         let mapped = receiver.recv().map_err(|e| e.to_string()).and_then(|mapped| mapped.map_err(|e| e.to_string()));
-        let view = mapped.and_then(|()| staging.get_mapped_range(..).map_err(|e| e.to_string()));
-        match view {
-            Ok(view) => Ok(bytemuck::pod_collect_to_vec(&view)),
-            Err(message) => Err(self.refused("reading a tensor", message)),
-        }
+        let view = mapped.and_then(|()| buffer.get_mapped_range(..).map_err(|e| e.to_string()));
+        view.map_err(|message| self.refused("reading from the device", message))
     }
 }

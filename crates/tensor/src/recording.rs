@@ -3,10 +3,14 @@
 use crate::recorder::{Launch, MAX_LAUNCHES, SLOT};
 use crate::{Gpu, Kernel, Result, Tensor, Work};
 use bytemuck::Pod;
+use std::time::{Duration, Instant};
 
 /// Floating-point operations per submission. Windows resets a GPU that works on one for two seconds; a slow one, of 200
-/// GFLOP/s, takes half of that.
-const MAX_FLOPS: u64 = 120_000_000_000;
+/// GFLOP/s, takes less than half of that.
+const MAX_FLOPS: u64 = 160_000_000_000;
+
+/// Launches in one set of queries, of which each takes two and wgpu allows 4096.
+const MAX_TIMED: usize = 2048;
 
 /// A list of launches over tensors that it keeps alive.
 ///
@@ -63,20 +67,96 @@ impl Recording {
     pub fn submit(&self) -> Result<()> {
         self.gpu.submit()?;
         let total: u64 = self.launches.iter().map(|launch| launch.flops).sum();
-        let budget = total.div_ceil(total.div_ceil(MAX_FLOPS).max(1));
+        let parts = total.div_ceil(MAX_FLOPS).max(1);
+        let mut done = 0;
+        // The part that a launch's middle falls into.
+        let part_of = self.launches.iter().map(|launch| {
+            done += launch.flops;
+            (done - launch.flops / 2) * parts / total.max(1)
+        });
+        let part_of: Vec<u64> = part_of.collect();
         let mut rest = self.launches.as_slice();
-        while !rest.is_empty() {
-            let mut flops = 0;
-            let fits = |launch: &&Launch| {
-                flops += launch.flops;
-                flops <= budget
-            };
-            let count = rest.iter().take_while(fits).count().max(1);
-            let (batch, later) = rest.split_at(count);
-            self.gpu.submit_launches(batch)?;
+        for part in part_of.chunk_by(|a, b| a == b) {
+            let (now, later) = rest.split_at(part.len());
+            self.gpu.submit_launches(now)?;
             rest = later;
         }
         Ok(())
+    }
+
+    /// How many launches it has.
+    pub fn len(&self) -> usize {
+        self.launches.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.launches.is_empty()
+    }
+
+    /// Runs the launches one by one and measures each: on the device, where it was opened with
+    /// [`Features::TIMESTAMP_QUERY`](wgpu::Features::TIMESTAMP_QUERY), and else from submission to completion.
+    ///
+    /// # Errors
+    /// As [`Gpu::synchronize`].
+    pub fn profile(&self) -> Result<Vec<Duration>> {
+        self.gpu.synchronize()?;
+        if self.gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return self
+                .launches
+                .chunks(MAX_TIMED)
+                .map(|part| self.timestamps(part))
+                .collect::<Result<Vec<_>>>()
+                .map(|t| t.concat());
+        }
+        let time = |launch| {
+            let start = Instant::now();
+            self.gpu.submit_launches(std::slice::from_ref(launch))?;
+            self.gpu.wait()?;
+            Ok(start.elapsed())
+        };
+        self.launches.iter().map(time).collect()
+    }
+
+    fn timestamps(&self, launches: &[Launch]) -> Result<Vec<Duration>> {
+        let count = 2 * launches.len() as u32;
+        let bytes = 8 * u64::from(count);
+        let (queries, resolved, read) = self.gpu.scoped("timestamps", bytes, |device| {
+            let buffer = |usage| {
+                device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("timestamps"),
+                    size: bytes,
+                    usage,
+                    mapped_at_creation: false,
+                })
+            };
+            let queries = device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("timestamps"),
+                ty: wgpu::QueryType::Timestamp,
+                count,
+            });
+            use wgpu::BufferUsages as Usage;
+            (queries, buffer(Usage::QUERY_RESOLVE | Usage::COPY_SRC), buffer(Usage::MAP_READ | Usage::COPY_DST))
+        })?;
+        self.gpu.scoped("submitting a recording", 0, |device| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            for (k, launch) in (0..).zip(launches) {
+                let writes = wgpu::ComputePassTimestampWrites {
+                    query_set: &queries,
+                    beginning_of_pass_write_index: Some(2 * k),
+                    end_of_pass_write_index: Some(2 * k + 1),
+                };
+                let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) };
+                launch.encode(&mut encoder.begin_compute_pass(&descriptor));
+            }
+            encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
+            encoder.copy_buffer_to_buffer(&resolved, 0, &read, 0, bytes);
+            self.gpu.queue().submit([encoder.finish()])
+        })?;
+        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&self.gpu.map(&read)?);
+        let period = f64::from(self.gpu.queue().get_timestamp_period());
+        let time = |pair: &[u64]| Duration::from_nanos((pair[1].saturating_sub(pair[0]) as f64 * period) as u64);
+        Ok(ticks.chunks(2).map(time).collect())
     }
 }
 

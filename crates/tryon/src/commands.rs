@@ -6,11 +6,14 @@ pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod synth;
 
-use alias_model::{Generator, Inputs, Noise, Sample};
+use alias_model::plan::{Method, Step};
+use alias_model::{Architecture, Config, Generator, Inputs, Noise, Precision, Sample};
 use alias_tensor::Gpu;
 use anyhow::{Result, ensure};
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use tryon::images::Image;
+use tryon::scene;
 
 /// Draws a sample: (N, 3, H, W). An image with a NaN or an infinity in it is an error, not a result.
 fn draw(gpu: &Gpu, generator: &Generator, sample: &Sample, noise: Option<u64>) -> Result<Vec<f32>> {
@@ -35,4 +38,88 @@ fn progress(length: usize) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// What computes a step on a GPU.
+fn kernel(step: &Step) -> &'static str {
+    match step {
+        Step::Table(_) => "table",
+        Step::Noise(_) => "noise",
+        Step::Statistics(_) => "statistics",
+        Step::Convolution(step) => match step.method {
+            Method::Fused => "fused",
+            Method::Winograd => "winograd",
+            Method::Staged(_) => "staged",
+        },
+    }
+}
+
+/// What to draw where there is no person at hand.
+#[derive(clap::Args)]
+pub(crate) struct Drawing {
+    /// Size of the image, height x width
+    #[arg(long, value_name = "HxW", default_value = "1024x768", value_parser = parse_size)]
+    pub(crate) size: [usize; 2],
+
+    /// Width of the generator; the published one's is 64
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    ngf: usize,
+
+    /// How weights and activations are stored; sums are float32 in any case
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) precision: PrecisionArgument,
+
+    /// What the label map shows: the more distinct windows, the more work
+    #[arg(long, value_enum, default_value = "person")]
+    map: Map,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum PrecisionArgument {
+    F32,
+    F16,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Map {
+    /// A drawn person
+    Person,
+    /// One class everywhere
+    Flat,
+    /// Every pixel of a random class
+    Noise,
+}
+
+impl From<PrecisionArgument> for Precision {
+    fn from(argument: PrecisionArgument) -> Precision {
+        match argument {
+            PrecisionArgument::F32 => Precision::F32,
+            PrecisionArgument::F16 => Precision::F16,
+        }
+    }
+}
+
+/// Height and width as in 1024x768.
+fn parse_size(text: &str) -> Result<[usize; 2], String> {
+    let parsed = text.split_once('x').and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
+    parsed.filter(|size| !size.contains(&0)).ok_or_else(|| "expected height x width, as in 1024x768".into())
+}
+
+impl Drawing {
+    /// The generator to draw with.
+    pub(crate) fn architecture(&self) -> Result<Architecture> {
+        Ok(Architecture::new(Config::PUBLISHED.with_ngf(self.ngf))?)
+    }
+
+    /// The sample to draw.
+    pub(crate) fn sample(&self) -> Sample {
+        let [height, width] = self.size;
+        let sample = scene::draw(1, height, width).sample;
+        let labels = match self.map {
+            Map::Person => sample.labels.clone(),
+            Map::Flat => vec![0; sample.labels.len()],
+            Map::Noise => scene::noise(1, sample.labels.len()),
+        };
+        Sample { labels, ..sample }
+    }
 }

@@ -4,7 +4,9 @@
 
 mod commands;
 
-use alias_tensor::{AdapterChoice, Gpu, GpuOptions};
+use alias_model::Precision;
+use alias_tensor::wgpu::Features;
+use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use commands::{bench, demo, info, inspect, synth};
@@ -45,7 +47,17 @@ impl AdapterArgument {
     }
 
     fn open(&self) -> alias_tensor::Result<Gpu> {
-        Gpu::open(&GpuOptions { adapter: self.choice(), ..Default::default() })
+        self.open_for(Precision::F32)
+    }
+
+    /// Opens the adapter with what `precision` needs, and timestamps where it has them.
+    fn open_for(&self, precision: Precision) -> alias_tensor::Result<Gpu> {
+        let (adapter, _) = self.choice().pick(&adapters())?;
+        let mut features = adapter.features() & Features::TIMESTAMP_QUERY;
+        if precision == Precision::F16 {
+            features |= Features::SHADER_F16;
+        }
+        Gpu::open(&GpuOptions { adapter: self.choice(), features, ..Default::default() })
     }
 }
 

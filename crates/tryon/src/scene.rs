@@ -156,5 +156,11 @@ fn planes(rgb: &[Rgb]) -> Vec<f32> {
     (0..3).flat_map(|c| rgb.iter().map(move |pixel| pixel[c] * 2.0 - 1.0)).collect()
 }
 
+/// A label map in which every pixel has a random class: the worst case for whoever counts on flat regions.
+pub fn noise(seed: u64, pixels: usize) -> Vec<u8> {
+    let mut rng = rng::Rng::new(seed, 0);
+    (0..pixels).map(|_| (rng.unit() * f32::from(alias_model::CLASSES)) as u8).collect()
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,38 +1,23 @@
 //! `tryon bench`: how long an image takes, and what it takes.
 
+use super::Drawing;
 use crate::AdapterArgument;
-use alias_model::{
-    Architecture, Checkpoint, Config, LoadOptions, Noise, Painter, Person, Precision, Sample, Target, fill,
-};
+use alias_kernels::Peak;
+use alias_model::{Checkpoint, LoadOptions, Noise, Painter, Person, PersonOptions, Precision, Target, fill};
 use alias_tensor::Gpu;
 use anyhow::{Result, ensure};
-use clap::ValueEnum;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tryon::scene;
 
 /// Time the generator on drawn inputs and count what it executes.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Size of the image, height x width
-    #[arg(long, value_name = "HxW", default_value = "1024x768", value_parser = parse_size)]
-    size: [usize; 2],
-
-    /// Width of the generator whose weights are drawn at random [default: 64, the published one's]
-    #[arg(long, value_name = "N", conflicts_with = "weights")]
-    ngf: Option<usize>,
+    #[command(flatten)]
+    drawing: Drawing,
 
     /// A trained generator's checkpoint
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-
-    /// How weights and activations are stored; sums are float32 in any case
-    #[arg(long, value_enum, default_value = "f32")]
-    precision: PrecisionArgument,
-
-    /// What the label map shows: more distinct windows take more work
-    #[arg(long, value_enum, default_value = "person")]
-    map: Map,
 
     /// How many images to time after the first one
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -43,47 +28,23 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum PrecisionArgument {
-    F32,
-    F16,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Map {
-    /// A drawn person
-    Person,
-    /// One class everywhere
-    Flat,
-    /// Every pixel of a random class
-    Noise,
-}
-
-/// Height and width as in 1024x768.
-pub(crate) fn parse_size(text: &str) -> Result<[usize; 2], String> {
-    let parsed = text.split_once('x').and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
-    parsed.ok_or_else(|| "expected height x width, as in 1024x768".into())
-}
-
 pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<String> {
     let start = Instant::now();
-    let [height, width] = arguments.size;
-    let gpu = adapter.open()?;
+    let drawing = &arguments.drawing;
+    let [height, width] = drawing.size;
+    let precision = drawing.precision.into();
+    let gpu = adapter.open_for(precision)?;
     let checkpoint = match &arguments.weights {
         Some(path) => Checkpoint::read(path)?,
-        None => fill(&Architecture::new(Config::PUBLISHED.with_ngf(arguments.ngf.unwrap_or(64)))?, 1),
-    };
-    let precision = match arguments.precision {
-        PrecisionArgument::F32 => Precision::F32,
-        PrecisionArgument::F16 => Precision::F16,
+        None => fill(&drawing.architecture()?, 1),
     };
     let painter = Painter::load_with(&gpu, &checkpoint, LoadOptions::default(), Target::of(&gpu, precision))?;
     drop(checkpoint);
     let loaded = start.elapsed();
-    let sample = labelled(scene::draw(1, height, width).sample, arguments.map);
+    let sample = drawing.sample();
 
     let (first, person) = timed(|| {
-        let person = painter.person(&sample, false)?;
+        let person = painter.person(&sample, PersonOptions::default())?;
         person.draw(&sample, Noise::None)?;
         Ok(person)
     })?;
@@ -105,11 +66,11 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
         min: times[0],
         first,
         loaded,
-        executed: person.plan().flops(),
+        executed: person.cost().plan.flops(),
         dense: painter.architecture().dense_flops(height, width),
-        moved: person.plan().bytes_moved(),
+        moved: person.cost().plan.bytes_moved(),
         peak: after.peak_device_bytes,
-        largest: person.largest_binding(),
+        largest: person.cost().largest_binding,
         launches: (after.launches - before.launches) / runs,
         submits: (after.submits - before.submits) / runs,
     };
@@ -163,8 +124,51 @@ impl Report {
         .to_string()
     }
 
-    fn text(&self, _gpu: &Gpu, _person: &Person) -> Result<String> {
-        Ok(self.json())
+    /// A line for every step, measured by itself, and one for all of them.
+    fn text(&self, gpu: &Gpu, person: &Person) -> Result<String> {
+        let peak = Peak::measure(gpu)?;
+        let plan = &person.cost().plan;
+        let mut text = format!(
+            "{:18}{:12}{:>10}{:>9}{:>10}{:>9}{:>8}\n",
+            "step", "kernel", "ms", "GFLOP", "GFLOP/s", "GB/s", "peak"
+        );
+        let mut line = |name: &str, kernel: &str, time: Duration, flops: u64, bytes: u64| {
+            let seconds = time.as_secs_f64();
+            let (gflops, gbs) = (flops as f64 / 1e9 / seconds, bytes as f64 / 1e9 / seconds);
+            // Whichever of the two it is closer to.
+            let share = 100.0 * (gflops / peak.gflops).max(gbs / peak.gbs);
+            let (ms, gflop) = (milliseconds(time), flops as f64 / 1e9);
+            text += &format!("{name:18}{kernel:12}{ms:10.3}{gflop:9.2}{gflops:10.1}{gbs:9.1}{share:7.0}%\n");
+        };
+        for (step, time) in person.profile()? {
+            line(&step.name(), super::kernel(step), time, step.flops(), step.bytes_moved(plan));
+        }
+        line("an image", "", self.median, self.executed, self.moved);
+        text += &format!(
+            "{} on {}, {}: median {:.1} ms, minimum {:.1}, the first {:.1} and {:.1} to load; {} launches, {} submits\n",
+            self.size,
+            self.adapter,
+            self.precision,
+            milliseconds(self.median),
+            milliseconds(self.min),
+            milliseconds(self.first),
+            milliseconds(self.loaded),
+            self.launches,
+            self.submits,
+        );
+        text += &format!(
+            "{:.1} GFLOP of {:.1} dense; {:.0} MiB moved; at most {:.0} MiB on the device, {:.1} in a binding\n",
+            self.executed as f64 / 1e9,
+            self.dense as f64 / 1e9,
+            mib(self.moved),
+            mib(self.peak),
+            mib(self.largest),
+        );
+        text += &format!(
+            "peak: {:.1} GFLOP/s multiplying and adding in registers, {:.1} GB/s copying; a step's share is of the nearer one\n",
+            peak.gflops, peak.gbs
+        );
+        Ok(text)
     }
 }
 
@@ -172,19 +176,4 @@ fn timed<T>(run: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
     let start = Instant::now();
     let value = run()?;
     Ok((start.elapsed(), value))
-}
-
-fn labelled(sample: Sample, map: Map) -> Sample {
-    let labels = match map {
-        Map::Person => sample.labels.clone(),
-        Map::Flat => vec![0; sample.labels.len()],
-        // A multiplicative generator's high bits are random enough to have no two windows alike.
-        Map::Noise => (1..=sample.labels.len() as u64)
-            .map(|k| {
-                (k.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xd134_2543_de82_ef95) >> 61) as u8
-                    % 7
-            })
-            .collect(),
-    };
-    Sample { labels, ..sample }
 }

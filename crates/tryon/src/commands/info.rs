@@ -1,13 +1,26 @@
-//! `tryon info`: which adapters there are, and which one would be used.
+//! `tryon info`: which adapters there are, which one would be used, and what an image takes on it.
 
 use crate::AdapterArgument;
+use alias_model::plan::{Input, Step, Table};
+use alias_model::{Cost, PersonOptions, Target};
 use alias_tensor::adapters;
 use alias_tensor::wgpu::{Adapter, Features};
 use anyhow::Result;
 
 /// List the adapters, their limits and features, and say which one would be used and why.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// List the steps that an image takes instead: shapes, operations, bytes, kernels
+    #[arg(long)]
+    plan: bool,
+
+    /// With --plan: for a GPU with no more than the limits that WebGPU guarantees, instead of the adapter
+    #[arg(long, requires = "plan")]
+    guaranteed: bool,
+
+    #[command(flatten)]
+    drawing: super::Drawing,
+}
 
 /// Features that this project's kernels have, or will have, a use for.
 const FEATURES: [(&str, Features); 4] = [
@@ -17,9 +30,16 @@ const FEATURES: [(&str, Features); 4] = [
     ("cooperative matrices", Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
 ];
 
-pub(crate) fn run(_: &Arguments, adapter: &AdapterArgument) -> Result<String> {
+pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<String> {
+    let precision = arguments.drawing.precision.into();
+    if arguments.guaranteed {
+        return plan(&arguments.drawing, Target { precision, ..Target::GUARANTEED });
+    }
     let adapters = adapters();
     let (chosen, reason) = adapter.choice().pick(&adapters)?;
+    if arguments.plan {
+        return plan(&arguments.drawing, Target::of_adapter(&chosen, precision));
+    }
     let mut text: String = adapters.iter().map(describe).collect();
     text += &format!("used: {}, {reason}\n", chosen.get_info().name);
     Ok(text)
@@ -52,4 +72,41 @@ fn describe(adapter: &Adapter) -> String {
         info.subgroup_min_size,
         info.subgroup_max_size,
     )
+}
+
+/// The plan as a table.
+fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
+    let architecture = drawing.architecture()?;
+    let cost = Cost::new(&architecture, &drawing.sample(), PersonOptions::default(), target)?;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let plan = &cost.plan;
+    let mut text = format!("{:18}{:12}{:46}{:>8}{:>10}{:>9}\n", "step", "kernel", "shape", "GFLOP", "MiB", "launches");
+    for step in &plan.steps {
+        let shape = match step {
+            Step::Table(Table { windows, rows, channels, .. }) => {
+                format!("{windows} windows, {rows} rows, {channels} channels")
+            }
+            Step::Noise(step) => format!("{} pixels", step.elements),
+            Step::Statistics(step) => shape(&step.input),
+            Step::Convolution(step) => format!("{} -> {}, {k}x{k}", shape(&step.input), step.cout, k = step.kernel),
+        };
+        let kernel = super::kernel(step);
+        let (gflop, moved) = (step.flops() as f64 / 1e9, mib(step.bytes_moved(plan)));
+        text += &format!("{:18}{kernel:12}{shape:46}{gflop:8.2}{moved:10.1}{:9}\n", step.name(), step.launches());
+    }
+    let (gflop, moved, launches) = (plan.flops() as f64 / 1e9, mib(plan.bytes_moved()), plan.launches());
+    text += &format!("{:76}{gflop:8.2}{moved:10.1}{launches:9}\n", "all");
+    text += &format!(
+        "dense {:.1} GFLOP; {:.1} MiB of weights and {:.1} of buffers, {:.1} in the largest binding\n",
+        architecture.dense_flops(drawing.size[0], drawing.size[1]) as f64 / 1e9,
+        mib(cost.weight_bytes),
+        mib(cost.memory.total()),
+        mib(cost.largest_binding),
+    );
+    Ok(text)
+}
+
+fn shape(input: &Input) -> String {
+    let channels: Vec<_> = input.sources.iter().map(|source| source.channels.to_string()).collect();
+    format!("{} x {}x{}x{}", input.batch, channels.join("+"), input.height, input.width)
 }

@@ -1,0 +1,31 @@
+// What an adapter can do at most: multiply and add in registers, and copy.
+override WG: u32 = 256;
+
+struct Params { n: u32, rounds: u32 } // invocations; rounds of 64 vec4 multiply-adds
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;            // (n)
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;      // (n)
+
+// multiply_add: eight chains, none of which waits for another
+@compute @workgroup_size(WG)
+fn multiply_add(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = thread_index(wg, nwg, lane);
+    if i >= p.n { return; }
+    let v = x[i];
+    var a = v; var b = v + 1.0; var c = v + 2.0; var d = v + 3.0;
+    var e = v + 4.0; var f = v + 5.0; var g = v + 6.0; var h = v + 7.0;
+    for (var k = 0u; k < p.rounds; k++) {
+        for (var m = 0u; m < 8u; m++) {
+            a = a * v + v; b = b * v + v; c = c * v + v; d = d * v + v;
+            e = e * v + v; f = f * v + v; g = g * v + v; h = h * v + v;
+        }
+    }
+    y[i] = a + b + c + d + e + f + g + h;
+}
+
+@compute @workgroup_size(WG)
+fn copy(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let i = thread_index(wg, nwg, lane);
+    if i < p.n { y[i] = x[i]; }
+}
