@@ -67,7 +67,10 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
             if inside { pixel = pixel_at(n, i, j); }
             for (var c = 0u; c < CHUNK; c++) {
                 var v = 0.0;
-                if inside && ci0 + c < p.input.channels { v = activation(n, ci0 + c, i, j, pixel); }
+                if inside && ci0 + c < p.input.channels {
+                    let ci = ci0 + c;
+                    v = activation(source(n, ci, i, j), channel_at(n, ci), pixel, modulation_at(pixel, ci));
+                }
                 activations[(c * (TILE_H + 2u) + k / seen_w) * PITCH + k % seen_w] = v;
             }
         }

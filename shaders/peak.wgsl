@@ -17,8 +17,8 @@ fn multiply_add(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: 
     var e = v + 4.0; var f = v + 5.0; var g = v + 6.0; var h = v + 7.0;
     for (var k = 0u; k < p.rounds; k++) {
         for (var m = 0u; m < 8u; m++) {
-            a = a * v + v; b = b * v + v; c = c * v + v; d = d * v + v;
-            e = e * v + v; f = f * v + v; g = g * v + v; h = h * v + v;
+            a = fma(a, v, v); b = fma(b, v, v); c = fma(c, v, v); d = fma(d, v, v);
+            e = fma(e, v, v); f = fma(f, v, v); g = fma(g, v, v); h = fma(h, v, v);
         }
     }
     y[i] = a + b + c + d + e + f + g + h;

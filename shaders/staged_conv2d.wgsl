@@ -48,10 +48,19 @@ fn stage(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, 
         inside[m] = i[m] < min(p.input.h, p.row_end + K / 2u) && j[m] < p.input.w;
         if inside[m] { pixel[m] = pixel_at(n, i[m], j[m]); }
     }
+    // Most pixels have the row of their neighbours, and a look at the table is what costs here.
+    let alike = pixel[0].row == pixel[1].row && pixel[0].row == pixel[2].row && pixel[0].row == pixel[3].row;
     for (var c = c0; c < min(c0 + STAGED, p.input.channels); c++) {
+        let channel = channel_at(n, c);
+        var modulation: array<vec2f, 4>;
+        modulation[0] = modulation_at(pixel[0], c);
+        for (var m = 1u; m < 4u; m++) {
+            modulation[m] = modulation[0];
+            if !alike { modulation[m] = modulation_at(pixel[m], c); }
+        }
         var v = vec4f();
         for (var m = 0u; m < 4u; m++) {
-            if inside[m] { v[m] = activation(n, c, i[m], j[m], pixel[m]); }
+            if inside[m] { v[m] = activation(source(n, c, i[m], j[m]), channel, pixel[m], modulation[m]); }
         }
         staged_out[(n * p.input.channels + c) * p.plane + four] = vec4<Stored>(v);
     }
@@ -134,29 +143,31 @@ fn forward_3x3(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
 
 const QUADS = TILE / 4u;
 
-// forward_1x1: an invocation keeps QUADS times four channels of TILE times four pixels, whatever row they are in
-@compute @workgroup_size(WG)
-fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+// 1x1: an invocation keeps QUADS times four channels of TILE times four pixels, whatever row they are in.
+struct Share { n: u32, quad: u32, four: u32, is_empty: bool } // the image, the first quad of channels, the first four pixels
+
+fn share_of(thread: u32) -> Share {
     let quads = (p.cout + 3u) / 4u;
     let blocks = (quads + LANES * QUADS - 1u) / (LANES * QUADS);
     let tiles = (p.plane + TILE - 1u) / TILE;
-    let thread = thread_index(wg, nwg, lane);
     let job = thread / LANES;
     let n = job / (tiles * blocks);
-    if n >= p.input.batch { return; }
-    let quad0 = (job / tiles % blocks * LANES + thread % LANES) * QUADS;
-    if quad0 >= quads { return; }
-    let four0 = job % tiles * TILE;
+    let quad = (job / tiles % blocks * LANES + thread % LANES) * QUADS;
+    return Share(n, quad, job % tiles * TILE, n >= p.input.batch || quad >= quads);
+}
 
-    // [quad][four pixels][channel of the quad]
-    var total: array<array<array<vec4f, 4>, TILE>, QUADS>;
+// Sums of a share, the bias included: [quad][four pixels][channel of the quad].
+var<private> total: array<array<array<vec4f, 4>, TILE>, QUADS>;
+
+fn product(share: Share) {
+    let quads = (p.cout + 3u) / 4u;
     for (var start = 0u; start < p.input.channels; start += CHANNEL_RUN) {
         var sum: array<array<array<vec4f, 4>, TILE>, QUADS>;
         for (var ci = start; ci < min(start + CHANNEL_RUN, p.input.channels); ci++) {
             var k: array<vec4f, QUADS>;
-            for (var q = 0u; q < QUADS; q++) { k[q] = vec4f(weight[ci * quads + min(quad0 + q, quads - 1u)]); }
+            for (var q = 0u; q < QUADS; q++) { k[q] = vec4f(weight[ci * quads + min(share.quad + q, quads - 1u)]); }
             for (var f = 0u; f < TILE; f++) {
-                let v = vec4f(staged[(n * p.input.channels + ci) * p.plane + min(four0 + f, p.plane - 1u)]);
+                let v = vec4f(staged[(share.n * p.input.channels + ci) * p.plane + min(share.four + f, p.plane - 1u)]);
                 for (var q = 0u; q < QUADS; q++) {
                     for (var m = 0u; m < 4u; m++) { sum[q][f][m] += k[q][m] * v; }
                 }
@@ -168,18 +179,52 @@ fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
             }
         }
     }
+    for (var q = 0u; q < QUADS; q++) {
+        let bias = vec4f(weight[p.input.channels * quads + min(share.quad + q, quads - 1u)]);
+        for (var f = 0u; f < TILE; f++) {
+            for (var m = 0u; m < 4u; m++) { total[q][f][m] += bias[m]; }
+        }
+    }
+}
 
+// forward_1x1: where planes are multiples of four pixels
+@group(0) @binding(3) var<storage, read_write> y4: array<vec4<Stored>>; // (batch, cout, h w / 4)
+
+@compute @workgroup_size(WG)
+fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let share = share_of(thread_index(wg, nwg, lane));
+    if share.is_empty { return; }
+    product(share);
+    for (var q = 0u; q < QUADS; q++) {
+        for (var m = 0u; m < 4u; m++) {
+            let co = 4u * (share.quad + q) + m;
+            if co >= p.cout { break; }
+            for (var f = 0u; f < TILE; f++) {
+                if share.four + f >= p.plane { break; }
+                let at = ((share.n * p.cout + co) * p.input.h + p.row_start) * p.input.w / 4u + share.four + f;
+                var value = total[q][f][m];
+                if p.accumulate != 0u { value += vec4f(y4[at]); }
+                y4[at] = vec4<Stored>(value);
+            }
+        }
+    }
+}
+
+// forward_1x1_narrow: where they are not
+@compute @workgroup_size(WG)
+fn forward_1x1_narrow(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let share = share_of(thread_index(wg, nwg, lane));
+    if share.is_empty { return; }
+    product(share);
     let pixels_in_band = (p.row_end - p.row_start) * p.input.w;
     for (var q = 0u; q < QUADS; q++) {
-        if quad0 + q >= quads { break; }
-        let bias = vec4f(weight[p.input.channels * quads + quad0 + q]);
         for (var m = 0u; m < 4u; m++) {
-            let co = 4u * (quad0 + q) + m;
+            let co = 4u * (share.quad + q) + m;
             if co >= p.cout { break; }
             for (var f = 0u; f < TILE; f++) {
                 for (var k = 0u; k < 4u; k++) {
-                    let at = 4u * (four0 + f) + k;
-                    if at < pixels_in_band { store(n, co, p.row_start * p.input.w + at, total[q][f][m][k] + bias[m]); }
+                    let at = 4u * (share.four + f) + k;
+                    if at < pixels_in_band { store(share.n, co, p.row_start * p.input.w + at, total[q][f][m][k]); }
                 }
             }
         }

@@ -2,12 +2,14 @@
 override WG: u32 = 64;
 override RECTIFIED: u32 = 0;
 
+const RUN = 4u; // quads of the inner dimension whose sum is short enough
+
 struct Params { rows: u32, inner: u32, columns: u32, channels: u32, stride: u32 } // columns: in quads; stride: of a row of taps, in pairs
 
 @group(0) @binding(0) var<uniform> p: Params;
 
 // linear: y = x w, or relu(x w + bias). table.rs appends ROWS and QUADS: rows and quads of columns that an invocation keeps.
-// Sums stay short, for their rounding: those of four quads, those of all.
+// Sums stay short, for their rounding: those of a run, those of all.
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;            // (rows, inner / 4)
 @group(0) @binding(2) var<storage, read> weight: array<vec4<Stored>>; // (inner, columns); then the bias, if it is rectified
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;      // (rows, columns)
@@ -22,24 +24,24 @@ fn linear(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u,
     let fours = p.inner / 4u;
 
     var total: array<array<vec4f, QUADS>, ROWS>;
-    for (var start = 0u; start < fours; start += 4u) {
-        var sum: array<array<vec4f, QUADS>, ROWS>;
-        for (var four = start; four < min(start + 4u, fours); four++) {
-            var w: array<array<vec4f, QUADS>, 4>;
-            for (var m = 0u; m < 4u; m++) {
-                for (var q = 0u; q < QUADS; q++) {
-                    w[m][q] = vec4f(weight[(4u * four + m) * p.columns + min(quad0 + q, p.columns - 1u)]);
-                }
-            }
-            for (var r = 0u; r < ROWS; r++) {
-                let v = x[min(row0 + r, p.rows - 1u) * fours + four];
-                for (var q = 0u; q < QUADS; q++) {
-                    sum[r][q] += v.x * w[0][q] + v.y * w[1][q] + v.z * w[2][q] + v.w * w[3][q];
-                }
+    for (var start = 0u; start < fours; start += RUN) {
+        var w: array<array<vec4f, QUADS>, 4u * RUN>;
+        for (var k = 0u; k < 4u * RUN; k++) {
+            for (var q = 0u; q < QUADS; q++) {
+                let row = min(4u * start + k, p.inner - 1u);
+                w[k][q] = vec4f(weight[row * p.columns + min(quad0 + q, p.columns - 1u)]);
             }
         }
         for (var r = 0u; r < ROWS; r++) {
-            for (var q = 0u; q < QUADS; q++) { total[r][q] += sum[r][q]; }
+            var v: array<vec4f, RUN>;
+            for (var k = 0u; k < RUN; k++) {
+                v[k] = x[min(row0 + r, p.rows - 1u) * fours + min(start + k, fours - 1u)] * f32(start + k < fours);
+            }
+            for (var q = 0u; q < QUADS; q++) {
+                var sum = vec4f();
+                for (var k = 0u; k < 4u * RUN; k++) { sum += v[k / 4u][k % 4u] * w[k][q]; }
+                total[r][q] += sum;
+            }
         }
     }
 

@@ -15,20 +15,41 @@ fn pixel_at(n: u32, i: u32, j: u32) -> Pixel {
     return pixel;
 }
 
-fn activation(n: u32, c: u32, i: u32, j: u32, pixel: Pixel) -> f32 {
-    var v = source(n, c, i, j);
+// What normalizes a plane.
+struct Channel {
+    under: vec4f, // the plane's first pixel; mean less that and scale, under the mask or of all; scale of the noise
+    rest: vec2f,  // mean less the first pixel and scale, outside the mask
+}
+
+fn channel_at(n: u32, c: u32) -> Channel {
+    var channel: Channel;
     if NORM != 0u {
-        let k = coefficients[2u * (n * p.input.channels + c)]; // the plane's first pixel, mean less that, scale, scale of the noise
-        if NOISE != 0u { v += k.w * pixel.noise; }
-        v -= k.x;
+        let at = 2u * (n * p.input.channels + c);
+        channel.under = coefficients[at];
+        if MASKED != 0u { channel.rest = coefficients[at + 1u].xy; }
+    }
+    return channel;
+}
+
+// 1 + gamma and beta of a pixel.
+fn modulation_at(pixel: Pixel, c: u32) -> vec2f {
+    if NORM != 0u { return table[pixel.row + c]; }
+    return vec2f();
+}
+
+fn activation(source: f32, channel: Channel, pixel: Pixel, modulation: vec2f) -> f32 {
+    var v = source;
+    if NORM != 0u {
+        if NOISE != 0u { v += channel.under.w * pixel.noise; }
+        v -= channel.under.x;
+        let m = pixel.mask;
+        let under = (v - channel.under.y) * channel.under.z;
         if MASKED != 0u {
-            let rest = coefficients[2u * (n * p.input.channels + c) + 1u]; // mean and scale outside the mask; k has those under it
-            v = pixel.mask * ((v - k.y) * k.z) + (1.0 - pixel.mask) * ((v - rest.x) * rest.y);
+            v = m * under + (1.0 - m) * ((v - channel.rest.x) * channel.rest.y);
         } else {
-            v = (v - k.y) * k.z;
+            v = under;
         }
-        let t = table[pixel.row + c]; // 1 + gamma, beta
-        v = v * t.x + t.y;
+        v = v * modulation.x + modulation.y;
     }
     return select(v, v * p.input.slope, v < 0.0);
 }

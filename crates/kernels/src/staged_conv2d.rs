@@ -74,9 +74,15 @@ pub fn record_staged_conv2d(
         recording.launch(&stage, &params, &reads, &[scratch], work)?;
 
         // On a plane that a small tile covers, most of a large one would be wasted.
-        let Tile { source, side } = if band.len().max(width) <= SMALL.side { SMALL } else { LARGE };
+        let Tile { source, side } = if band.len().min(width) <= SMALL.side { SMALL } else { LARGE };
         let (entry, jobs) = if step.kernel == 1 {
-            ("forward_1x1", plane.div_ceil(side) * step.cout.div_ceil(side * LANES))
+            let wide = (step.input.height * width).is_multiple_of(4)
+                && (band.start * width).is_multiple_of(4)
+                && (band.len() * width).is_multiple_of(4);
+            (
+                if wide { "forward_1x1" } else { "forward_1x1_narrow" },
+                plane.div_ceil(side) * step.cout.div_ceil(side * LANES),
+            )
         } else {
             ("forward_3x3", band.len().div_ceil(side) * width.div_ceil(side) * step.cout.div_ceil(4 * LANES))
         };

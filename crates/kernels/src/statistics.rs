@@ -33,8 +33,9 @@ pub fn record_statistics(
     let noise = input.noise.map_or(noise_scale, |id| buffers.get(id));
     let mask = step.mask.map_or(noise_scale, |id| buffers.get(id));
     let (partial, output) = (buffers.get(step.partial), buffers.get(step.output));
-    // Of a small plane, 256 invocations would have nothing to do but wait for each other.
-    let workgroup = if input.plane() <= 256 { 32 } else { 256 };
+    // Of a small plane, 256 invocations would have nothing to do but wait for each other; and a software rasterizer is
+    // slow at waiting.
+    let workgroup = if input.plane() <= 256 || recording.gpu().is_software() { 32 } else { 256 };
     let reduce = kernel("statistics", TEXT.of(precision), "partial")
         .workgroup(workgroup)
         .constant("MASKED", step.mask.is_some().into())

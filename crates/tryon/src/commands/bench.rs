@@ -3,7 +3,7 @@
 use super::Drawing;
 use crate::AdapterArgument;
 use alias_kernels::Peak;
-use alias_model::{Checkpoint, LoadOptions, Noise, Painter, Person, PersonOptions, Precision, Target, fill};
+use alias_model::{Checkpoint, LoadOptions, Noise, Painter, Person, PersonOptions, Target, fill};
 use alias_tensor::Gpu;
 use anyhow::{Result, ensure};
 use std::path::PathBuf;
