@@ -3,7 +3,7 @@
 //! `cargo run --release --example embed -- WEIGHTS INPUTS`, for instance with `tests/golden/checkpoint.pth` and
 //! `tests/golden/most_hard_mask.safetensors`.
 
-use alias_model::{Checkpoint, Generator, Inputs, Noise, Sample};
+use alias_model::{Checkpoint, Noise, Painter, Sample};
 use alias_tensor::{Gpu, GpuOptions};
 use std::error::Error;
 
@@ -13,10 +13,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: embed WEIGHTS INPUTS".into());
     };
     let gpu = Gpu::open(&GpuOptions::default())?; // or Gpu::from_device(device, queue), if you have them
-    let generator = Generator::load(&gpu, &Checkpoint::read(weights)?)?;
+    let painter = Painter::load(&gpu, &Checkpoint::read(weights)?)?;
     let sample = Sample::from_tensors(&Checkpoint::read(inputs)?)?; // or fill in its fields yourself
-    let image = generator.forward(&Inputs::new(&gpu, &sample)?, Noise::None)?;
-    let pixels = image.to_vec()?; // (N, 3, H, W) in [-1, 1]
-    println!("{image:?} on {}, first pixel {:.3}", gpu.info().name, pixels[0]);
+    let pixels = painter.draw(&sample, Noise::None)?; // (N, 3, H, W) in [-1, 1]
+    println!("{}x{} on {}, first pixel {:.3}", sample.height, sample.width, gpu.info().name, pixels[0]);
     Ok(())
 }

@@ -2,10 +2,19 @@
 
 mod support;
 
-use alias_model::{Architecture, LoadOptions, Noise, Painter, Precision, Target, fill};
+use alias_model::{
+    Architecture, Checkpoint, Config, Generator, Inputs, Layers, LoadOptions, Modulation, Noise, Painter,
+    PersonOptions, Precision, Sample, Target, fill,
+};
 use alias_oracle::golden::{self, Golden};
-use alias_oracle::{gpu, relative_l2};
+use alias_oracle::{gpu, gpu_with_bounds_checks, relative_l2};
+use alias_tensor::wgpu::{Features, Limits};
+use alias_tensor::{Gpu, GpuOptions};
 use support::{BAR, config, sample};
+use tryon::scene;
+
+/// How far half precision may be from float64, relative L2 of the image.
+const HALF_BAR: f64 = 5e-3;
 
 fn painter(case: &Golden, target: Target) -> Painter {
     let config = config(case);
@@ -43,4 +52,186 @@ fn every_golden_image_is_as_close_to_float64_as_pytorch() {
         }
     }
     assert!(failures.is_empty(), "past {BAR} times PyTorch's float32 error:\n{}", failures.join("\n"));
+}
+
+/// The bar of half precision, published in the README.
+#[test]
+fn half_precision_keeps_its_bar() {
+    let gpu = match Gpu::open(&GpuOptions { features: Features::SHADER_F16, ..Default::default() }) {
+        Ok(gpu) => gpu,
+        Err(alias_tensor::Error::MissingFeature { adapter, .. }) => {
+            println!("{adapter} has no half precision: nothing to test");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    for case in golden::cases("generator") {
+        let config = config(&case);
+        let checkpoint = fill(&Architecture::new(config).unwrap(), case.integer("weights_seed"));
+        let sample = sample(&case);
+        for target in targets() {
+            let target = Target { precision: Precision::F16, ..target };
+            let options = LoadOptions { plain: config.plain, strict: true };
+            let painter = Painter::load_with(&gpu, &checkpoint, options, target).unwrap();
+            let want: Vec<f64> = case.tensor("image").data.iter().map(|&v| v.into()).collect();
+            let error = relative_l2(&painter.draw(&sample, Noise::None).unwrap(), &want);
+            println!("{}: {error:.1e} in half precision", case.name);
+            // Halves have eleven bits; more than that would be float32 after all.
+            assert!(error <= HALF_BAR && error > 1e-5, "{}: {error:.1e}", case.name);
+        }
+    }
+}
+
+#[test]
+fn half_precision_without_the_feature_is_an_error_that_names_it() {
+    let target = Target { precision: Precision::F16, ..Target::of(gpu(), Precision::F32) };
+    let error = Painter::load_with(gpu(), &narrow(), LoadOptions::default(), target).unwrap_err().to_string();
+    assert!(error.contains("SHADER_F16"), "{error}");
+}
+
+/// The narrowest generator with every kind of block.
+fn narrow() -> Checkpoint {
+    fill(&Architecture::new(Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(3) }).unwrap(), 5)
+}
+
+/// Two different persons in one batch.
+fn pair(height: usize, width: usize) -> Sample {
+    let [a, b] = [1, 2].map(|seed| scene::draw(seed, height, width).sample);
+    let join = |a: &[f32], b: &[f32]| [a, b].concat();
+    Sample {
+        batch: 2,
+        agnostic: join(&a.agnostic, &b.agnostic),
+        pose: join(&a.pose, &b.pose),
+        warped_cloth: join(&a.warped_cloth, &b.warped_cloth),
+        warped_mask: join(&a.warped_mask, &b.warped_mask),
+        labels: [a.labels.as_slice(), &b.labels].concat(),
+        ..a
+    }
+}
+
+/// A map in which hardly two windows are alike.
+fn noisy(sample: Sample) -> Sample {
+    Sample { labels: scene::noise(3, sample.labels.len()), ..sample }
+}
+
+/// The generator that computes scale and shift for each pixel, one operation after the other, is the oracle of every plan:
+/// batches, maps with many windows and with few, tables in one piece and in bands of the image.
+#[test]
+fn plans_draw_what_the_generator_draws() {
+    let checkpoint = narrow();
+    let generator = Generator::load(gpu(), &checkpoint).unwrap();
+    let flat = Sample { labels: vec![4; 2 * 128 * 64], ..pair(128, 64) };
+    for (map, sample) in [("persons", pair(128, 64)), ("flat", flat), ("noise", noisy(pair(128, 64)))] {
+        let inputs = Inputs::new(gpu(), &sample).unwrap();
+        for noise in [Noise::None, Noise::Seed(9)] {
+            let dense = generator.forward_with(&inputs, noise, Modulation::Dense, |_, _| {}).unwrap();
+            let dense: Vec<f64> = dense.to_vec().unwrap().iter().map(|&v| v.into()).collect();
+            for target in targets() {
+                // So little room for a table that it takes many bands.
+                for max_binding in [target.max_binding, 1 << 16] {
+                    let target = Target { max_binding, ..target };
+                    let painter = Painter::load_with(gpu(), &checkpoint, LoadOptions::default(), target).unwrap();
+                    let distance = relative_l2(&painter.draw(&sample, noise).unwrap(), &dense);
+                    assert!(distance <= 2e-5, "{map}, {noise:?}, {target:?}: {distance:.1e}");
+                }
+            }
+        }
+    }
+}
+
+/// The kernels run without checks on indices and loops; with them they do the same.
+#[test]
+fn checks_change_nothing() {
+    let checkpoint = narrow();
+    let sample = pair(64, 64);
+    for target in targets() {
+        let draw = |gpu: &Gpu| {
+            let painter = Painter::load_with(gpu, &checkpoint, LoadOptions::default(), target).unwrap();
+            painter.draw(&sample, Noise::Seed(3)).unwrap()
+        };
+        assert!(draw(gpu()) == draw(gpu_with_bounds_checks()), "{target:?}");
+    }
+}
+
+#[test]
+fn the_same_image_twice_is_bit_equal() {
+    let checkpoint = narrow();
+    let sample = pair(64, 128);
+    for target in targets() {
+        let painter = Painter::load_with(gpu(), &checkpoint, LoadOptions::default(), target).unwrap();
+        let first = painter.draw(&sample, Noise::Seed(1)).unwrap();
+        for keeps_tables in [false, true] {
+            let person = painter.person(&sample, PersonOptions { noise: true, keeps_tables }).unwrap();
+            assert!(person.draw(&sample, Noise::Seed(1)).unwrap() == first);
+            assert!(person.draw(&sample, Noise::Seed(2)).unwrap() != first);
+            assert!(person.draw(&sample, Noise::Seed(1)).unwrap() == first);
+        }
+    }
+}
+
+#[test]
+fn a_person_wears_another_garment() {
+    let painter = Painter::load(gpu(), &narrow()).unwrap();
+    let sample = pair(64, 64);
+    let other = Sample { warped_cloth: sample.warped_cloth.iter().map(|v| -v).collect(), ..sample.clone() };
+    let person = painter.person(&sample, PersonOptions { keeps_tables: true, ..Default::default() }).unwrap();
+    let [first, second] = [&sample, &other].map(|sample| person.draw(sample, Noise::None).unwrap());
+    assert!(first != second && second == painter.draw(&other, Noise::None).unwrap());
+}
+
+#[test]
+fn samples_that_are_not_the_persons_are_refused() {
+    let painter = Painter::load(gpu(), &narrow()).unwrap();
+    let sample = scene::draw(1, 64, 64).sample;
+    let person = painter.person(&sample, PersonOptions::default()).unwrap();
+    let refused = |sample: &Sample, noise| person.draw(sample, noise).unwrap_err().to_string();
+    let larger = refused(&scene::draw(1, 128, 64).sample, Noise::None);
+    assert_eq!(larger, "1 pictures of 128x64; the person was made for 1 of 64x64");
+    assert!(refused(&noisy(sample.clone()), Noise::None).contains("labels"));
+    let naked = Sample { warped_mask: vec![0.25; 64 * 64], ..sample.clone() };
+    assert!(refused(&naked, Noise::None).contains("warped_mask differs from the person's at element"));
+    assert!(refused(&sample, Noise::Seed(1)).contains("without noise"));
+    assert!(refused(&Sample { pose: vec![2.0; 3 * 64 * 64], ..sample.clone() }, Noise::None).contains("pose holds 2"));
+    let odd = painter.person(&scene::draw(1, 96, 64).sample, PersonOptions::default()).unwrap_err().to_string();
+    assert!(odd.contains("96x64") && odd.contains("multiples of 64"), "{odd}");
+}
+
+/// What the plan says is what the device does; and after a hundred images it holds what it held after one.
+#[test]
+fn a_hundred_images_take_the_memory_of_one() {
+    let gpu = Gpu::open(&GpuOptions::default()).unwrap();
+    let painter = Painter::load(&gpu, &narrow()).unwrap();
+    let sample = scene::draw(1, 64, 64).sample;
+    let person = painter.person(&sample, PersonOptions::default()).unwrap();
+    let image = person.draw(&sample, Noise::None).unwrap();
+    let after_one = gpu.counters();
+    for _ in 0..99 {
+        assert!(person.draw(&sample, Noise::None).unwrap() == image);
+    }
+    let after_all = gpu.counters();
+    let held = |c: &alias_tensor::Counters| (c.device_bytes, c.peak_device_bytes, c.buffers, c.allocations);
+    assert_eq!(held(&after_all), held(&after_one));
+    let cost = person.cost();
+    assert_eq!(after_all.launches - after_one.launches, 99 * cost.plan.launches() as u64);
+    assert_eq!(after_all.flops - after_one.flops, 99 * cost.plan.flops());
+    // One for the image, one to read it.
+    assert_eq!(after_all.submits - after_one.submits, 99 * 2);
+    // Buffers are rounded up to 256 bytes.
+    let slack = 256 * after_all.buffers;
+    assert!((cost.device_bytes()..=cost.device_bytes() + slack).contains(&after_one.device_bytes), "{after_one:?}");
+}
+
+/// The published generator at full size on what WebGPU guarantees, and no more.
+#[test]
+fn full_size_fits_the_guaranteed_limits() {
+    let gpu = Gpu::open(&GpuOptions { limits: Some(Limits::default()), ..Default::default() }).unwrap();
+    assert_eq!(gpu.limits().max_storage_buffer_binding_size, 128 << 20);
+    let checkpoint = fill(&Architecture::new(Config::PUBLISHED).unwrap(), 1);
+    let painter = Painter::load(&gpu, &checkpoint).unwrap();
+    drop(checkpoint);
+    let image = painter.draw(&scene::draw(1, 1024, 768).sample, Noise::None).unwrap();
+    assert!(image.iter().all(|v| v.abs() <= 1.0));
+    let mean = image.iter().sum::<f32>() / image.len() as f32;
+    let deviation = (image.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / image.len() as f32).sqrt();
+    assert!(deviation > 0.1, "a picture, not a flat plane: {deviation}");
 }

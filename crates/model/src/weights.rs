@@ -7,6 +7,7 @@ use alias_kernels::{TableWeights, winograd_weight};
 use alias_plan::{Method, Precision};
 use alias_tensor::{Gpu, Tensor};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Everything that is the same for all images.
 #[derive(Debug)]
@@ -38,12 +39,33 @@ impl Weights {
         let halves = || architecture.blocks.iter().flat_map(|block| block.halves());
         let convs = architecture.features.iter().take(architecture.blocks.len());
         let convs = convs.chain(halves().map(|(_, conv)| conv)).chain([&architecture.image]);
-        let convolutions =
-            convs.map(|conv| Ok((conv.key.clone(), packed(gpu, conv, methods[&conv.key], checkpoint, precision)?)));
+        let convs: Vec<_> = convs.collect();
+        let norms: Vec<_> = halves().map(|(norm, _)| norm).collect();
+        let convolutions = in_parallel(&convs, |conv| {
+            Ok((conv.key.clone(), packed(gpu, conv, methods[&conv.key], checkpoint, precision)?))
+        });
         let norms =
-            halves().map(|(norm, _)| Ok((norm.key.clone(), NormWeights::new(gpu, norm, checkpoint, precision)?)));
-        Ok(Weights { convolutions: convolutions.collect::<Result<_>>()?, norms: norms.collect::<Result<_>>()? })
+            in_parallel(&norms, |norm| Ok((norm.key.clone(), NormWeights::new(gpu, norm, checkpoint, precision)?)));
+        Ok(Weights { convolutions: convolutions?.into_iter().collect(), norms: norms?.into_iter().collect() })
     }
+}
+
+/// `work` of every item, on all processor cores.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let run = || {
+        let mine = std::iter::from_fn(|| items.get(next.fetch_add(1, Ordering::Relaxed)));
+        mine.map(&work).collect::<Result<Vec<R>>>()
+    };
+    let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers.min(items.len())).map(|_| scope.spawn(run)).collect();
+        let mut done = run()?;
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(done)
+    })
 }
 
 /// Bytes on the device of each of a generator's tensors, as [`Weights::new`] uploads them.

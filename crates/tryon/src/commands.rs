@@ -7,8 +7,7 @@ pub(crate) mod inspect;
 pub(crate) mod synth;
 
 use alias_model::plan::{Method, Step};
-use alias_model::{Architecture, Config, Generator, Inputs, Noise, Precision, Sample};
-use alias_tensor::Gpu;
+use alias_model::{Architecture, Config, Noise, Painter, Precision, Sample};
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,9 +15,8 @@ use tryon::images::Image;
 use tryon::scene;
 
 /// Draws a sample: (N, 3, H, W). An image with a NaN or an infinity in it is an error, not a result.
-fn draw(gpu: &Gpu, generator: &Generator, sample: &Sample, noise: Option<u64>) -> Result<Vec<f32>> {
-    let noise = noise.map_or(Noise::None, Noise::Seed);
-    let image = generator.forward(&Inputs::new(gpu, sample)?, noise)?.to_vec()?;
+fn draw(painter: &Painter, sample: &Sample, noise: Option<u64>) -> Result<Vec<f32>> {
+    let image = painter.draw(sample, noise.map_or(Noise::None, Noise::Seed))?;
     ensure!(
         image.iter().all(|v| v.is_finite()),
         "the image holds values that are no numbers; the weights do, too, or are far too large: see `tryon inspect`"

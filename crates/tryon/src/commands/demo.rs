@@ -2,7 +2,7 @@
 
 use super::{draw, picture, progress};
 use crate::AdapterArgument;
-use alias_model::{Architecture, Checkpoint, Config, Generator, Layers, Sample, fill};
+use alias_model::{Architecture, Checkpoint, Config, Layers, Painter, Sample, fill};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use tryon::images::{Image, Plane, write_labels, write_rgb};
@@ -34,10 +34,10 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
         None => fill(&Architecture::new(RANDOM)?, 1),
     };
     let gpu = adapter.open()?;
-    let generator = Generator::load(&gpu, &checkpoint)?;
+    let painter = Painter::load(&gpu, &checkpoint)?;
     drop(checkpoint);
     // Three to two, as tall people are, in the multiples that the layers need.
-    let multiple = generator.architecture().config.layers.multiple();
+    let multiple = painter.architecture().config.layers.multiple();
     let (height, width) = (384_usize.next_multiple_of(multiple), 256_usize.next_multiple_of(multiple));
 
     let bar = progress(SCENES.count());
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
         let name = format!("{seed:02}.png");
         bar.set_message(name.clone());
         let scene = scene::draw(seed, height, width);
-        let result = picture(&scene.sample, draw(&gpu, &generator, &scene.sample, None)?);
+        let result = picture(&scene.sample, draw(&painter, &scene.sample, None)?);
         write_inputs(arguments, &name, &scene.sample)?;
         write_picture(arguments, "result", &name, &result)?;
         rows.push(sheet::columns(&scene.sample, 0, &result).to_vec());

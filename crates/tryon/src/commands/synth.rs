@@ -1,9 +1,9 @@
 //! `tryon synth`: a person in a garment, from tensors, from five pictures, or from five folders of them.
 
-use super::{draw, picture, progress};
+use super::{PrecisionArgument, draw, picture, progress};
 use crate::AdapterArgument;
 use alias_model::checkpoint::Array;
-use alias_model::{Checkpoint, Generator, LoadOptions, Sample};
+use alias_model::{Checkpoint, LoadOptions, Painter, Sample, Target};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ArgGroup;
 use std::ffi::OsString;
@@ -40,6 +40,10 @@ pub(crate) struct Arguments {
     /// Use instance norm in place of ALIAS's mask norm: the ablation of the paper's figure 8
     #[arg(long)]
     plain: bool,
+
+    /// How weights and activations are stored; sums are float32 in any case
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionArgument,
 }
 
 #[derive(clap::Args)]
@@ -94,12 +98,14 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
     let job = Job::new(arguments)?;
     check_output(arguments, &job)?;
     let checkpoint = Checkpoint::read(&arguments.weights)?;
-    let gpu = adapter.open()?;
+    let precision = arguments.precision.into();
+    let gpu = adapter.open_for(precision)?;
     let options = LoadOptions { plain: arguments.plain, ..Default::default() };
     let weights = arguments.weights.display();
-    let generator = Generator::load_with(&gpu, &checkpoint, options).with_context(|| format!("{weights}"))?;
+    let painter = Painter::load_with(&gpu, &checkpoint, options, Target::of(&gpu, precision))
+        .with_context(|| format!("{weights}"))?;
     drop(checkpoint);
-    let draw = |sample: &Sample| draw(&gpu, &generator, sample, arguments.noise);
+    let draw = |sample: &Sample| draw(&painter, sample, arguments.noise);
     match job {
         Job::Tensors(sample) => {
             let image = draw(&sample)?;

@@ -1,0 +1,78 @@
+//! What an image takes, counted and pinned: no time, no device, so that every change of it shows.
+
+use alias_model::{Architecture, Config, Cost, PersonOptions, Precision, Target};
+use tryon::scene;
+
+fn cost(height: usize, width: usize, target: Target) -> Cost {
+    let architecture = Architecture::new(Config::PUBLISHED).unwrap();
+    let sample = scene::draw(1, height, width).sample;
+    Cost::new(&architecture, &sample, PersonOptions::default(), target).unwrap()
+}
+
+/// MFLOP, launches, and in KiB: moved, on the device, in the largest binding.
+fn counts(cost: &Cost) -> [u64; 5] {
+    let plan = &cost.plan;
+    let [moved, device, largest] = [plan.bytes_moved(), cost.device_bytes(), cost.largest_binding].map(|b| b >> 10);
+    [plan.flops() / 1_000_000, plan.launches() as u64, moved, device, largest]
+}
+
+const SOFTWARE: Target = Target { software: true, ..Target::GUARANTEED };
+const DIRECT: Target = Target { winograd: false, ..Target::GUARANTEED };
+const HALF: Target = Target { precision: Precision::F16, ..Target::GUARANTEED };
+
+#[test]
+fn counts_are_pinned() {
+    let all = [("GPU", Target::GUARANTEED), ("GPU, direct", DIRECT), ("GPU, half", HALF), ("software", SOFTWARE)];
+    let pinned = [
+        (
+            (256, 128),
+            [
+                [10703, 133, 728025, 496661, 66564],
+                [16736, 133, 641128, 409764, 37444],
+                [10703, 133, 449592, 253008, 33282],
+                [16737, 165, 752668, 418041, 37444],
+            ],
+        ),
+        (
+            (1024, 768),
+            [
+                [169994, 133, 3086303, 803082, 98304],
+                [314785, 133, 2999406, 716185, 98304],
+                [169994, 133, 1915448, 406362, 49152],
+                [314811, 303, 5720518, 728495, 98304],
+            ],
+        ),
+    ];
+    for ((height, width), expected) in pinned {
+        for ((name, target), expected) in all.into_iter().zip(expected) {
+            assert_eq!(counts(&cost(height, width, target)), expected, "{height}x{width}, {name}");
+        }
+    }
+}
+
+/// The targets that are counts.
+#[test]
+fn full_size_keeps_to_its_budgets() {
+    let (gflop, mib) = (1_000_000_000, 1 << 20);
+    let direct = cost(1024, 768, DIRECT);
+    assert!(direct.plan.flops() <= 330 * gflop, "{} operations", direct.plan.flops());
+    let winograd = cost(1024, 768, Target::GUARANTEED);
+    assert!(winograd.plan.flops() <= 170 * gflop, "{} operations", winograd.plan.flops());
+    for (target, budget) in [(Target::GUARANTEED, 800), (DIRECT, 800), (SOFTWARE, 800), (HALF, 450)] {
+        let cost = cost(1024, 768, target);
+        assert!(cost.device_bytes() <= budget * mib, "{target:?}: {} bytes", cost.device_bytes());
+        assert!(cost.largest_binding <= 128 * mib, "{target:?}: {} bytes in a binding", cost.largest_binding);
+    }
+}
+
+/// Twice the height and width take four times the convolutions and the buffers, and less than that of everything else.
+#[test]
+fn cost_grows_with_the_pixels() {
+    let [small, large] = [(512, 384), (1024, 768)].map(|(h, w)| cost(h, w, Target::GUARANTEED));
+    let growth = large.plan.flops() as f64 / small.plan.flops() as f64;
+    assert!((3.0..4.0).contains(&growth), "operations by {growth}");
+    let growth = large.memory.total() as f64 / small.memory.total() as f64;
+    assert!((3.0..=4.0).contains(&growth), "buffers by {growth}");
+    assert_eq!(large.plan.launches(), small.plan.launches());
+    assert_eq!(large.weight_bytes, small.weight_bytes);
+}
