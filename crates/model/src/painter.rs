@@ -105,11 +105,11 @@ impl Painter {
         let view = |buffer: usize| slots[memory.slot_of[buffer]].prefix(&[plan.bytes(BufferId(buffer)) as usize / 4]);
         let tensors = (0..plan.buffers.len()).map(view).collect::<alias_tensor::Result<Vec<_>>>()?;
         for (id, bytes) in &program.uploads {
-            tensors[id.0].overwrite(bytes)?;
+            tensors[id.0].overwrite(0, bytes)?;
         }
         for (norm, id) in &program.batch_norms {
             let coefficients = weights.norms[norm].coefficients.as_deref().unwrap_or_default();
-            tensors[id.0].overwrite(&coefficients.repeat(sample.batch))?;
+            tensors[id.0].overwrite(0, &coefficients.repeat(sample.batch))?;
         }
         let (tables, steps) = plan.steps.split_at(program.tables);
         if !tables.is_empty() {
@@ -140,19 +140,19 @@ impl Person {
     pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
         self.check(sample, noise)?;
         let Sample { batch, height, width, .. } = *sample;
-        let mut pictures = Vec::with_capacity(9 * batch * height * width);
+        let (tensor, picture) = (&self.tensors[self.pictures.0], 3 * height * width);
         for image in 0..batch {
-            for part in [&sample.agnostic, &sample.pose, &sample.warped_cloth] {
-                pictures.extend_from_slice(&part[image * 3 * height * width..][..3 * height * width]);
+            for (k, part) in [&sample.agnostic, &sample.pose, &sample.warped_cloth].into_iter().enumerate() {
+                let (at, part) = ((3 * image + k) * picture, &part[image * picture..][..picture]);
+                // Sizes are multiples of 64, so that halves fill whole words.
+                match self.cost.plan.precision {
+                    Precision::F32 => tensor.overwrite(at, part)?,
+                    Precision::F16 => tensor.overwrite(at / 2, &halves(part))?,
+                }
             }
         }
-        let tensor = &self.tensors[self.pictures.0];
-        match self.cost.plan.precision {
-            Precision::F32 => tensor.overwrite(&pictures)?,
-            Precision::F16 => tensor.overwrite(&halves(&pictures))?,
-        }
         if let (Noise::Seed(seed), Some(id)) = (noise, self.seed) {
-            self.tensors[id.0].overwrite(&[seed as u32, (seed >> 32) as u32])?;
+            self.tensors[id.0].overwrite(0, &[seed as u32, (seed >> 32) as u32])?;
         }
         self.recording.submit()?;
         self.read(self.image, 3 * batch * height * width)
@@ -187,7 +187,9 @@ impl Person {
             return Err(Error::Input("the labels are not the person's; make another person of this sample".into()));
         }
         // The mask outside the garment's class is nobody's concern.
-        if let Some(at) = (0..self.labels.len()).find(|&at| misaligned(sample, at) != self.misaligned[at]) {
+        let other = |at: &usize| misaligned(sample, *at) != self.misaligned[*at];
+        let differs = (0..self.labels.len()).fold(false, |any, at| any | other(&at));
+        if let Some(at) = (0..self.labels.len()).find(|at| differs && other(at)) {
             return Err(Error::Input(format!(
                 "warped_mask differs from the person's at element {at}, in class {GARMENT}; make another person of this \
                  sample"

@@ -243,10 +243,10 @@ impl Gpu {
         self.scoped("the buffer of parameters", Recorder::UNIFORM_BYTES, uniform_buffer)
     }
 
-    /// Overwrites `buffer`, after everything recorded so far, which may use its former content.
-    pub(crate) fn write(&self, buffer: &wgpu::Buffer, data: &[u8]) -> Result<()> {
+    /// Overwrites `buffer` from byte `offset` on, after everything recorded so far, which may use its former content.
+    pub(crate) fn write(&self, buffer: &wgpu::Buffer, offset: u64, data: &[u8]) -> Result<()> {
         self.submit()?;
-        self.scoped("uploading a tensor", data.len() as u64, |_| self.0.queue.write_buffer(buffer, 0, data))
+        self.scoped("uploading a tensor", data.len() as u64, |_| self.0.queue.write_buffer(buffer, offset, data))
     }
 
     /// The first `bytes` bytes of `buffer`, once everything recorded so far is done.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A tensor of float32 on a device: contiguous, row-major, up to four dimensions. A cheap handle; clones share the data.
 ///
-/// The content is never changed once an operation has made it.
+/// The content is never changed once an operation has made it, but by [`Tensor::overwrite`].
 #[derive(Clone)]
 pub struct Tensor(pub(crate) Arc<Inner>);
 
@@ -50,7 +50,7 @@ impl Tensor {
         let data: &[u8] = bytemuck::cast_slice(values);
         if let Some(buffer) = gpu.reuse(shape.bytes()) {
             let tensor = Tensor::assemble(gpu, buffer, shape);
-            gpu.write(tensor.buffer(), data)?;
+            gpu.write(tensor.buffer(), 0, data)?;
             return Ok(tensor);
         }
         // Straight into the new buffer, without a staging copy: weights are hundreds of megabytes.
@@ -134,19 +134,21 @@ impl Tensor {
         Ok(Tensor::view(self.0.storage.clone(), shape, false, None))
     }
 
-    /// Overwrites its data, after everything that was recorded or submitted so far: the next run of a
-    /// [`Recording`](crate::Recording) sees the new values. Tensors computed from the old ones, and their gradients, know
-    /// nothing of it.
+    /// Overwrites its elements from `start` on, after everything that was recorded or submitted so far: the next run of a
+    /// [`Recording`](crate::Recording) sees the new values. Whatever was computed from the old ones, and its gradients,
+    /// know nothing of it.
     ///
     /// # Errors
-    /// [`Error::Argument`] where `values` are not as many as the tensor has; what the device reports.
-    pub fn overwrite<T: bytemuck::Pod>(&self, values: &[T]) -> Result<()> {
+    /// [`Error::Argument`] where `values` reach past its end, or do not fill whole elements; what the device reports.
+    pub fn overwrite<T: bytemuck::NoUninit>(&self, start: usize, values: &[T]) -> Result<()> {
         let data: &[u8] = bytemuck::cast_slice(values);
-        if data.len() as u64 != self.bytes() {
-            let expected = format!("{} bytes for shape {}", self.bytes(), self.0.shape);
-            return Err(Error::argument("overwrite", "the values", format!("{} bytes", data.len()), expected));
+        let offset = 4 * start as u64;
+        if offset + data.len() as u64 > self.bytes() || !data.len().is_multiple_of(4) {
+            let expected =
+                format!("at most {} from element {start} on, a multiple of 4", self.bytes().saturating_sub(offset));
+            return Err(Error::argument("overwrite", "the number of bytes", data.len(), expected));
         }
-        self.gpu().write(self.buffer(), data)
+        self.gpu().write(self.buffer(), offset, data)
     }
 
     /// Where it lives.
