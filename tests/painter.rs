@@ -4,10 +4,11 @@ mod support;
 
 use alias_model::{
     Architecture, Checkpoint, Config, Generator, Inputs, Layers, LoadOptions, Modulation, Noise, Painter,
-    PersonOptions, Precision, Sample, Target, fill,
+    PersonOptions, Precision, Sample, Target, Tuning, fill,
 };
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{gpu, gpu_with_bounds_checks, relative_l2};
+use alias_plan::Method;
 use alias_tensor::wgpu::{Features, Limits};
 use alias_tensor::{Gpu, GpuOptions};
 use support::{BAR, config, sample};
@@ -24,8 +25,8 @@ fn painter(case: &Golden, target: Target) -> Painter {
 
 /// Plans for a software rasterizer, and for GPUs with and without Winograd's algorithm, whatever runs the test.
 fn targets() -> [Target; 3] {
-    let here = Target::of(gpu(), Precision::F32);
-    [(true, false), (false, false), (false, true)].map(|(software, winograd)| Target { software, winograd, ..here })
+    let by = |tuning| Target { tuning, ..Target::of(gpu(), Precision::F32) };
+    [Method::Staged(0), Method::Fused, Method::Winograd].map(|method| by(Tuning::Always(method)))
 }
 
 #[test]
@@ -35,14 +36,13 @@ fn every_golden_image_is_as_close_to_float64_as_pytorch() {
         let sample = sample(&case);
         let seed = Noise::Seed(case.integer("noise_seed"));
         for target in targets() {
-            let painter = painter(&case, target);
+            let painter = painter(&case, target.clone());
             for (name, noise) in [("image", Noise::None), ("image_with_noise", seed)] {
                 let got = painter.draw(&sample, noise).unwrap();
                 let want: Vec<f64> = case.tensor(name).data.iter().map(|&v| v.into()).collect();
                 let error = case.meta["torch_float32_error"][name].as_f64().unwrap();
                 let ratio = relative_l2(&got, &want) / error;
-                let Target { software, winograd, .. } = target;
-                let which = format!("{} {name}, software {software}, Winograd {winograd}: {ratio:.2}", case.name);
+                let which = format!("{} {name}, {:?}: {ratio:.2}", case.name, target.tuning);
                 println!("{which}");
                 // NaN has to fail.
                 if ratio.is_nan() || ratio > BAR {
@@ -72,10 +72,10 @@ fn half_precision_keeps_its_bar() {
         for target in targets() {
             let target = Target { precision: Precision::F16, ..target };
             let options = LoadOptions { plain: config.plain, strict: true };
-            let painter = Painter::load_with(&gpu, &checkpoint, options, target).unwrap();
+            let painter = Painter::load_with(&gpu, &checkpoint, options, target.clone()).unwrap();
             let want: Vec<f64> = case.tensor("image").data.iter().map(|&v| v.into()).collect();
             let error = relative_l2(&painter.draw(&sample, Noise::None).unwrap(), &want);
-            println!("{}: {error:.1e} in half precision", case.name);
+            println!("{}, {:?}: {error:.1e} in half precision", case.name, target.tuning);
             // Halves have eleven bits; more than that would be float32 after all.
             assert!(error <= HALF_BAR && error > 1e-5, "{}: {error:.1e}", case.name);
         }
@@ -129,8 +129,9 @@ fn plans_draw_what_the_generator_draws() {
             for target in targets() {
                 // So little room for a table that it takes many bands.
                 for max_binding in [target.max_binding, 1 << 16] {
-                    let target = Target { max_binding, ..target };
-                    let painter = Painter::load_with(gpu(), &checkpoint, LoadOptions::default(), target).unwrap();
+                    let target = Target { max_binding, ..target.clone() };
+                    let painter =
+                        Painter::load_with(gpu(), &checkpoint, LoadOptions::default(), target.clone()).unwrap();
                     let distance = relative_l2(&painter.draw(&sample, noise).unwrap(), &dense);
                     assert!(distance <= 2e-5, "{map}, {noise:?}, {target:?}: {distance:.1e}");
                 }
@@ -146,7 +147,7 @@ fn checks_change_nothing() {
     let sample = pair(64, 64);
     for target in targets() {
         let draw = |gpu: &Gpu| {
-            let painter = Painter::load_with(gpu, &checkpoint, LoadOptions::default(), target).unwrap();
+            let painter = Painter::load_with(gpu, &checkpoint, LoadOptions::default(), target.clone()).unwrap();
             painter.draw(&sample, Noise::Seed(3)).unwrap()
         };
         assert!(draw(gpu()) == draw(gpu_with_bounds_checks()), "{target:?}");
@@ -234,4 +235,22 @@ fn full_size_fits_the_guaranteed_limits() {
     let mean = image.iter().sum::<f32>() / image.len() as f32;
     let deviation = (image.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / image.len() as f32).sqrt();
     assert!(deviation > 0.1, "a picture, not a flat plane: {deviation}");
+}
+
+/// What tuning finds is some method for every convolution, and draws the same image.
+#[test]
+fn a_tuned_painter_draws_the_same() {
+    let (checkpoint, sample) = (narrow(), scene::draw(1, 64, 64).sample);
+    let here = Target::of(gpu(), Precision::F32);
+    let tuning = Tuning::measure(gpu(), &checkpoint, LoadOptions::default(), &sample, &here).unwrap();
+    let Tuning::Measured(methods) = &tuning else { panic!("{tuning:?}") };
+    let architecture = Architecture::new(Config::infer(&checkpoint).unwrap()).unwrap();
+    let convolutions = architecture.blocks.iter().map(|block| block.halves().count() + 1).sum::<usize>() + 1;
+    assert_eq!(methods.len(), convolutions);
+    let [plain, tuned] = [here.clone(), Target { tuning, ..here }].map(|target| {
+        let painter = Painter::load_with(gpu(), &checkpoint, LoadOptions::default(), target).unwrap();
+        painter.draw(&sample, Noise::None).unwrap()
+    });
+    let plain: Vec<f64> = plain.iter().map(|&v| v.into()).collect();
+    assert!(relative_l2(&tuned, &plain) <= 2e-5);
 }

@@ -1,9 +1,10 @@
 //! What an image takes, counted and pinned: no time, no device, so that every change of it shows.
 
-use alias_model::{Architecture, Config, Cost, PersonOptions, Precision, Target};
+use alias_model::{Architecture, Config, Cost, PersonOptions, Precision, Target, Tuning};
+use alias_plan::Method;
 use tryon::scene;
 
-fn cost(height: usize, width: usize, target: Target) -> Cost {
+fn cost(height: usize, width: usize, target: &Target) -> Cost {
     let architecture = Architecture::new(Config::PUBLISHED).unwrap();
     let sample = scene::draw(1, height, width).sample;
     Cost::new(&architecture, &sample, PersonOptions::default(), target).unwrap()
@@ -17,7 +18,7 @@ fn counts(cost: &Cost) -> [u64; 5] {
 }
 
 const SOFTWARE: Target = Target { software: true, ..Target::GUARANTEED };
-const DIRECT: Target = Target { winograd: false, ..Target::GUARANTEED };
+const DIRECT: Target = Target { tuning: Tuning::Always(Method::Fused), ..Target::GUARANTEED };
 const HALF: Target = Target { precision: Precision::F16, ..Target::GUARANTEED };
 
 #[test]
@@ -44,7 +45,7 @@ fn counts_are_pinned() {
         ),
     ];
     for ((height, width), expected) in pinned {
-        for ((name, target), expected) in all.into_iter().zip(expected) {
+        for ((name, target), expected) in all.iter().zip(expected) {
             assert_eq!(counts(&cost(height, width, target)), expected, "{height}x{width}, {name}");
         }
     }
@@ -54,12 +55,12 @@ fn counts_are_pinned() {
 #[test]
 fn full_size_keeps_to_its_budgets() {
     let (gflop, mib) = (1_000_000_000, 1 << 20);
-    let direct = cost(1024, 768, DIRECT);
+    let direct = cost(1024, 768, &DIRECT);
     assert!(direct.plan.flops() <= 330 * gflop, "{} operations", direct.plan.flops());
-    let winograd = cost(1024, 768, Target::GUARANTEED);
+    let winograd = cost(1024, 768, &Target::GUARANTEED);
     assert!(winograd.plan.flops() <= 170 * gflop, "{} operations", winograd.plan.flops());
     for (target, budget) in [(Target::GUARANTEED, 800), (DIRECT, 800), (SOFTWARE, 800), (HALF, 450)] {
-        let cost = cost(1024, 768, target);
+        let cost = cost(1024, 768, &target);
         assert!(cost.device_bytes() <= budget * mib, "{target:?}: {} bytes", cost.device_bytes());
         assert!(cost.largest_binding <= 128 * mib, "{target:?}: {} bytes in a binding", cost.largest_binding);
     }
@@ -68,7 +69,7 @@ fn full_size_keeps_to_its_budgets() {
 /// Twice the height and width take four times the convolutions and the buffers, and less than that of everything else.
 #[test]
 fn cost_grows_with_the_pixels() {
-    let [small, large] = [(512, 384), (1024, 768)].map(|(h, w)| cost(h, w, Target::GUARANTEED));
+    let [small, large] = [(512, 384), (1024, 768)].map(|(h, w)| cost(h, w, &Target::GUARANTEED));
     let growth = large.plan.flops() as f64 / small.plan.flops() as f64;
     assert!((3.0..4.0).contains(&growth), "operations by {growth}");
     let growth = large.memory.total() as f64 / small.memory.total() as f64;

@@ -1,28 +1,40 @@
 //! How a device computes what: the one place that decides.
 
-use crate::Architecture;
+use crate::{Architecture, Conv};
 use alias_plan::{Convolution, Method, Precision};
 use alias_tensor::Gpu;
 use alias_tensor::wgpu::{Adapter, DeviceType, Limits};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What a plan is made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// Whether it is a software rasterizer, which runs on processor cores.
     pub software: bool,
-    /// Whether to use Winograd's algorithm on GPUs.
-    pub winograd: bool,
     /// Bytes that one binding may have.
     pub max_binding: u64,
     /// How weights and activations are stored.
     pub precision: Precision,
+    /// Which method computes which convolution.
+    pub tuning: Tuning,
+}
+
+/// Which method computes which convolution.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Tuning {
+    /// The one that is the fastest as a rule.
+    #[default]
+    Default,
+    /// This one wherever it can: Winograd's algorithm takes 3x3 kernels past the second block, the others are fused then.
+    Always(Method),
+    /// By name of the convolution, as [`Tuning::measure`] found them; the default for others.
+    Measured(BTreeMap<String, Method>),
 }
 
 impl Target {
     /// What every GPU with WebGPU has, in float32.
     pub const GUARANTEED: Target =
-        Target { software: false, winograd: true, max_binding: 128 << 20, precision: Precision::F32 };
+        Target { software: false, max_binding: 128 << 20, precision: Precision::F32, tuning: Tuning::Default };
 
     /// What an open device is.
     pub fn of(gpu: &Gpu, precision: Precision) -> Target {
@@ -46,19 +58,27 @@ const SCRATCH: usize = 1 << 22;
 /// The method of each convolution, by its name.
 ///
 /// A software rasterizer spends its time on loads, so that it pays to compute each activation once and to store it. A GPU
-/// computes each as often as a workgroup needs it; what counts is arithmetic, of which Winograd's algorithm takes less. The
-/// first two blocks have the largest weights, which it makes larger still by 7/9, and the fewest pixels, where it saves least.
-pub(crate) fn methods(architecture: &Architecture, target: Target) -> HashMap<String, Method> {
+/// computes each as often as a workgroup needs it; what counts is arithmetic, of which Winograd's algorithm takes less. Not in
+/// the first two blocks: they have the largest weights, which it makes larger still by 7/9, and the fewest pixels, where it saves
+/// least; and of planes of two pixels, whose signs are all that normalization leaves, its rounding in half precision is too much.
+pub(crate) fn methods(architecture: &Architecture, target: &Target) -> HashMap<String, Method> {
     let last = architecture.blocks.len() - 1;
     let blocks = architecture.blocks.iter().enumerate();
     let blocks = blocks.flat_map(|(stage, block)| block.halves().map(move |(_, conv)| (stage, conv)));
     let convs = architecture.features.iter().enumerate().chain([(last, &architecture.image)]).chain(blocks);
-    let method = |pays| match (target.software, target.winograd && pays) {
-        (true, _) => Method::Staged(0),
-        (false, true) => Method::Winograd,
-        (false, false) => Method::Fused,
+    let method = |stage: usize, conv: &Conv| {
+        let by_rule = match target.software {
+            true => Method::Staged(0),
+            false => Method::Winograd,
+        };
+        let method = match &target.tuning {
+            Tuning::Default => by_rule,
+            Tuning::Always(method) => *method,
+            Tuning::Measured(methods) => methods.get(&conv.key).copied().unwrap_or(by_rule),
+        };
+        if method == Method::Winograd && (conv.kernel != 3 || stage < 2) { Method::Fused } else { method }
     };
-    convs.map(|(stage, conv)| (conv.key.clone(), method(stage >= 2 && conv.kernel == 3))).collect()
+    convs.map(|(stage, conv)| (conv.key.clone(), method(stage, conv))).collect()
 }
 
 /// Rows of a staged band: a multiple of a tile's.

@@ -63,11 +63,11 @@ impl Cost {
     ///
     /// # Errors
     /// [`Error::Input`] where the sample is not what its fields promise, or no size for the generator.
-    pub fn new(architecture: &Architecture, sample: &Sample, options: PersonOptions, target: Target) -> Result<Cost> {
+    pub fn new(architecture: &Architecture, sample: &Sample, options: PersonOptions, target: &Target) -> Result<Cost> {
         Ok(Cost::of(Program::new(architecture, sample, options, target)?.plan, architecture, target))
     }
 
-    pub(crate) fn of(plan: Plan, architecture: &Architecture, target: Target) -> Cost {
+    pub(crate) fn of(plan: Plan, architecture: &Architecture, target: &Target) -> Cost {
         let memory = Memory::assign(&plan);
         let weights = weights::bytes(architecture, target);
         let bound = plan.steps.iter().flat_map(Step::buffers).map(|buffer| plan.bytes(buffer));
@@ -107,7 +107,7 @@ impl Program {
         architecture: &Architecture,
         sample: &Sample,
         options: PersonOptions,
-        target: Target,
+        target: &Target,
     ) -> Result<Program> {
         sample.verify()?;
         let (n, height, width) = (sample.batch, sample.height, sample.width);

@@ -33,13 +33,14 @@ mod painter;
 mod sample;
 mod strictness;
 mod table;
+mod tuning;
 mod weights;
 
 pub use alias_plan::{self as plan, Plan, Precision};
 pub use architecture::{AliasNorm, Architecture, Conv, NormKind, ResBlock};
 pub use atomic_file::write_atomically;
 pub use checkpoint::Checkpoint;
-pub use choice::Target;
+pub use choice::{Target, Tuning};
 pub use compile::{Cost, PersonOptions};
 pub use config::{Config, Layers, Norm};
 pub use error::{Error, Result};

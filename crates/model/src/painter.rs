@@ -72,7 +72,7 @@ impl Painter {
         let inferred = Config::infer(checkpoint)?;
         let architecture = Architecture::new(Config { plain: options.plain || inferred.plain, ..inferred })?;
         strictness::verify(&architecture, checkpoint, options.strict)?;
-        let weights = Weights::new(gpu, &architecture, checkpoint, target)?;
+        let weights = Weights::new(gpu, &architecture, checkpoint, &target)?;
         Ok(Painter(Arc::new(Inner { gpu: gpu.clone(), architecture, weights, target })))
     }
 
@@ -97,8 +97,8 @@ impl Painter {
     /// reports.
     pub fn person(&self, sample: &Sample, options: PersonOptions) -> Result<Person> {
         let Inner { gpu, architecture, weights, target } = &*self.0;
-        let program = Program::new(architecture, sample, options, *target)?;
-        let cost = Cost::of(program.plan, architecture, *target);
+        let program = Program::new(architecture, sample, options, target)?;
+        let cost = Cost::of(program.plan, architecture, target);
         let Cost { plan, memory, .. } = &cost;
         let slots = memory.slots.iter().map(|&bytes| Tensor::empty(gpu, &[bytes as usize / 4]));
         let slots = slots.collect::<alias_tensor::Result<Vec<_>>>()?;

@@ -33,7 +33,7 @@ impl Weights {
         gpu: &Gpu,
         architecture: &Architecture,
         checkpoint: &Checkpoint,
-        target: Target,
+        target: &Target,
     ) -> Result<Weights> {
         let (precision, methods) = (target.precision, methods(architecture, target));
         let halves = || architecture.blocks.iter().flat_map(|block| block.halves());
@@ -69,7 +69,7 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + S
 }
 
 /// Bytes on the device of each of a generator's tensors, as [`Weights::new`] uploads them.
-pub(crate) fn bytes(architecture: &Architecture, target: Target) -> Vec<u64> {
+pub(crate) fn bytes(architecture: &Architecture, target: &Target) -> Vec<u64> {
     let methods = methods(architecture, target);
     let stored = target.precision.bytes();
     let halves = || architecture.blocks.iter().flat_map(|block| block.halves());

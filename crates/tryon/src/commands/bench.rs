@@ -1,11 +1,11 @@
 //! `tryon bench`: how long an image takes, and what it takes.
 
 use super::Drawing;
-use crate::AdapterArgument;
+use crate::{AdapterArgument, target, tuning_file};
 use alias_kernels::Peak;
-use alias_model::{Checkpoint, LoadOptions, Noise, Painter, Person, PersonOptions, Target, fill};
+use alias_model::{Checkpoint, Config, LoadOptions, Noise, Painter, Person, PersonOptions, Target, Tuning, fill};
 use alias_tensor::Gpu;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 
+    /// First find out which method is the fastest for each convolution on this adapter, and use it from now on, in `synth` and
+    /// `demo` as well
+    #[arg(long)]
+    tune: bool,
+
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -38,10 +43,19 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
         Some(path) => Checkpoint::read(path)?,
         None => fill(&drawing.architecture()?, 1),
     };
-    let painter = Painter::load_with(&gpu, &checkpoint, LoadOptions::default(), Target::of(&gpu, precision))?;
+    let opened = start.elapsed();
+    let (options, sample) = (LoadOptions::default(), drawing.sample());
+    let ngf = Config::infer(&checkpoint)?.ngf;
+    if arguments.tune {
+        let path = tuning_file(&gpu, precision, ngf).context("no cache directory to keep the tuning in")?;
+        let found = Tuning::measure(&gpu, &checkpoint, options, &sample, &Target::of(&gpu, precision))?;
+        std::fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(|| format!("{}", path.display()))?;
+        found.write(&path)?;
+    }
+    let start = Instant::now();
+    let painter = Painter::load_with(&gpu, &checkpoint, options, target(&gpu, precision, ngf)?)?;
     drop(checkpoint);
-    let loaded = start.elapsed();
-    let sample = drawing.sample();
+    let loaded = opened + start.elapsed();
 
     let (first, person) = timed(|| {
         let person = painter.person(&sample, PersonOptions::default())?;

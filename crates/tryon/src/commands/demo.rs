@@ -1,8 +1,8 @@
 //! `tryon demo`: drawn scenes, tried on.
 
 use super::{draw, picture, progress};
-use crate::AdapterArgument;
-use alias_model::{Architecture, Checkpoint, Config, Layers, Painter, Sample, fill};
+use crate::{AdapterArgument, target};
+use alias_model::{Architecture, Checkpoint, Config, Layers, LoadOptions, Painter, Precision, Sample, fill};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use tryon::images::{Image, Plane, write_labels, write_rgb};
@@ -34,7 +34,8 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
         None => fill(&Architecture::new(RANDOM)?, 1),
     };
     let gpu = adapter.open()?;
-    let painter = Painter::load(&gpu, &checkpoint)?;
+    let target = target(&gpu, Precision::F32, Config::infer(&checkpoint)?.ngf)?;
+    let painter = Painter::load_with(&gpu, &checkpoint, LoadOptions::default(), target)?;
     drop(checkpoint);
     // Three to two, as tall people are, in the multiples that the layers need.
     let multiple = painter.architecture().config.layers.multiple();

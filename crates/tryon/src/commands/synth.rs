@@ -1,9 +1,9 @@
 //! `tryon synth`: a person in a garment, from tensors, from five pictures, or from five folders of them.
 
 use super::{PrecisionArgument, draw, picture, progress};
-use crate::AdapterArgument;
+use crate::{AdapterArgument, target};
 use alias_model::checkpoint::Array;
-use alias_model::{Checkpoint, LoadOptions, Painter, Sample, Target};
+use alias_model::{Checkpoint, Config, LoadOptions, Painter, Sample};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ArgGroup;
 use std::ffi::OsString;
@@ -102,8 +102,11 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
     let gpu = adapter.open_for(precision)?;
     let options = LoadOptions { plain: arguments.plain, ..Default::default() };
     let weights = arguments.weights.display();
-    let painter = Painter::load_with(&gpu, &checkpoint, options, Target::of(&gpu, precision))
-        .with_context(|| format!("{weights}"))?;
+    let load = || {
+        let target = target(&gpu, precision, Config::infer(&checkpoint)?.ngf)?;
+        Painter::load_with(&gpu, &checkpoint, options, target)
+    };
+    let painter = load().with_context(|| format!("{weights}"))?;
     drop(checkpoint);
     let draw = |sample: &Sample| draw(&painter, sample, arguments.noise);
     match job {
