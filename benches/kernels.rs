@@ -3,8 +3,12 @@
 //! `cargo bench --bench kernels`. Throughput is in floating-point operations (as elements) and in bytes of the operands; the
 //! device is synchronised once after each loop.
 
-use alias_kernels::{conv2d, instance_norm, leaky_relu, mask_norm, modulate, resize};
-use alias_tensor::{Gpu, GpuOptions, Result, Tensor};
+use alias_kernels::{
+    Buffers, conv2d, instance_norm, leaky_relu, mask_norm, modulate, record_fused_conv2d, record_staged_conv2d,
+    record_winograd_conv2d, resize,
+};
+use alias_plan::{BufferId, Convolution, Input, Method, Precision, Source};
+use alias_tensor::{Gpu, GpuOptions, Recording, Result, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
 
@@ -56,6 +60,51 @@ fn measure(c: &mut Criterion, gpu: &Gpu, op: &str, shape: &str, run: impl Fn() -
     group.finish();
 }
 
+/// A plan's convolution of buffer 0, staged in buffer 1 if at all, to buffer 2; without normalization.
+fn step([cin, cout, height, width, kernel]: [usize; 5], method: Method) -> Convolution {
+    let source = Source { buffer: BufferId(0), channels: cin, height, width };
+    Convolution {
+        name: String::new(),
+        kernel,
+        input: Input { batch: 1, height, width, sources: vec![source], noise: None },
+        norm: None,
+        slope: 0.2,
+        cout,
+        rows: 0..height,
+        accumulate: false,
+        tanh: false,
+        output: BufferId(2),
+        method,
+        scratch: Some(BufferId(1)),
+    }
+}
+
+fn planned(c: &mut Criterion, gpu: &Gpu, step: &Convolution, shape: &str, x: &Tensor) -> Result<()> {
+    let taps = if step.method == Method::Winograd { 16 } else { step.kernel * step.kernel };
+    let weight = Tensor::empty(gpu, &[step.input.channels() * taps + 1, step.cout.next_multiple_of(4)])?;
+    let scratch = Tensor::empty(gpu, &[step.scratch_elements()])?;
+    let y = Tensor::empty(gpu, &[step.cout, step.input.height, step.input.width])?;
+    let buffers = [x.clone(), scratch, y];
+    let (mut recording, buffers) = (Recording::new(gpu), Buffers(&buffers));
+    let name = match step.method {
+        Method::Fused => {
+            record_fused_conv2d(&mut recording, step, Precision::F32, buffers, &weight).map(|()| "fused")?
+        }
+        Method::Winograd => {
+            record_winograd_conv2d(&mut recording, step, Precision::F32, buffers, &weight).map(|()| "winograd")?
+        }
+        Method::Staged(_) => {
+            record_staged_conv2d(&mut recording, step, Precision::F32, buffers, &weight).map(|()| "staged")?
+        }
+    };
+    let run = || {
+        recording.submit()?;
+        Ok(buffers.0[2].clone())
+    };
+    measure(c, gpu, name, shape, run);
+    Ok(())
+}
+
 fn kernels(c: &mut Criterion) {
     let gpu = Gpu::open(&GpuOptions::default()).unwrap_or_else(|e| panic!("{e}"));
     for (name, cin, cout, h, w, k) in CONVOLUTIONS {
@@ -64,6 +113,12 @@ fn kernels(c: &mut Criterion) {
         };
         let shape = format!("{name} {cin}->{cout} {h}x{w}");
         measure(c, &gpu, "conv2d", &shape, || conv2d(&x, &weight, None, 1, k / 2));
+        for method in [Method::Fused, Method::Winograd, Method::Staged(16)] {
+            if method != Method::Winograd || k == 3 {
+                let step = step([cin, cout, h, w, k], method);
+                planned(c, &gpu, &step, &shape, &x).unwrap_or_else(|e| eprintln!("left out: {method:?} {shape}: {e}"));
+            }
+        }
     }
     for (channels, h, w) in PLANES {
         let (Some(x), Some(y)) = (filled(&gpu, &[1, channels, h, w]), filled(&gpu, &[1, channels, h, w])) else {

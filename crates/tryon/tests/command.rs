@@ -219,3 +219,64 @@ fn inspect_shows_configuration_names_shapes_and_count() {
     let printed = succeeds(&["inspect", &format!("{GOLDEN}/checkpoint_legacy.pth")]);
     assert!(printed.contains("not an ALIAS generator"), "{printed}");
 }
+
+#[test]
+fn bench_prints_one_line_of_json() {
+    let arguments = ["bench", "--size", "256x128", "--ngf", "2", "--runs", "2", "--map", "flat", "--json"];
+    let printed = succeeds(&arguments);
+    assert_eq!(printed.lines().count(), 1);
+    let report: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((&report["size"], &report["precision"]), (&"256x128".into(), &"f32".into()));
+    let keys = [
+        "ms_median",
+        "ms_min",
+        "ms_first",
+        "executed_gflop",
+        "dense_gflop",
+        "bytes_moved_mib",
+        "peak_mib",
+        "largest_binding_mib",
+        "launches",
+        "submits",
+    ];
+    for key in keys {
+        assert!(report[key].as_f64().is_some_and(|v| v > 0.0), "{key} in {printed}");
+    }
+    assert!(report["ms_min"].as_f64() <= report["ms_median"].as_f64());
+}
+
+#[test]
+fn bench_tunes_and_keeps_what_it_found() {
+    let cache = tempfile::tempdir().unwrap();
+    let bench = || {
+        let arguments = ["bench", "--size", "128x128", "--ngf", "2", "--runs", "1"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tryon"));
+        // Where a cache is on Linux, on macOS and on Windows.
+        command.env("XDG_CACHE_HOME", cache.path()).env("HOME", cache.path()).env("LOCALAPPDATA", cache.path());
+        command.args(arguments);
+        command
+    };
+    let output = bench().arg("--tune").output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && printed.contains("up_4.conv_0") && printed.contains("peak:"), "{printed}");
+    let kept = cache.path().join("alias");
+    let Ok(entries) = fs::read_dir(&kept) else { return }; // a system that keeps caches elsewhere
+    for entry in entries {
+        fs::write(entry.unwrap().path(), "{").unwrap();
+    }
+    let output = bench().output().unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && complaint.contains("tune again"), "{complaint}");
+}
+
+#[test]
+fn info_lists_the_plan() {
+    let printed = succeeds(&["info", "--plan", "--guaranteed", "--size", "256x128", "--ngf", "4"]);
+    let last = printed.lines().rev().nth(1).unwrap();
+    assert!(printed.starts_with("step") && last.starts_with("all"), "{printed}");
+    assert!(printed.contains("up_4.conv_0       winograd    1 x 4+16x256x128 -> 2, 3x3"), "{printed}");
+    let refused = fails(2, &["info", "--plan", "--size", "1024"]);
+    assert!(refused.contains("height x width"), "{refused}");
+    let refused = fails(1, &["info", "--plan", "--size", "1000x768"]);
+    assert!(refused.contains("1000x768") && refused.contains("multiples of 128"), "{refused}");
+}
