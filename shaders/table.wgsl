@@ -16,11 +16,12 @@ struct Params { rows: u32, inner: u32, columns: u32, channels: u32, stride: u32 
 
 @compute @workgroup_size(WG)
 fn linear(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let thread = thread_index(wg, nwg, lane);
-    let blocks = (p.columns + QUADS - 1u) / QUADS;
-    let row0 = thread / blocks * ROWS;
-    if row0 >= p.rows { return; }
-    let quad0 = thread % blocks * QUADS;
+    // Workgroups on the same columns come one after the other, so that the weight is still in a cache.
+    let group = group_index(wg, nwg);
+    let row_blocks = (p.rows + ROWS - 1u) / ROWS;
+    let row0 = group % row_blocks * ROWS;
+    let quad0 = (group / row_blocks * WG + lane) * QUADS;
+    if quad0 >= p.columns { return; }
     let fours = p.inner / 4u;
 
     var total: array<array<vec4f, QUADS>, ROWS>;

@@ -1,8 +1,12 @@
 //! The operations of the network, each a `.rs` here and a `.wgsl` in `shaders/`: forward, backward, float64 twin, check.
 //!
 //! They are free functions on (N, C, H, W) tensors of float32. What bears the name of a function of
-//! `torch.nn.functional` does what that does; the others say in their first line what they are there. Each refuses shapes it does not fit with an [`Error`](alias_tensor::Error) that names the operation, the argument, what it
-//! got and what it expected.
+//! `torch.nn.functional` does what that does; the others say in their first line what they are there. Each refuses shapes
+//! it does not fit with an [`Error`](alias_tensor::Error) that names the operation, the argument, what it got and what it
+//! expected.
+//!
+//! Those whose names begin with `record_` are the steps of an [`alias_plan::Plan`]: they add launches to a
+//! [`Recording`](alias_tensor::Recording), compute nothing that could be differentiated, and trust the plan's shapes.
 
 use alias_plan::Precision;
 use alias_tensor::Kernel;

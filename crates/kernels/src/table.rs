@@ -50,7 +50,8 @@ pub fn record_table(
 ) -> Result<()> {
     let software = recording.gpu().is_software();
     let Tile { source, rows: tile_rows, quads } = if software { SOFTWARE } else { GPU };
-    let linear = kernel("table", source.of(precision), "linear").workgroup(if software { 8 } else { 64 });
+    let workgroup = if software { 8 } else { 64 };
+    let linear = kernel("table", source.of(precision), "linear").workgroup(workgroup);
     let hidden = step.hidden_channels;
     let columns = step.tap_columns() / 4;
     let params = |rows: usize, inner: usize, columns: usize| Params {
@@ -61,8 +62,8 @@ pub fn record_table(
         stride: (step.tap_columns() / 2) as u32,
     };
     let work = |rows: usize, inner: usize, columns: usize| {
-        let threads = rows.div_ceil(tile_rows) * columns.div_ceil(quads);
-        Work::threads(threads).flops(2 * rows as u64 * (inner * 4 * columns) as u64)
+        let groups = rows.div_ceil(tile_rows) * columns.div_ceil(quads * workgroup as usize);
+        Work::groups(groups).flops(2 * rows as u64 * (inner * 4 * columns) as u64)
     };
     let [patches, index, hidden_out, taps, output] =
         [step.patches, step.index, step.hidden, step.taps, step.output].map(|id| buffers.get(id));

@@ -158,16 +158,26 @@ impl Person {
         self.read(self.image, 3 * batch * height * width)
     }
 
-    /// Runs every step by itself, on whatever the buffers hold, and measures it: [`Recording::profile`].
+    /// The steps that each image takes: all of the plan's but tables that are kept.
+    pub fn steps(&self) -> &[Step] {
+        let steps = &self.cost.plan.steps;
+        &steps[steps.len() - self.ends.len()..]
+    }
+
+    /// Runs every one of [`Person::steps`] by itself, on whatever the buffers hold, and measures it: [`Recording::profile`].
     ///
     /// # Errors
     /// What the device reports.
     pub fn profile(&self) -> Result<Vec<(&Step, Duration)>> {
         let times = self.recording.profile()?;
-        let steps = &self.cost.plan.steps[self.cost.plan.steps.len() - self.ends.len()..];
         let starts = [0].into_iter().chain(self.ends.iter().copied());
         let ranges = starts.zip(&self.ends);
-        Ok(steps.iter().zip(ranges).map(|(step, (start, &end))| (step, times[start..end].iter().sum())).collect())
+        Ok(self
+            .steps()
+            .iter()
+            .zip(ranges)
+            .map(|(step, (start, &end))| (step, times[start..end].iter().sum()))
+            .collect())
     }
 
     /// What it takes to draw the person.
