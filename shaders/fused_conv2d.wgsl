@@ -62,7 +62,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
             // Above and left of the image these wrap around to large numbers, which are outside as well.
             let i = i0 + k / seen_w - K / 2u;
             let j = j0 + k % seen_w - K / 2u;
-            let inside = i < p.input.h && j < p.input.w;
+            let inside = i < min(p.input.h, p.row_end + K / 2u) && j < p.input.w;
             var pixel: Pixel;
             if inside { pixel = pixel_at(n, i, j); }
             for (var c = 0u; c < CHUNK; c++) {

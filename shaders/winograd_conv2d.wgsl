@@ -64,12 +64,12 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let quad = min(quad0 + 2u * block, quads - 1u);
     let next_quad = min(quad0 + 2u * block + 1u, quads - 1u);
     for (var ci0 = 0u; ci0 < p.input.channels; ci0 += CHUNK) {
-        // The transforms before are in use until the next barrier but one; the activations are not.
+        // The transforms before may be in use until the next barrier; the activations are not.
         for (var k = lane; k < SEEN_H * SEEN_W; k += WG) {
             // Above and left of the image these wrap around to large numbers, which are outside as well.
             let i = i0 + k / SEEN_W - 1u;
             let j = j0 + k % SEEN_W - 1u;
-            let inside = i < p.input.h && j < p.input.w;
+            let inside = i < min(p.input.h, p.row_end + 1u) && j < p.input.w;
             var pixel: Pixel;
             if inside { pixel = pixel_at(n, i, j); }
             for (var c = 0u; c < CHUNK; c++) {
@@ -121,8 +121,8 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
                 high[t] += w1 * v;
             }
         }
-        workgroupBarrier();
     }
+    workgroupBarrier();
 
     // Eight channels at a time, the 16 places of a tile come together.
     for (var pass_block = 0u; pass_block < COUTS / 8u; pass_block++) {

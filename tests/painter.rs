@@ -3,7 +3,7 @@
 mod support;
 
 use alias_model::{
-    Architecture, Checkpoint, Config, Generator, Inputs, Layers, LoadOptions, Modulation, Noise, Painter,
+    Architecture, Checkpoint, Config, Cost, Generator, Inputs, Layers, LoadOptions, Modulation, Noise, Painter,
     PersonOptions, Precision, Sample, Target, Tuning, fill,
 };
 use alias_oracle::golden::{self, Golden};
@@ -121,7 +121,10 @@ fn plans_draw_what_the_generator_draws() {
     let checkpoint = narrow();
     let generator = Generator::load(gpu(), &checkpoint).unwrap();
     let flat = Sample { labels: vec![4; 2 * 128 * 64], ..pair(128, 64) };
-    for (map, sample) in [("persons", pair(128, 64)), ("flat", flat), ("noise", noisy(pair(128, 64)))] {
+    let noise = noisy(pair(128, 64));
+    // Few 3x3 windows, but hardly two 5x5 ones alike.
+    let two = Sample { labels: noise.labels.iter().map(|label| label % 2).collect(), ..noise.clone() };
+    for (map, sample) in [("persons", pair(128, 64)), ("flat", flat), ("noise", noise), ("two classes", two)] {
         let inputs = Inputs::new(gpu(), &sample).unwrap();
         for noise in [Noise::None, Noise::Seed(9)] {
             let dense = generator.forward_with(&inputs, noise, Modulation::Dense, |_, _| {}).unwrap();
@@ -144,8 +147,9 @@ fn plans_draw_what_the_generator_draws() {
 #[test]
 fn checks_change_nothing() {
     let checkpoint = narrow();
-    let sample = pair(64, 64);
-    for target in targets() {
+    let sample = noisy(scene::draw(1, 64, 64).sample);
+    let narrow_bands = targets().map(|target| Target { max_binding: 1 << 16, ..target });
+    for target in targets().into_iter().chain(narrow_bands) {
         let draw = |gpu: &Gpu| {
             let painter = Painter::load_with(gpu, &checkpoint, LoadOptions::default(), target.clone()).unwrap();
             painter.draw(&sample, Noise::Seed(3)).unwrap()
@@ -253,4 +257,34 @@ fn a_tuned_painter_draws_the_same() {
     });
     let plain: Vec<f64> = plain.iter().map(|&v| v.into()).collect();
     assert!(relative_l2(&tuned, &plain) <= 2e-5);
+}
+
+/// A map of two classes has few 3x3 windows and many 5x5 ones: its table, too, keeps to the binding.
+#[test]
+fn no_binding_is_larger_than_the_target_allows() {
+    let sample = scene::draw(1, 1024, 768).sample;
+    let noise = scene::noise(1, sample.labels.len());
+    let two = Sample { labels: noise.iter().map(|label| label % 2).collect(), ..sample.clone() };
+    let architecture = Architecture::new(Config::PUBLISHED).unwrap();
+    for sample in [sample.clone(), two, Sample { labels: noise, ..sample }] {
+        let cost = Cost::new(&architecture, &sample, PersonOptions::default(), &Target::GUARANTEED).unwrap();
+        assert!(cost.largest_binding <= 128 << 20, "{} bytes", cost.largest_binding);
+    }
+}
+
+/// Threads that share a person get each their own picture.
+#[test]
+fn threads_take_turns_with_a_person() {
+    let painter = Painter::load(gpu(), &narrow()).unwrap();
+    let sample = scene::draw(1, 64, 64).sample;
+    let person = painter.person(&sample, PersonOptions::default()).unwrap();
+    let garments: Vec<_> =
+        (0..4).map(|k| Sample { warped_cloth: vec![k as f32 / 4.0; 3 * 64 * 64], ..sample.clone() }).collect();
+    let alone: Vec<_> = garments.iter().map(|garment| person.draw(garment, Noise::None).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for (garment, expected) in garments.iter().zip(&alone) {
+            let person = &person;
+            scope.spawn(move || (0..5).for_each(|_| assert!(person.draw(garment, Noise::None).unwrap() == *expected)));
+        }
+    });
 }

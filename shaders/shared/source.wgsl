@@ -13,11 +13,11 @@ struct Input {
 fn source(n: u32, c: u32, i: u32, j: u32) -> f32 {
     let s = p.input;
     if c < s.first {
-        let row = (n * s.first + c) * s.h_0 + (i >> s.up_0 << s.down_0);
-        return f32(source_0[row * s.w_0 + (j >> s.up_0 << s.down_0)]);
+        let row = (n * s.first + c) * s.h_0 + ((i >> s.up_0) << s.down_0);
+        return f32(source_0[row * s.w_0 + ((j >> s.up_0) << s.down_0)]);
     }
-    let row = (n * (s.channels - s.first) + c - s.first) * s.h_1 + (i >> s.up_1 << s.down_1);
-    return f32(source_1[row * s.w_1 + (j >> s.up_1 << s.down_1)]);
+    let row = (n * (s.channels - s.first) + c - s.first) * s.h_1 + ((i >> s.up_1) << s.down_1);
+    return f32(source_1[row * s.w_1 + ((j >> s.up_1) << s.down_1)]);
 }
 
 // Element k of a plane, before it is resized.

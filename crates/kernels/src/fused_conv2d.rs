@@ -40,7 +40,7 @@ params! { input: InputParams, cout: u32, row_start: u32, row_end: u32, accumulat
 /// kernel's, then the bias.
 ///
 /// # Errors
-/// What the device reports.
+/// Where a buffer is smaller than the step says; what the device reports.
 pub fn record_fused_conv2d(
     recording: &mut Recording,
     step: &Convolution,
@@ -48,6 +48,7 @@ pub fn record_fused_conv2d(
     buffers: Buffers,
     weight: &Tensor,
 ) -> Result<()> {
+    buffers.check_convolution("fused_conv2d", step, precision, weight, step.kernel * step.kernel)?;
     let Tile { source, h, w, couts } = tile(step);
     let params = Params {
         input: InputParams::of(step),

@@ -1,7 +1,7 @@
 //! What the layers of a plan read, as their shaders have it.
 
-use alias_plan::{BufferId, Convolution, Input, Norm};
-use alias_tensor::Tensor;
+use alias_plan::{BufferId, Convolution, Input, Norm, Precision};
+use alias_tensor::{Error, Result, Tensor};
 
 /// `struct Input` of shaders/shared/source.wgsl.
 #[repr(C)]
@@ -58,6 +58,14 @@ impl InputParams {
     }
 }
 
+/// Errors unless `tensor` has as many bytes as a kernel is going to read or write.
+pub(crate) fn holds(op: &'static str, what: &'static str, tensor: &Tensor, bytes: u64) -> Result<()> {
+    if tensor.bytes() >= bytes {
+        return Ok(());
+    }
+    Err(Error::argument(op, what, format!("{} bytes", tensor.bytes()), format!("at least {bytes}")))
+}
+
 /// Where the buffers of a plan lie on a device.
 #[derive(Clone, Copy, Debug)]
 pub struct Buffers<'a>(pub &'a [Tensor]);
@@ -65,6 +73,58 @@ pub struct Buffers<'a>(pub &'a [Tensor]);
 impl<'a> Buffers<'a> {
     pub(crate) fn get(self, id: BufferId) -> &'a Tensor {
         &self.0[id.0]
+    }
+
+    /// Errors unless every buffer that `input` is read from has what its shape says.
+    pub(crate) fn check_input(self, op: &'static str, input: &Input, precision: Precision) -> Result<()> {
+        let Input { batch, height, width, ref sources, noise } = *input;
+        if !(1..=2).contains(&sources.len()) {
+            return Err(Error::argument(op, "the number of sources", sources.len(), "1 or 2"));
+        }
+        for source in sources {
+            let factor = |a: usize, b: usize| (a.max(b) / a.min(b).max(1), a.max(b).is_multiple_of(a.min(b).max(1)));
+            let (by, whole) = factor(source.height, height);
+            let alike = (by, true) == factor(source.width, width) && (source.height > height) == (source.width > width);
+            if !whole || !by.is_power_of_two() || !alike {
+                let got = format!("{}x{} for {height}x{width}", source.height, source.width);
+                return Err(Error::argument(op, "a source", got, "the input's size times or by a power of two"));
+            }
+            let elements = batch * source.channels * source.height * source.width;
+            holds(op, "a source", self.get(source.buffer), elements as u64 * precision.bytes())?;
+        }
+        noise.map_or(Ok(()), |noise| holds(op, "the noise", self.get(noise), 4 * (batch * height * width) as u64))
+    }
+
+    /// Errors unless every buffer of a convolution, and its packed weight of so many `taps`, has what the step says.
+    pub(crate) fn check_convolution(
+        self,
+        op: &'static str,
+        step: &Convolution,
+        precision: Precision,
+        weight: &Tensor,
+        taps: usize,
+    ) -> Result<()> {
+        self.check_input(op, &step.input, precision)?;
+        let Input { batch, height, width, .. } = step.input;
+        let (channels, stored) = (step.input.channels(), precision.bytes());
+        if ![1, 3].contains(&step.kernel) {
+            return Err(Error::argument(op, "the kernel", step.kernel, "1 or 3"));
+        }
+        if step.rows.is_empty() || step.rows.end > height {
+            return Err(Error::argument(op, "rows", format!("{:?}", step.rows), format!("some of 0..{height}")));
+        }
+        if let Some(norm) = &step.norm {
+            let seen = step.rows.start.saturating_sub(step.halo())..(step.rows.end + step.halo()).min(height);
+            let rows = &norm.pixel_rows;
+            if rows.start > seen.start || rows.end < seen.end {
+                return Err(Error::argument(op, "pixel_rows", format!("{rows:?}"), format!("all of {seen:?}")));
+            }
+            holds(op, "the statistics", self.get(norm.coefficients), 32 * (batch * channels) as u64)?;
+            holds(op, "the pixels", self.get(norm.pixels), 8 * (batch * rows.len() * width) as u64)?;
+        }
+        let weights = (channels * taps + 1) * step.cout.next_multiple_of(4);
+        holds(op, "the weight", weight, weights as u64 * stored)?;
+        holds(op, "the output", self.get(step.output), (batch * step.cout * height * width) as u64 * stored)
     }
 
     /// Both sources of `input`, the same twice where it has only one.

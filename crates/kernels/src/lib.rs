@@ -6,7 +6,7 @@
 //! expected.
 //!
 //! Those whose names begin with `record_` are the steps of an [`alias_plan::Plan`]: they add launches to a
-//! [`Recording`](alias_tensor::Recording), compute nothing that could be differentiated, and trust the plan's shapes.
+//! [`Recording`](alias_tensor::Recording) and compute nothing that could be differentiated.
 
 use alias_plan::Precision;
 use alias_tensor::Kernel;
@@ -102,6 +102,8 @@ impl Source {
 const fn kernel(name: &'static str, source: &'static str, entry: &'static str) -> Kernel {
     // SAFETY: every entry point of shaders/ returns before it indexes past the sizes in its Params, which the function
     // that launches it has checked against the tensors; loops run over those sizes; workgroup memory is written before it
-    // is read. `alias_oracle::check` runs each with and without the checks and compares the bits.
+    // is read. What they look up by (labels' windows, rows of a table) is made in this workspace, from 1 or 0 to the size
+    // that the Params have. `alias_oracle::check`, and for a plan's steps tests/painter.rs, run each with and without the
+    // checks and compare the bits.
     unsafe { Kernel::new(name, source, entry).assume_in_bounds() }
 }

@@ -1,6 +1,6 @@
 //! Gaussian noise before a normalization (VITON-HD's ALIAS block), regenerated from a seed.
 
-use crate::input::Buffers;
+use crate::input::{Buffers, holds};
 use crate::kernel;
 use alias_plan::Noise;
 use alias_tensor::{Kernel, Recording, Result, Tensor, Work};
@@ -53,6 +53,8 @@ pub fn add_noise(x: &Tensor, scale: &Tensor, seed: u64, stream: u32) -> Result<T
 /// What the device reports.
 pub fn record_noise(recording: &mut Recording, step: &Noise, buffers: Buffers) -> Result<()> {
     let Noise { stream, elements, seed, output } = *step;
+    holds("noise", "the seed", buffers.get(seed), 8)?;
+    holds("noise", "the output", buffers.get(output), 4 * elements as u64)?;
     let params = Params { batch: 1, channels: 1, plane: elements as u32, stream, seed_low: 0, seed_high: 0 };
     let work = Work::threads(elements.div_ceil(4)).flops(30 * elements as u64);
     recording.launch(&DRAW_SEEDED, &params, &[buffers.get(seed)], &[buffers.get(output)], work)

@@ -1,9 +1,9 @@
 //! Convolution in two steps, a band of rows at a time: the form for software rasterizers.
 
-use crate::input::{Buffers, InputParams};
+use crate::input::{Buffers, InputParams, holds};
 use crate::{Source, kernel};
 use alias_plan::{Convolution, Precision};
-use alias_tensor::{Recording, Result, Tensor, Work};
+use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
 /// Invocations on one tile.
 const LANES: usize = 8;
@@ -39,7 +39,7 @@ params! {
 /// to a multiple of 4): the kernel's, then the bias.
 ///
 /// # Errors
-/// What the device reports.
+/// Where a buffer is smaller than the step says; what the device reports.
 pub fn record_staged_conv2d(
     recording: &mut Recording,
     step: &Convolution,
@@ -47,8 +47,14 @@ pub fn record_staged_conv2d(
     buffers: Buffers,
     weight: &Tensor,
 ) -> Result<()> {
-    let Some(scratch) = step.scratch else { unreachable!("a staged convolution has a buffer to stage in") };
-    let (scratch, output) = (buffers.get(scratch), buffers.get(step.output));
+    buffers.check_convolution("staged_conv2d", step, precision, weight, step.kernel * step.kernel)?;
+    if step.kernel == 1 && step.tanh {
+        return Err(Error::argument("staged_conv2d", "tanh", true, "false for a 1x1 kernel"));
+    }
+    let room =
+        step.scratch.ok_or_else(|| Error::argument("staged_conv2d", "scratch", "none", "a buffer to stage in"))?;
+    let (scratch, output) = (buffers.get(room), buffers.get(step.output));
+    holds("staged_conv2d", "the scratch", scratch, step.scratch_elements() as u64 * precision.bytes())?;
     let norm = step.norm.as_ref();
     let reads = buffers.activation(&step.input, norm);
     let (batch, channels, width) = (step.input.batch, step.input.channels(), step.input.width);

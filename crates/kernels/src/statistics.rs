@@ -1,23 +1,20 @@
 //! The statistics that normalize a plan's activations: of instance norm, or of mask norm.
 
-use crate::input::{Buffers, InputParams};
+use crate::input::{Buffers, InputParams, holds};
 use crate::{Source, kernel};
 use alias_plan::{Precision, Statistics};
-use alias_tensor::{Recording, Result, Tensor, Work};
+use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
 const TEXT: Source = stored!(wgsl!("statistics", "grid", "source"));
 #[cfg(test)]
 const SOURCE: &str = TEXT.f32;
-
-/// What every normalization adds to a variance.
-const EPS: f32 = 1e-5;
 
 params! { input: InputParams, part: u32, parts: u32, eps: f32 }
 
 /// Records a step. `noise_scale` (C) is the norm's.
 ///
 /// # Errors
-/// What the device reports.
+/// Where a buffer is smaller than the step says; what the device reports.
 pub fn record_statistics(
     recording: &mut Recording,
     step: &Statistics,
@@ -26,9 +23,24 @@ pub fn record_statistics(
     noise_scale: &Tensor,
 ) -> Result<()> {
     let input = &step.input;
+    buffers.check_input("statistics", input, precision)?;
+    if let Some(source) = input.sources.iter().find(|source| source.height > input.height) {
+        return Err(Error::argument("statistics", "a source's height", source.height, "at most the input's"));
+    }
+    let elements = input.batch * input.channels();
+    holds("statistics", "the scale of the noise", noise_scale, 4 * input.channels() as u64)?;
+    holds("statistics", "the partial statistics", buffers.get(step.partial), 48 * (elements * step.parts()) as u64)?;
+    holds("statistics", "the output", buffers.get(step.output), 32 * elements as u64)?;
+    if let Some(mask) = step.mask {
+        holds("statistics", "the mask", buffers.get(mask), 4 * (input.batch * input.plane()) as u64)?;
+    }
     let (planes, parts) = (input.batch * input.channels(), step.parts());
-    let params =
-        Params { input: InputParams::new(input), part: Statistics::PART as u32, parts: parts as u32, eps: EPS };
+    let params = Params {
+        input: InputParams::new(input),
+        part: Statistics::PART as u32,
+        parts: parts as u32,
+        eps: Statistics::EPS,
+    };
     let [a, b] = buffers.sources(input);
     let noise = input.noise.map_or(noise_scale, |id| buffers.get(id));
     let mask = step.mask.map_or(noise_scale, |id| buffers.get(id));

@@ -1,9 +1,9 @@
 //! SPADE's scale and shift for each distinct window of a label map.
 
-use crate::input::Buffers;
+use crate::input::{Buffers, holds};
 use crate::{Source, kernel};
 use alias_plan::{Precision, Table};
-use alias_tensor::{Recording, Result, Tensor, Work};
+use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
 /// Rows and quads of columns that an invocation keeps: 64 sums in registers on a GPU, four times as many on a software
 /// rasterizer, which spends its time on loads.
@@ -40,7 +40,7 @@ pub struct TableWeights {
 /// Records a step.
 ///
 /// # Errors
-/// What the device reports.
+/// Where a buffer is smaller than the step says; what the device reports.
 pub fn record_table(
     recording: &mut Recording,
     step: &Table,
@@ -69,6 +69,24 @@ pub fn record_table(
         [step.patches, step.index, step.hidden, step.taps, step.output].map(|id| buffers.get(id));
 
     let inner = step.patch_width();
+    let (windows, rows, channels) = (step.windows, step.rows, step.channels);
+    let stored = precision.bytes();
+    let sizes = [
+        ("the patches", patches, 4, windows * inner),
+        ("the index", index, 4, 9 * rows),
+        ("the hidden layer", hidden_out, 4, windows * hidden),
+        ("the taps", taps, 4, windows * step.tap_columns()),
+        ("the output", output, 8, rows * channels),
+        ("the shared weight", &weights.shared, stored, (inner + 1) * hidden),
+        ("the taps' weight", &weights.taps, stored, hidden * step.tap_columns()),
+        ("the bias", &weights.bias, 8, channels),
+    ];
+    for (what, tensor, each, elements) in sizes {
+        holds("table", what, tensor, each * elements as u64)?;
+    }
+    if !hidden.is_multiple_of(4) {
+        return Err(Error::argument("table", "the hidden layer's channels", hidden, "a multiple of 4"));
+    }
     recording.launch(
         &linear.constant("RECTIFIED", 1),
         &params(step.windows, inner, hidden / 4),

@@ -3,7 +3,7 @@
 use crate::input::{Buffers, InputParams};
 use crate::{Source, kernel};
 use alias_plan::{Convolution, Precision};
-use alias_tensor::{Recording, Result, Tensor, Work};
+use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
 const TEXT: Source = stored!(wgsl!("winograd_conv2d", "grid", "source", "activation", "math"));
 
@@ -19,7 +19,7 @@ params! { input: InputParams, cout: u32, row_start: u32, row_end: u32, accumulat
 /// zeros to a multiple of 4): each kernel as [`winograd_weight`] transforms it, then the bias.
 ///
 /// # Errors
-/// What the device reports.
+/// Where a buffer is smaller than the step says; what the device reports.
 pub fn record_winograd_conv2d(
     recording: &mut Recording,
     step: &Convolution,
@@ -27,6 +27,10 @@ pub fn record_winograd_conv2d(
     buffers: Buffers,
     weight: &Tensor,
 ) -> Result<()> {
+    buffers.check_convolution("winograd_conv2d", step, precision, weight, 16)?;
+    if step.kernel != 3 {
+        return Err(Error::argument("winograd_conv2d", "the kernel", step.kernel, "3"));
+    }
     let params = Params {
         input: InputParams::of(step),
         cout: step.cout as u32,

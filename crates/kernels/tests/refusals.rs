@@ -86,3 +86,54 @@ fn convolution() {
         "conv2d: x has shape [1, 3, 2, 7], expected sides of at least 3, with the padding of 0",
     );
 }
+
+/// A plan's steps are plain data, which anyone can get wrong; kernels run without checks.
+#[test]
+fn steps_that_do_not_fit_their_buffers_are_refused() {
+    use alias_kernels::{Buffers, record_fused_conv2d, record_staged_conv2d, record_winograd_conv2d};
+    use alias_plan::{BufferId, Convolution, Input, Method, Precision, Source};
+    use alias_tensor::Recording;
+    let source = Source { buffer: BufferId(0), channels: 5, height: 4, width: 6 };
+    let good = Convolution {
+        name: String::new(),
+        kernel: 3,
+        input: Input { batch: 1, height: 8, width: 12, sources: vec![source.clone()], noise: None },
+        norm: None,
+        slope: 1.0,
+        cout: 3,
+        rows: 0..8,
+        accumulate: false,
+        tanh: false,
+        output: BufferId(1),
+        method: Method::Staged(8),
+        scratch: Some(BufferId(2)),
+    };
+    let tensor = |elements: usize| Tensor::empty(gpu(), &[elements]).unwrap();
+    let room = [tensor(5 * 4 * 6), tensor(3 * 8 * 12), tensor(good.scratch_elements())];
+    let (direct, transformed) = (tensor((5 * 9 + 1) * 4), tensor((5 * 16 + 1) * 4));
+    let record = |step: &Convolution, tensors: &[Tensor], weight: &Tensor, what: &str| {
+        let (mut recording, buffers) = (Recording::new(gpu()), Buffers(tensors));
+        let error = match what {
+            "fused" => record_fused_conv2d(&mut recording, step, Precision::F32, buffers, weight),
+            "winograd" => record_winograd_conv2d(&mut recording, step, Precision::F32, buffers, weight),
+            _ => record_staged_conv2d(&mut recording, step, Precision::F32, buffers, weight),
+        };
+        error.err().map(|e| e.to_string())
+    };
+    for (what, weight) in [("fused", &direct), ("winograd", &transformed), ("staged", &direct)] {
+        assert_eq!(record(&good, &room, weight, what), None);
+        let refused = |step: &Convolution, tensors: &[Tensor], weight: &Tensor, named: &str| {
+            let error = record(step, tensors, weight, what).unwrap_or_default();
+            assert!(error.contains(what) && error.contains(named), "{what}, {named}: '{error}'");
+        };
+        refused(&Convolution { rows: 0..9, ..good.clone() }, &room, weight, "rows");
+        refused(&Convolution { kernel: 5, ..good.clone() }, &room, weight, "kernel");
+        refused(&Convolution { cout: 4, ..good.clone() }, &room, weight, "the output");
+        refused(&good, &room, &tensor(10), "the weight");
+        refused(&good, &[tensor(100), room[1].clone(), room[2].clone()], weight, "a source");
+        let odd = Input { sources: vec![Source { width: 4, ..source.clone() }], ..good.input.clone() };
+        refused(&Convolution { input: odd, ..good.clone() }, &room, weight, "power of two");
+    }
+    let error = record(&good, &[room[0].clone(), room[1].clone(), tensor(100)], &direct, "staged").unwrap();
+    assert!(error.contains("the scratch"), "{error}");
+}

@@ -25,7 +25,7 @@ pub enum Tuning {
     /// The one that is the fastest as a rule.
     #[default]
     Default,
-    /// This one wherever it can: Winograd's algorithm takes 3x3 kernels past the second block, the others are fused then.
+    /// This one wherever it can, whatever number of rows it stages: Winograd's algorithm takes 3x3 kernels past the second block, the others are fused then.
     Always(Method),
     /// By name of the convolution, as [`Tuning::measure`] found them; the default for others.
     Measured(BTreeMap<String, Method>),
@@ -52,7 +52,7 @@ impl Target {
     }
 }
 
-/// Elements of a staged band: in float32, 16 MiB.
+/// Elements of a staged band, 16 MiB in float32, unless eight rows take more.
 const SCRATCH: usize = 1 << 22;
 
 /// The method of each convolution, by its name.

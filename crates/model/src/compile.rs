@@ -13,7 +13,7 @@ use std::ops::Range;
 
 /// Slope of the leaky ReLUs.
 const SLOPE: f32 = 0.2;
-/// Bytes that the products of a table's windows may take. A map of noise goes through them in bands of the image.
+/// Bytes that a table, or the products it is made of, may take. A map of noise goes through them in bands of the image.
 const TAPS: u64 = 64 << 20;
 
 /// What a person is made ready for.
@@ -21,8 +21,8 @@ const TAPS: u64 = 64 << 20;
 pub struct PersonOptions {
     /// Whether to draw with noise.
     pub noise: bool,
-    /// Whether to compute scale and shift of the label map's windows once, and not for each image: a tenth less work, for a
-    /// tenth more memory.
+    /// Whether to compute scale and shift of the label map's windows once, and not for each image: for a person a tenth less
+    /// work and a tenth more memory; for a map of noise, far more memory.
     pub keeps_tables: bool,
 }
 
@@ -162,7 +162,7 @@ struct Compiler {
     batch_norms: Vec<(String, BufferId)>,
     seed: Option<BufferId>,
     methods: HashMap<String, Method>,
-    /// Bytes that the products of a table's windows may take.
+    /// Bytes that a table, or the products it is made of, may take.
     largest: u64,
 }
 
@@ -203,7 +203,8 @@ impl Compiler {
         let mut chosen = Vec::new();
         while let Some(rows) = bands.pop() {
             let part = Part::new(&distinct, size, &rows);
-            let bytes = 4 * (part.windows.len() * (18 * channels).next_multiple_of(4)) as u64;
+            let taps = part.windows.len() * (18 * channels).next_multiple_of(4);
+            let bytes = 4 * taps.max(part.rows.len() * 2 * channels) as u64;
             if bytes <= self.largest || rows.len() == 1 {
                 chosen.push((rows, part));
             } else {

@@ -27,8 +27,11 @@ impl Layers {
         1 << self.doublings()
     }
 
-    /// Errors unless an image of this size can be drawn.
-    pub(crate) fn check_size(self, height: usize, width: usize) -> Result<()> {
+    /// Whether an image of this size can be drawn.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where height or width is not a [multiple](Layers::multiple).
+    pub fn check_size(self, height: usize, width: usize) -> Result<()> {
         let multiple = self.multiple();
         if height.is_multiple_of(multiple) && width.is_multiple_of(multiple) {
             return Ok(());

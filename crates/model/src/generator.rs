@@ -6,11 +6,12 @@ use alias_kernels::{
     PackedWeight, RunningStatistics, add, add_noise, batch_norm, concat, conv2d, conv2d_packed, instance_norm,
     leaky_relu, mask_norm, modulate, modulate_rows, relu, resize, spectral_norm, tanh, unfold_windows,
 };
+use alias_plan::Statistics;
 use alias_tensor::{Gpu, Tensor};
 use std::sync::Arc;
 
 /// What every normalization adds to a variance.
-const EPS: f32 = 1e-5;
+const EPS: f32 = Statistics::EPS;
 /// Slope of the leaky ReLUs.
 const SLOPE: f32 = 0.2;
 

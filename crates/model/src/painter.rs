@@ -12,7 +12,7 @@ use alias_kernels::{
 use alias_plan::{BufferId, Method, Plan, Precision, Step};
 use alias_tensor::wgpu::Features;
 use alias_tensor::{Gpu, Recording, Tensor};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The ALIAS generator, its weights on a device, ready to draw.
@@ -48,6 +48,8 @@ pub struct Person {
     recording: Recording,
     /// For each step that is recorded, which launches it ends before.
     ends: Vec<usize>,
+    /// Held while an image is drawn: all of them go through the same buffers.
+    drawing: Mutex<()>,
 }
 
 impl Painter {
@@ -81,7 +83,7 @@ impl Painter {
         &self.0.architecture
     }
 
-    /// Draws one sample: (N, 3, H, W) in (-1, 1).
+    /// Draws one sample: (N, 3, H, W) in [-1, 1].
     ///
     /// # Errors
     /// As [`Painter::person`].
@@ -123,6 +125,7 @@ impl Painter {
             tensors,
             recording,
             ends,
+            drawing: Mutex::default(),
             pictures: program.pictures,
             seed: program.seed,
             image: program.image,
@@ -132,13 +135,14 @@ impl Painter {
 }
 
 impl Person {
-    /// Draws the person in the garment of `sample`: (N, 3, H, W) in (-1, 1).
+    /// Draws the person in the garment of `sample`: (N, 3, H, W) in [-1, 1]. Threads that share a person take turns.
     ///
     /// # Errors
     /// [`Error::Input`] where the sample is not what its fields promise, has other labels, another size or another mask than
     /// the person, or where there is noise and the person was made without, or the other way round; what the device reports.
     pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
         self.check(sample, noise)?;
+        let _drawing = self.drawing.lock().unwrap_or_else(PoisonError::into_inner);
         let Sample { batch, height, width, .. } = *sample;
         let (tensor, picture) = (&self.tensors[self.pictures.0], 3 * height * width);
         for image in 0..batch {
@@ -169,6 +173,7 @@ impl Person {
     /// # Errors
     /// What the device reports.
     pub fn profile(&self) -> Result<Vec<(&Step, Duration)>> {
+        let _drawing = self.drawing.lock().unwrap_or_else(PoisonError::into_inner);
         let times = self.recording.profile()?;
         let starts = [0].into_iter().chain(self.ends.iter().copied());
         let ranges = starts.zip(&self.ends);

@@ -4,7 +4,7 @@ use crate::architecture::{AliasNorm, Architecture, Conv, HIDDEN, NormKind};
 use crate::choice::{Target, methods};
 use crate::{Checkpoint, Error, Result};
 use alias_kernels::{TableWeights, winograd_weight};
-use alias_plan::{Method, Precision};
+use alias_plan::{Method, Precision, Statistics};
 use alias_tensor::{Gpu, Tensor};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Everything that is the same for all images.
 #[derive(Debug)]
 pub(crate) struct Weights {
-    /// By name of the convolution: (Cin K K + 1, Cout filled up to a multiple of 4), the last row the bias.
+    /// By name of the convolution: (Cin K K + 1, Cout filled up to a multiple of 4), or for Winograd's algorithm (16 Cin + 1,
+    /// ...); the last row is the bias.
     pub(crate) convolutions: HashMap<String, Tensor>,
     /// By name of the norm.
     pub(crate) norms: HashMap<String, NormWeights>,
@@ -116,7 +117,7 @@ impl NormWeights {
             let (mean, variance) = (values(checkpoint, &mean)?, values(checkpoint, &variance)?);
             let all = mean.iter().zip(&variance).zip(&noise_scale);
             let of = |((&mean, &variance), &noise): ((&f32, &f32), &f32)| {
-                let scale = 1.0 / (f64::from(variance) + 1e-5).sqrt();
+                let scale = 1.0 / (f64::from(variance) + f64::from(Statistics::EPS)).sqrt();
                 [mean, 0.0, scale as f32, noise, 0.0, 0.0, 0.0, 0.0]
             };
             Some(all.flat_map(of).collect())

@@ -39,11 +39,6 @@ impl Memory {
     pub fn total(&self) -> u64 {
         self.slots.iter().sum()
     }
-
-    /// Bytes of the largest slot, which is bound whole.
-    pub fn largest(&self) -> u64 {
-        self.slots.iter().copied().max().unwrap_or(0)
-    }
 }
 
 /// For each buffer, the steps during which nothing else may lie where it does.
@@ -91,7 +86,7 @@ mod tests {
         let memory = Memory::assign(&chain(&[(5, Input), (3, Temporary), (4, Temporary), (6, Temporary), (2, Output)]));
         assert_eq!(memory.slot_of, [0, 2, 1, 0, 1]);
         assert_eq!(memory.slots, [24, 16, 12]);
-        assert_eq!((memory.total(), memory.largest()), (52, 24));
+        assert_eq!(memory.total(), 52);
     }
 
     #[test]

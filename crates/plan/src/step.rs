@@ -65,9 +65,9 @@ pub struct Source {
     pub buffer: BufferId,
     /// Its channels.
     pub channels: usize,
-    /// Its height, which divides the input's or is a multiple of it.
+    /// Its height: the input's, times or divided by a power of two. For [`Statistics`] it is at most the input's.
     pub height: usize,
-    /// Its width, likewise.
+    /// Its width, by the same factor.
     pub width: usize,
 }
 
@@ -174,6 +174,12 @@ impl Input {
         self.batch * self.channels() * self.plane()
     }
 
+    /// Bytes of what it reads. Of a source that is larger than the input, most is skipped.
+    fn bytes_read(&self, plan: &Plan) -> u64 {
+        let of_source = |s: &Source| plan.bytes(s.buffer) / (s.height / self.height).max(1).pow(2) as u64;
+        self.sources.iter().map(of_source).sum::<u64>() + self.noise.map_or(0, |noise| plan.bytes(noise))
+    }
+
     fn buffers(&self) -> impl Iterator<Item = BufferId> {
         self.sources.iter().map(|source| source.buffer).chain(self.noise)
     }
@@ -198,6 +204,8 @@ impl Table {
 }
 
 impl Statistics {
+    /// What every normalization adds to a variance.
+    pub const EPS: f32 = 1e-5;
     /// Elements that one workgroup walks.
     pub const PART: usize = 16384;
 
@@ -256,7 +264,7 @@ impl Convolution {
     pub fn bands(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let rows = self.rows.clone();
         let height = if let Method::Staged(height) = self.method { height } else { rows.len() };
-        rows.clone().step_by(height).map(move |start| start..rows.end.min(start + height))
+        rows.clone().step_by(height.max(1)).map(move |start| start..rows.end.min(start + height))
     }
 
     /// Elements of a staged row, zeros around it: for 3x3, columns from -1 to a multiple of 8 and three more.
@@ -325,34 +333,33 @@ impl Step {
 
     /// Bytes that it reads and writes, each once: sources, weights, results.
     pub fn bytes_moved(&self, plan: &Plan) -> u64 {
-        let mut buffers: u64 = self.buffers().into_iter().map(|buffer| plan.bytes(buffer)).sum();
-        // Of a source that is larger than the input, most is skipped.
-        if let Step::Statistics(Statistics { input, .. }) | Step::Convolution(Convolution { input, .. }) = self {
-            for source in input.sources.iter().filter(|source| source.height > input.height) {
-                let bytes = plan.bytes(source.buffer);
-                buffers -= bytes - bytes / (source.height / input.height).pow(2) as u64;
-            }
-        }
+        let bytes = |buffer: &BufferId| plan.bytes(*buffer);
         let weight = plan.precision.bytes();
         match self {
             Step::Table(t) => {
-                let weights = t.hidden_channels * (9 * t.labels + 9 * 2 * t.channels);
+                let weights = t.hidden_channels * (t.patch_width() + t.tap_columns());
                 // What lies between its three kernels is written and read.
-                buffers + plan.bytes(t.hidden) + plan.bytes(t.taps) + weight * weights as u64
+                let between = 2 * (bytes(&t.hidden) + bytes(&t.taps));
+                bytes(&t.patches) + bytes(&t.index) + between + bytes(&t.output) + weight * weights as u64
             }
-            Step::Noise(_) => buffers,
-            Step::Statistics(s) => buffers + plan.bytes(s.partial),
+            Step::Noise(n) => bytes(&n.output),
+            Step::Statistics(s) => {
+                s.input.bytes_read(plan)
+                    + s.mask.iter().map(bytes).sum::<u64>()
+                    + 2 * bytes(&s.partial)
+                    + bytes(&s.output)
+            }
             Step::Convolution(c) => {
                 let taps = if c.method == Method::Winograd { 16 } else { c.kernel * c.kernel };
-                let mut bytes = buffers + weight * (taps * c.input.channels() * c.cout) as u64;
-                if c.accumulate {
-                    bytes += plan.bytes(c.output);
-                }
-                if let Some(scratch) = c.scratch {
-                    let passes = c.bands().count() as u64;
-                    bytes += plan.bytes(scratch) * (2 * passes - 1);
-                }
-                bytes
+                let norm = c.norm.iter().flat_map(|norm| [norm.coefficients, norm.table, norm.pixels]);
+                // A band reads and writes its share of what the image has.
+                let passes = if c.accumulate { 2 } else { 1 };
+                let image = c.input.bytes_read(plan) + passes * bytes(&c.output);
+                let staged = c.scratch.iter().map(bytes).sum::<u64>() * 2 * c.bands().count() as u64;
+                image * c.rows.len() as u64 / c.input.height as u64
+                    + norm.map(|buffer| plan.bytes(buffer)).sum::<u64>()
+                    + weight * (taps * c.input.channels() * c.cout) as u64
+                    + staged
             }
         }
     }

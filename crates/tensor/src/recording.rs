@@ -66,22 +66,23 @@ impl Recording {
     /// As [`Gpu::submit`].
     pub fn submit(&self) -> Result<()> {
         self.gpu.submit()?;
+        self.parts().into_iter().try_for_each(|part| self.gpu.submit_launches(part))
+    }
+
+    /// The launches of each submission: of about equal work, and below [`MAX_FLOPS`] unless a single launch is not.
+    fn parts(&self) -> Vec<&[Launch]> {
         let total: u64 = self.launches.iter().map(|launch| launch.flops).sum();
-        let parts = total.div_ceil(MAX_FLOPS).max(1);
+        let count = total.div_ceil(MAX_FLOPS).max(1);
         let mut done = 0;
         // The part that a launch's middle falls into.
         let part_of = self.launches.iter().map(|launch| {
             done += launch.flops;
-            (done - launch.flops / 2) * parts / total.max(1)
+            (done - launch.flops / 2) * count / total.max(1)
         });
-        let part_of: Vec<u64> = part_of.collect();
         let mut rest = self.launches.as_slice();
-        for part in part_of.chunk_by(|a, b| a == b) {
-            let (now, later) = rest.split_at(part.len());
-            self.gpu.submit_launches(now)?;
-            rest = later;
-        }
-        Ok(())
+        let part_of: Vec<u64> = part_of.collect();
+        let split = |part: &[u64]| rest.split_off(..part.len()).unwrap_or_default();
+        part_of.chunk_by(|a, b| a == b).map(split).collect()
     }
 
     /// How many launches it has.
@@ -102,12 +103,8 @@ impl Recording {
     pub fn profile(&self) -> Result<Vec<Duration>> {
         self.gpu.synchronize()?;
         if self.gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            return self
-                .launches
-                .chunks(MAX_TIMED)
-                .map(|part| self.timestamps(part))
-                .collect::<Result<Vec<_>>>()
-                .map(|t| t.concat());
+            let chunks = self.parts().into_iter().flat_map(|part| part.chunks(MAX_TIMED));
+            return Ok(chunks.map(|chunk| self.timestamps(chunk)).collect::<Result<Vec<_>>>()?.concat());
         }
         let time = |launch| {
             let start = Instant::now();

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A tensor of float32 on a device: contiguous, row-major, up to four dimensions. A cheap handle; clones share the data.
 ///
-/// The content is never changed once an operation has made it, but by [`Tensor::overwrite`].
+/// The content is never changed once an operation has made it, but by [`Tensor::overwrite`] and by the next run of a
+/// [`Recording`](crate::Recording).
 #[derive(Clone)]
 pub struct Tensor(pub(crate) Arc<Inner>);
 

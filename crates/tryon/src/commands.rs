@@ -7,7 +7,7 @@ pub(crate) mod inspect;
 pub(crate) mod synth;
 
 use alias_model::plan::{Method, Step};
-use alias_model::{Architecture, Config, Noise, Painter, Precision, Sample};
+use alias_model::{Architecture, Config, Layers, Noise, Painter, Precision, Sample};
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -60,8 +60,8 @@ pub(crate) struct Drawing {
     pub(crate) size: [usize; 2],
 
     /// Width of the generator; the published one's is 64
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    ngf: usize,
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
+    ngf: u16,
 
     /// How weights and activations are stored; sums are float32 in any case
     #[arg(long, value_enum, default_value = "f32")]
@@ -97,27 +97,33 @@ impl From<PrecisionArgument> for Precision {
     }
 }
 
+/// No more are drawn: the inputs alone would take gigabytes.
+const MAX_PIXELS: usize = 1 << 26;
+
 /// Height and width as in 1024x768.
 fn parse_size(text: &str) -> Result<[usize; 2], String> {
     let parsed = text.split_once('x').and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
-    parsed.filter(|size| !size.contains(&0)).ok_or_else(|| "expected height x width, as in 1024x768".into())
+    let [h, w]: [usize; 2] = parsed.ok_or("expected height x width, as in 1024x768")?;
+    let fits = h.checked_mul(w).is_some_and(|pixels| (1..=MAX_PIXELS).contains(&pixels));
+    if fits { Ok([h, w]) } else { Err(format!("expected 1 to {MAX_PIXELS} pixels")) }
 }
 
 impl Drawing {
     /// The generator to draw with.
     pub(crate) fn architecture(&self) -> Result<Architecture> {
-        Ok(Architecture::new(Config::PUBLISHED.with_ngf(self.ngf))?)
+        Ok(Architecture::new(Config::PUBLISHED.with_ngf(self.ngf.into()))?)
     }
 
-    /// The sample to draw.
-    pub(crate) fn sample(&self) -> Sample {
+    /// The sample to draw with a generator of `layers`.
+    pub(crate) fn sample(&self, layers: Layers) -> Result<Sample> {
         let [height, width] = self.size;
+        layers.check_size(height, width)?;
         let sample = scene::draw(1, height, width).sample;
         let labels = match self.map {
             Map::Person => sample.labels.clone(),
             Map::Flat => vec![0; sample.labels.len()],
             Map::Noise => scene::noise(1, sample.labels.len()),
         };
-        Sample { labels, ..sample }
+        Ok(Sample { labels, ..sample })
     }
 }

@@ -4,7 +4,7 @@
 
 mod commands;
 
-use alias_model::{Precision, Target, Tuning};
+use alias_model::{Config, Precision, Target, Tuning};
 use alias_tensor::wgpu::Features;
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 use anyhow::Context;
@@ -62,19 +62,20 @@ impl AdapterArgument {
     }
 }
 
-/// What to plan for on `gpu`, with a generator of this width: by what `tryon bench --tune` found, if it was run.
-fn target(gpu: &Gpu, precision: Precision, ngf: usize) -> alias_model::Result<Target> {
+/// What to plan for on `gpu`, with such a generator: by what `tryon bench --tune` found, if it was run.
+fn target(gpu: &Gpu, precision: Precision, config: Config) -> alias_model::Result<Target> {
     let target = Target::of(gpu, precision);
-    match tuning_file(gpu, precision, ngf).filter(|path| path.exists()) {
+    match tuning_file(gpu, precision, config).filter(|path| path.exists()) {
         Some(path) => Ok(Target { tuning: Tuning::read(&path)?, ..target }),
         None => Ok(target),
     }
 }
 
 /// Where the user's tuning is kept. A new driver may be fast at something else.
-fn tuning_file(gpu: &Gpu, precision: Precision, ngf: usize) -> Option<PathBuf> {
+fn tuning_file(gpu: &Gpu, precision: Precision, config: Config) -> Option<PathBuf> {
     let info = gpu.info();
-    let name = format!("{} {} {} ngf {ngf} {precision:?}.json", info.name, info.backend, info.driver_info);
+    let Config { ngf, layers, .. } = config;
+    let name = format!("{} {} {} {layers:?} {ngf} {precision:?}.json", info.name, info.backend, info.driver_info);
     let name = name.replace(|c: char| !(c.is_ascii_alphanumeric() || " .-()".contains(c)), "_");
     Some(dirs::cache_dir()?.join("alias").join(name))
 }

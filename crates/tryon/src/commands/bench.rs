@@ -3,7 +3,9 @@
 use super::Drawing;
 use crate::{AdapterArgument, target, tuning_file};
 use alias_kernels::Peak;
-use alias_model::{Checkpoint, Config, LoadOptions, Noise, Painter, Person, PersonOptions, Target, Tuning, fill};
+use alias_model::{
+    Architecture, Checkpoint, Config, LoadOptions, Noise, Painter, Person, PersonOptions, Target, Tuning, fill,
+};
 use alias_tensor::Gpu;
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -27,8 +29,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     keep_tables: bool,
 
-    /// First find out which method is the fastest for each convolution on this adapter, and use it from now on, in `synth` and
-    /// `demo` as well
+    /// First find out which method is the fastest for each convolution on this adapter, at this size, and use it from now on,
+    /// in `synth` and `demo` as well
     #[arg(long)]
     tune: bool,
 
@@ -42,22 +44,28 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
     let drawing = &arguments.drawing;
     let [height, width] = drawing.size;
     let precision = drawing.precision.into();
+    // What can be wrong without a device is found before one is opened.
+    let checkpoint = arguments.weights.as_ref().map(Checkpoint::read).transpose()?;
+    let config = match &checkpoint {
+        Some(checkpoint) => Config::infer(checkpoint)?,
+        None => drawing.architecture()?.config,
+    };
+    let sample = drawing.sample(config.layers)?;
     let gpu = adapter.open_for(precision)?;
-    let checkpoint = match &arguments.weights {
-        Some(path) => Checkpoint::read(path)?,
-        None => fill(&drawing.architecture()?, 1),
+    let checkpoint = match checkpoint {
+        Some(checkpoint) => checkpoint,
+        None => fill(&Architecture::new(config)?, 1),
     };
     let opened = start.elapsed();
-    let (options, sample) = (LoadOptions::default(), drawing.sample());
-    let ngf = Config::infer(&checkpoint)?.ngf;
+    let options = LoadOptions::default();
     if arguments.tune {
-        let path = tuning_file(&gpu, precision, ngf).context("no cache directory to keep the tuning in")?;
+        let path = tuning_file(&gpu, precision, config).context("no cache directory to keep the tuning in")?;
         let found = Tuning::measure(&gpu, &checkpoint, options, &sample, &Target::of(&gpu, precision))?;
         std::fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(|| format!("{}", path.display()))?;
         found.write(&path)?;
     }
     let start = Instant::now();
-    let painter = Painter::load_with(&gpu, &checkpoint, options, target(&gpu, precision, ngf)?)?;
+    let painter = Painter::load_with(&gpu, &checkpoint, options, target(&gpu, precision, config)?)?;
     drop(checkpoint);
     let loaded = opened + start.elapsed();
     let person_options = PersonOptions { noise: false, keeps_tables: arguments.keep_tables };

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
         None => fill(&Architecture::new(RANDOM)?, 1),
     };
     let gpu = adapter.open()?;
-    let target = target(&gpu, Precision::F32, Config::infer(&checkpoint)?.ngf)?;
+    let target = target(&gpu, Precision::F32, Config::infer(&checkpoint)?)?;
     let painter = Painter::load_with(&gpu, &checkpoint, LoadOptions::default(), target)?;
     drop(checkpoint);
     // Three to two, as tall people are, in the multiples that the layers need.

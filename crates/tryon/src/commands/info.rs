@@ -77,7 +77,8 @@ fn describe(adapter: &Adapter) -> String {
 /// The plan as a table.
 fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
     let architecture = drawing.architecture()?;
-    let cost = Cost::new(&architecture, &drawing.sample(), PersonOptions::default(), &target)?;
+    let cost =
+        Cost::new(&architecture, &drawing.sample(architecture.config.layers)?, PersonOptions::default(), &target)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let plan = &cost.plan;
     let mut text = format!("{:18}{:12}{:46}{:>8}{:>10}{:>9}\n", "step", "kernel", "shape", "GFLOP", "MiB", "launches");
@@ -103,6 +104,9 @@ fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
         mib(cost.memory.total()),
         mib(cost.largest_binding),
     );
+    if cost.largest_binding > target.max_binding {
+        text += &format!("too large: a binding may have {:.1} MiB\n", mib(target.max_binding));
+    }
     Ok(text)
 }
 

@@ -103,7 +103,7 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
     let options = LoadOptions { plain: arguments.plain, ..Default::default() };
     let weights = arguments.weights.display();
     let load = || {
-        let target = target(&gpu, precision, Config::infer(&checkpoint)?.ngf)?;
+        let target = target(&gpu, precision, Config::infer(&checkpoint)?)?;
         Painter::load_with(&gpu, &checkpoint, options, target)
     };
     let painter = load().with_context(|| format!("{weights}"))?;
