@@ -30,7 +30,9 @@ bundle: rust
 	@printf '%s\n' '#!/usr/bin/env bash' '# Runs the tests, then the benches, on the adapter that "bin/tryon info" names.' \
 		'cd "$$(dirname "$$0")" || exit 1' 'bin/tryon info || exit 1' 'failed=0' \
 		'for test in bin/test-*; do echo "== $$test"; "$$test" || failed=1; done' \
-		'for bench in bin/bench-*; do echo "== $$bench"; "$$bench" --bench || failed=1; done' 'exit $$failed' > bundle/run
+		'for bench in bin/bench-*; do echo "== $$bench"; "$$bench" --bench || failed=1; done' \
+		'for p in f32 f16; do for o in "" --keep-tables --tune; do echo "== $$p $$o"; bin/tryon bench --precision $$p $$o || failed=1; done; done' \
+		'exit $$failed' > bundle/run
 	@chmod +x bundle/run && du -sh bundle
 
 rust:
