@@ -12,8 +12,8 @@ macro_rules! source {
         stored!(concat!(wgsl!("table", "grid"), "const ROWS = ", $rows, "u; const QUADS = ", $quads, "u;"))
     };
 }
-const GPU: Tile = Tile { source: source!(8, 2), rows: 8, quads: 2 };
-const SOFTWARE: Tile = Tile { source: source!(16, 4), rows: 16, quads: 4 };
+const GPU: Tile = Tile { source: source!(8, 2), rows: 8, quads: 2, workgroup: 64 };
+const SOFTWARE: Tile = Tile { source: source!(16, 4), rows: 16, quads: 4, workgroup: 8 };
 
 #[cfg(test)]
 const SOURCE: &str = GPU.source.f32;
@@ -22,18 +22,23 @@ struct Tile {
     source: Source,
     rows: usize,
     quads: usize,
+    workgroup: usize,
 }
 
-params! { rows: u32, inner: u32, columns: u32, channels: u32, stride: u32 }
+params! {
+    rows: u32, channels: u32, inner: u32, columns: u32, gathers: u32, biased: u32, rectified: u32, across: u32,
+}
 
 /// What a table is made with.
 #[derive(Clone, Debug)]
 pub struct TableWeights {
-    /// (9 labels, filled up with zeros to a multiple of 4, and 1; hidden): labels under a window to the hidden layer; the bias.
+    /// (9 labels, filled up with zeros to a multiple of 4; hidden): labels under a window to the hidden layer.
     pub shared: Tensor,
-    /// (hidden, 18 C filled up with zeros to a multiple of 4): the hidden layer to the nine taps of gamma and beta, in turn.
+    /// (hidden): the bias of that, float32.
+    pub shared_bias: Tensor,
+    /// (hidden, 9, 2 C filled up with zeros to a multiple of 4): the hidden layer to gamma and beta, in turn.
     pub taps: Tensor,
-    /// (C, 2): one more than the bias of gamma, the bias of beta.
+    /// (C, 2): one more than the bias of gamma, the bias of beta; float32.
     pub bias: Tensor,
 }
 
@@ -48,66 +53,67 @@ pub fn record_table(
     buffers: Buffers,
     weights: &TableWeights,
 ) -> Result<()> {
+    check(step, precision, buffers, weights)?;
     let software = recording.gpu().is_software();
-    let Tile { source, rows: tile_rows, quads } = if software { SOFTWARE } else { GPU };
-    let workgroup = if software { 8 } else { 64 };
-    let linear = kernel("table", source.of(precision), "linear").workgroup(workgroup);
-    let hidden = step.hidden_channels;
-    let columns = step.tap_columns() / 4;
-    let params = |rows: usize, inner: usize, columns: usize| Params {
-        rows: rows as u32,
-        inner: inner as u32,
-        columns: columns as u32,
-        channels: step.channels as u32,
-        stride: (step.tap_columns() / 2) as u32,
+    let Tile { source, rows: tile_rows, quads, workgroup } = if software { SOFTWARE } else { GPU };
+    let linear = kernel("table", source.of(precision), "linear").workgroup(workgroup as u32);
+    let mut launch = |params: Params, reads: [&Tensor; 4], y: &Tensor| {
+        let across = (params.columns as usize).div_ceil(quads).next_power_of_two().min(workgroup);
+        let groups = (params.rows as usize).div_ceil(tile_rows * workgroup / across)
+            * (params.columns as usize).div_ceil(quads * across);
+        let taps = if params.gathers != 0 { 9 } else { 1 };
+        let flops = 2 * u64::from(params.rows) * u64::from(params.inner) * u64::from(4 * params.columns) * taps;
+        let params = Params { across: across as u32, ..params };
+        recording.launch(&linear, &params, &reads, &[y], Work::groups(groups).flops(flops))
     };
-    let work = |rows: usize, inner: usize, columns: usize| {
-        let groups = rows.div_ceil(tile_rows) * columns.div_ceil(quads * workgroup as usize);
-        Work::groups(groups).flops(2 * rows as u64 * (inner * 4 * columns) as u64)
-    };
-    let [patches, index, hidden_out, taps, output] =
-        [step.patches, step.index, step.hidden, step.taps, step.output].map(|id| buffers.get(id));
+    let [patches, index, hidden, output] =
+        [step.patches, step.index, step.hidden, step.output].map(|id| buffers.get(id));
+    let (windows, rows, channels) = (step.windows as u32, step.rows as u32, step.channels as u32);
+    let (hidden_channels, columns) = (step.hidden_channels as u32, step.tap_columns() as u32 / 4);
 
-    let inner = step.patch_width();
-    let (windows, rows, channels) = (step.windows, step.rows, step.channels);
-    let stored = precision.bytes();
-    let sizes = [
-        ("the patches", patches, 4, windows * inner),
-        ("the index", index, 4, 9 * rows),
-        ("the hidden layer", hidden_out, 4, windows * hidden),
-        ("the taps", taps, 4, windows * step.tap_columns()),
-        ("the output", output, 8, rows * channels),
-        ("the shared weight", &weights.shared, stored, (inner + 1) * hidden),
-        ("the taps' weight", &weights.taps, stored, hidden * step.tap_columns()),
-        ("the bias", &weights.bias, 8, channels),
-    ];
-    for (what, tensor, each, elements) in sizes {
-        holds("table", what, tensor, each * elements as u64)?;
-    }
+    let params = Params {
+        rows: windows,
+        channels: hidden_channels / 2,
+        inner: step.patch_width() as u32,
+        columns: hidden_channels / 4,
+        gathers: 0,
+        biased: 1,
+        rectified: 1,
+        across: 0,
+    };
+    launch(params, [patches, index, &weights.shared_bias, &weights.shared], hidden)?;
+
+    let params = Params { inner: hidden_channels, rectified: 0, ..params };
+    let reads = [hidden, index, &weights.bias, &weights.taps];
+    let Some(taps) = step.taps.map(|id| buffers.get(id)) else {
+        return launch(Params { rows, channels, columns, gathers: 1, ..params }, reads, output);
+    };
+    launch(Params { channels: 18 * columns, columns: 9 * columns, biased: 0, ..params }, reads, taps)?;
+    let sum = kernel("table", source.of(precision), "rows").workgroup(64);
+    let elements = step.rows * step.channels;
+    let work = Work::threads(elements).flops(18 * elements as u64);
+    recording.launch(&sum, &Params { rows, channels, columns, ..params }, &[taps, index, &weights.bias], &[output], work)
+}
+
+/// Errors unless every buffer and weight has what `step` says.
+fn check(step: &Table, precision: Precision, buffers: Buffers, weights: &TableWeights) -> Result<()> {
+    let Table { windows, rows, channels, hidden_channels: hidden, .. } = *step;
     if !hidden.is_multiple_of(4) {
         return Err(Error::argument("table", "the hidden layer's channels", hidden, "a multiple of 4"));
     }
-    recording.launch(
-        &linear.constant("RECTIFIED", 1),
-        &params(step.windows, inner, hidden / 4),
-        &[patches, &weights.shared],
-        &[hidden_out],
-        work(step.windows, inner, hidden / 4),
-    )?;
-    recording.launch(
-        &linear,
-        &params(step.windows, hidden, columns),
-        &[hidden_out, &weights.taps],
-        &[taps],
-        work(step.windows, hidden, columns),
-    )?;
-    let rows = kernel("table", source.of(precision), "rows").workgroup(64);
-    let elements = step.rows * step.channels;
-    recording.launch(
-        &rows,
-        &params(step.rows, hidden, columns),
-        &[taps, index, &weights.bias],
-        &[output],
-        Work::threads(elements).flops(18 * elements as u64),
-    )
+    let (stored, columns) = (precision.bytes(), 9 * step.tap_columns());
+    let sizes = [
+        ("the patches", buffers.get(step.patches), 4, windows * step.patch_width()),
+        ("the index", buffers.get(step.index), 4, 9 * rows),
+        ("the hidden layer", buffers.get(step.hidden), 4, windows * hidden),
+        ("the output", buffers.get(step.output), 8, rows * channels),
+        ("the shared weight", &weights.shared, stored, step.patch_width() * hidden),
+        ("the shared bias", &weights.shared_bias, 4, hidden),
+        ("the taps' weight", &weights.taps, stored, hidden * columns),
+        ("the bias", &weights.bias, 8, channels),
+    ];
+    let taps = step.taps.map(|id| ("the taps", buffers.get(id), 4, windows * columns));
+    sizes.into_iter().chain(taps).try_for_each(|(what, tensor, each, elements)| {
+        holds("table", what, tensor, each * elements as u64)
+    })
 }

@@ -13,8 +13,8 @@ use std::ops::Range;
 
 /// Slope of the leaky ReLUs.
 const SLOPE: f32 = 0.2;
-/// Bytes that a table, or the products it is made of, may take. A map of noise goes through them in bands of the image.
-const TAPS: u64 = 64 << 20;
+/// Bytes that a table, or what it is made of, may take. A map of noise goes through them in bands of the image.
+const TABLE: u64 = 64 << 20;
 
 /// What a person is made ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +87,8 @@ struct Band {
     rows: Range<usize>,
     /// Of the input: what a 3x3 kernel sees.
     seen: Range<usize>,
+    /// Whether products with taps are not worth sharing.
+    is_dense: bool,
     windows: usize,
     table_rows: usize,
     patches: BufferId,
@@ -121,7 +123,7 @@ impl Program {
             batch_norms: Vec::new(),
             seed: None,
             methods: methods(architecture, target),
-            largest: TAPS.min(target.max_binding),
+            largest: TABLE.min(target.max_binding),
         };
         compiler.seed = options.noise.then(|| compiler.buffer("seed", 2, false, Role::Input));
         let pictures = compiler.buffer("pictures", n * 9 * height * width, true, Role::Input);
@@ -162,7 +164,7 @@ struct Compiler {
     batch_norms: Vec<(String, BufferId)>,
     seed: Option<BufferId>,
     methods: HashMap<String, Method>,
-    /// Bytes that a table, or the products it is made of, may take.
+    /// Bytes that a table, or what it is made of, may take.
     largest: u64,
 }
 
@@ -197,14 +199,14 @@ impl Compiler {
         let mask: Option<Vec<f32>> = masked.then(|| (0..n * h * w).map(|k| misaligned(sample, at(k))).collect());
         let distinct = map.distinct(h, w);
         let channels = block.halves().map(|(norm, _)| norm.channels).max().unwrap_or(0);
-        // Rows of the image are halved until the products of what is in them fit.
+        // Rows of the image are halved until the tables of what is in them fit.
         let whole = 0..h;
         let mut bands = vec![whole];
         let mut chosen = Vec::new();
         while let Some(rows) = bands.pop() {
             let part = Part::new(&distinct, size, &rows);
-            let taps = part.windows.len() * (18 * channels).next_multiple_of(4);
-            let bytes = 4 * taps.max(part.rows.len() * 2 * channels) as u64;
+            let between = if part.is_dense() { HIDDEN } else { 9 * (2 * channels).next_multiple_of(4) };
+            let bytes = 4 * (part.windows.len() * between).max(part.rows.len() * 2 * channels) as u64;
             if bytes <= self.largest || rows.len() == 1 {
                 chosen.push((rows, part));
             } else {
@@ -224,6 +226,7 @@ impl Compiler {
             let mask = |k: usize| mask.as_ref().map_or(0.0, |mask| mask[k]).to_bits();
             let pixels: Vec<u32> = part.pixels.iter().flat_map(|&(k, row)| [row, mask(k)]).collect();
             Band {
+                is_dense: part.is_dense(),
                 windows: part.windows.len(),
                 table_rows: part.rows.len(),
                 patches: self.upload(format!("{key} patches"), &patches),
@@ -311,7 +314,8 @@ impl Compiler {
             this.buffer(format!("{key} {what}"), elements, false, Role::Temporary)
         };
         let hidden = temporary(self, "hidden", band.windows * HIDDEN);
-        let taps = temporary(self, "taps", band.windows * (18 * channels).next_multiple_of(4));
+        let columns = (2 * channels).next_multiple_of(4);
+        let taps = (!band.is_dense).then(|| temporary(self, "taps", band.windows * 9 * columns));
         let role = if self.keeps_tables { Role::Kept } else { Role::Temporary };
         let output = self.buffer(format!("{key} table"), band.table_rows * 2 * channels, false, role);
         let step = Step::Table(Table {
@@ -375,6 +379,11 @@ struct Part {
 }
 
 impl Part {
+    /// Whether it takes no more operations to convolve each row by itself than each window.
+    fn is_dense(&self) -> bool {
+        self.rows.len() <= self.windows.len()
+    }
+
     fn new(distinct: &Distinct, [n, h, w]: [usize; 3], band: &Range<usize>) -> Part {
         let seen = seen(band, h);
         let mut part = Part { windows: Vec::new(), rows: Vec::new(), pixels: Vec::with_capacity(n * seen.len() * w) };

@@ -80,10 +80,11 @@ pub(crate) fn bytes(architecture: &Architecture, target: &Target) -> Vec<u64> {
         stored * ((conv.cin * taps + 1) * conv.cout.next_multiple_of(4)) as u64
     });
     let norms = halves().flat_map(|(norm, _)| {
-        let shared = ((9 * norm.shared.cin).next_multiple_of(4) + 1) * HIDDEN;
-        let taps = HIDDEN * (18 * norm.channels).next_multiple_of(4);
-        // Biases and the scale of the noise are float32.
-        [stored * shared as u64, stored * taps as u64, 8 * norm.channels as u64, 4 * norm.channels as u64]
+        let shared = (9 * norm.shared.cin).next_multiple_of(4) * HIDDEN;
+        let taps = HIDDEN * 9 * (2 * norm.channels).next_multiple_of(4);
+        // The biases and the scale of the noise are float32.
+        let [hidden_bias, bias, noise] = [HIDDEN, 2 * norm.channels, norm.channels].map(|elements| 4 * elements as u64);
+        [stored * shared as u64, hidden_bias, stored * taps as u64, bias, noise]
     });
     convs.chain(norms).collect()
 }
@@ -98,14 +99,13 @@ impl NormWeights {
         for (k, row) in shared.kernel.chunks(HIDDEN).enumerate() {
             rows[(k % 9 * labels + k / 9) * HIDDEN..][..HIDDEN].copy_from_slice(row);
         }
-        rows.extend(&shared.bias);
 
         let [gamma, beta] = [&norm.gamma, &norm.beta].map(|conv| matrix(conv, checkpoint));
         let (gamma, beta) = (gamma?, beta?);
-        let columns = (18 * channels).next_multiple_of(4);
-        let mut taps = vec![0.0; HIDDEN * columns];
+        let columns = (2 * channels).next_multiple_of(4);
+        let mut taps = vec![0.0; 9 * HIDDEN * columns];
         for (k, (gamma, beta)) in gamma.kernel.chunks(gamma.width).zip(beta.kernel.chunks(beta.width)).enumerate() {
-            let row = &mut taps[k / 9 * columns + k % 9 * 2 * channels..][..2 * channels];
+            let row = &mut taps[k * columns..][..2 * channels];
             for (pair, (&gamma, &beta)) in row.chunks_mut(2).zip(gamma.iter().zip(beta)) {
                 pair.copy_from_slice(&[gamma, beta]);
             }
@@ -127,6 +127,7 @@ impl NormWeights {
         Ok(NormWeights {
             table: TableWeights {
                 shared: upload(gpu, precision, &rows)?,
+                shared_bias: Tensor::new(gpu, &[HIDDEN], &shared.bias)?,
                 taps: upload(gpu, precision, &taps)?,
                 bias: Tensor::new(gpu, &[channels, 2], &bias[..2 * channels])?,
             },

@@ -18,7 +18,8 @@ pub enum Step {
 
 /// SPADE's scale and shift (Park et al. 2019) for each distinct 5x5 window ("row") of a label map, from its distinct 3x3
 /// windows: `hidden = relu(shared(labels))` for each 3x3 window, its products with the nine taps of gamma and beta, and for
-/// each row the sum of the nine products that it is made of.
+/// each row the sum of the nine products that it is made of. Where rows are hardly more than windows, as in a map of noise, the
+/// products are not shared and need not be stored: each row convolves by itself, as the dense network does at each pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// The norm's name in the state dict.
@@ -39,8 +40,9 @@ pub struct Table {
     pub index: BufferId,
     /// (U, hidden_channels).
     pub hidden: BufferId,
-    /// (U, 9, C, 2), each row filled up to a multiple of 4: the products, the two of a channel side by side.
-    pub taps: BufferId,
+    /// (U, 9, C, 2), each tap filled up to a multiple of 4: the products, the two of a channel side by side; none where each
+    /// row convolves by itself.
+    pub taps: Option<BufferId>,
     /// (R, C, 2): 1 + gamma, beta.
     pub output: BufferId,
 }
@@ -191,15 +193,18 @@ impl Table {
         (9 * self.labels).next_multiple_of(4)
     }
 
-    /// Columns of `taps`: nine times gamma and beta, filled up to a multiple of 4.
+    /// Columns of one tap: gamma and beta of each channel, filled up to a multiple of 4.
     pub fn tap_columns(&self) -> usize {
-        (18 * self.channels).next_multiple_of(4)
+        (2 * self.channels).next_multiple_of(4)
     }
 
     /// Floating-point operations that are executed.
     pub fn flops(&self) -> u64 {
-        let products = self.windows * self.hidden_channels * (self.patch_width() + self.tap_columns());
-        2 * products as u64 + (18 * self.rows * self.channels) as u64
+        let hidden = 2 * self.windows * self.hidden_channels * self.patch_width();
+        let convolved = if self.taps.is_some() { self.windows } else { self.rows };
+        let taps = 2 * convolved * self.hidden_channels * 9 * self.tap_columns();
+        let sums = if self.taps.is_some() { 18 * self.rows * self.channels } else { 0 };
+        (hidden + taps + sums) as u64
     }
 }
 
@@ -298,7 +303,7 @@ impl Step {
     /// Every buffer that it reads or writes.
     pub fn buffers(&self) -> Vec<BufferId> {
         match self {
-            Step::Table(t) => vec![t.patches, t.index, t.hidden, t.taps, t.output],
+            Step::Table(t) => [t.patches, t.index, t.hidden].into_iter().chain(t.taps).chain([t.output]).collect(),
             Step::Noise(n) => vec![n.seed, n.output],
             Step::Statistics(s) => s.input.buffers().chain(s.mask).chain([s.partial, s.output]).collect(),
             Step::Convolution(c) => {
@@ -321,7 +326,7 @@ impl Step {
     /// Kernels that a GPU launches.
     pub fn launches(&self) -> usize {
         match self {
-            Step::Table(_) => 3,
+            Step::Table(t) => 2 + usize::from(t.taps.is_some()),
             Step::Noise(_) => 1,
             Step::Statistics(_) => 2,
             Step::Convolution(c) => match c.method {
@@ -337,9 +342,9 @@ impl Step {
         let weight = plan.precision.bytes();
         match self {
             Step::Table(t) => {
-                let weights = t.hidden_channels * (t.patch_width() + t.tap_columns());
-                // What lies between its three kernels is written and read.
-                let between = 2 * (bytes(&t.hidden) + bytes(&t.taps));
+                let weights = t.hidden_channels * (t.patch_width() + 9 * t.tap_columns());
+                // What lies between its kernels is written and read.
+                let between = 2 * (bytes(&t.hidden) + t.taps.iter().map(bytes).sum::<u64>());
                 bytes(&t.patches) + bytes(&t.index) + between + bytes(&t.output) + weight * weights as u64
             }
             Step::Noise(n) => bytes(&n.output),
