@@ -15,18 +15,6 @@ override NOISE: u32 = 0;
 const CHUNK = 4u;              // input channels in workgroup memory
 const PITCH = TILE_W + 4u;     // of a row of activations
 
-struct Params {
-    input: Input,
-    cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32, // rows of the output
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
-@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
-@group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
-@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (rows of the table, channels)
-@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): row of the table, mask
-@group(0) @binding(6) var<storage, read> noise: array<f32>;          // (batch, h, w)
 @group(0) @binding(7) var<storage, read> weight: array<vec4<Stored>>; // (channels K K + 1, ceil(cout / 4)); the last row is the bias
 @group(0) @binding(8) var<storage, read_write> y: array<Stored>;     // (batch, cout, h, w)
 
@@ -108,11 +96,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
             let sum = select(high[k], low[k], half == 0u) + bias;
             for (var m = 0u; m < 4u; m++) {
                 if 4u * quad + m >= p.cout { break; }
-                let at = ((n * p.cout + 4u * quad + m) * p.input.h + i) * p.input.w + j;
-                var value = sum[m];
-                if p.accumulate != 0u { value += f32(y[at]); }
-                if p.tanh != 0u { value = precise_tanh(value); }
-                y[at] = Stored(value);
+                store(n, 4u * quad + m, i * p.input.w + j, sum[m]);
             }
         }
     }

@@ -12,39 +12,34 @@ override NOISE: u32 = 0;
 const CHANNEL_RUN = 16u; // input channels whose sum is short enough
 const STAGED = 8u;       // channels that an invocation stages
 
-struct Params {
-    input: Input,
-    cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32, // rows of the output
-    pitch: u32, plane: u32, // of the staged band, in vec4: of a row (in elements), of a plane
+// Of the staged band: elements of a row, zeros around it, for 3x3 columns from -1 to a multiple of 8 and three more; and vec4 of
+// a plane.
+fn pitch() -> u32 {
+    if K == 1u { return p.input.w; }
+    return (p.input.w + 7u) / 8u * 8u + 4u;
 }
-
-@group(0) @binding(0) var<uniform> p: Params;
+fn plane() -> u32 { return ((p.row_end - p.row_start + K / 2u * 2u) * pitch() + 3u) / 4u; }
 
 // stage: one invocation per four elements of a staged plane and STAGED channels
-@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
-@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
-@group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
-@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (rows of the table, channels)
-@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): row of the table, mask
-@group(0) @binding(6) var<storage, read> noise: array<f32>;          // (batch, h, w)
 @group(0) @binding(7) var<storage, read_write> staged_out: array<vec4<Stored>>; // (batch, channels, plane)
 
 @compute @workgroup_size(WG)
 fn stage(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let thread = thread_index(wg, nwg, lane);
     let slabs = (p.input.channels + STAGED - 1u) / STAGED;
-    if thread >= p.input.batch * slabs * p.plane { return; }
-    let four = thread % p.plane;
-    let c0 = thread / p.plane % slabs * STAGED;
-    let n = thread / p.plane / slabs;
+    let fours = plane();
+    if thread >= p.input.batch * slabs * fours { return; }
+    let four = thread % fours;
+    let c0 = thread / fours % slabs * STAGED;
+    let n = thread / fours / slabs;
     var i: array<u32, 4>;
     var j: array<u32, 4>;
     var inside: array<bool, 4>;
     var pixel: array<Pixel, 4>;
     for (var m = 0u; m < 4u; m++) {
         // Above and left of the image these wrap around to large numbers, which are outside as well.
-        i[m] = p.row_start + (4u * four + m) / p.pitch - K / 2u;
-        j[m] = (4u * four + m) % p.pitch - K / 2u;
+        i[m] = p.row_start + (4u * four + m) / pitch() - K / 2u;
+        j[m] = (4u * four + m) % pitch() - K / 2u;
         inside[m] = i[m] < min(p.input.h, p.row_end + K / 2u) && j[m] < p.input.w;
         if inside[m] { pixel[m] = pixel_at(n, i[m], j[m]); }
     }
@@ -62,21 +57,13 @@ fn stage(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, 
         for (var m = 0u; m < 4u; m++) {
             if inside[m] { v[m] = activation(source(n, c, i[m], j[m]), channel, pixel[m], modulation[m]); }
         }
-        staged_out[(n * p.input.channels + c) * p.plane + four] = vec4<Stored>(v);
+        staged_out[(n * p.input.channels + c) * fours + four] = vec4<Stored>(v);
     }
 }
 
 @group(0) @binding(1) var<storage, read> staged: array<vec4<Stored>>; // (batch, channels, plane)
 @group(0) @binding(2) var<storage, read> weight: array<vec4<Stored>>; // (channels K K + 1, ceil(cout / 4)); the last row is the bias
 @group(0) @binding(3) var<storage, read_write> y: array<Stored>;      // (batch, cout, h, w)
-
-fn store(n: u32, co: u32, at: u32, sum: f32) {
-    let k = (n * p.cout + co) * p.input.h * p.input.w + at;
-    var value = sum;
-    if p.accumulate != 0u { value += f32(y[k]); }
-    if p.tanh != 0u { value = precise_tanh(value); }
-    y[k] = Stored(value);
-}
 
 const WINDOW = TILE + 2u;           // side of what a tile sees of the band
 const FOURS = (WINDOW + 3u) / 4u;   // vec4 that hold a row of it
@@ -97,6 +84,8 @@ fn forward_3x3(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
     if quad >= quads { return; }
     let i0 = job % tiles / across * TILE;
     let j0 = job % tiles % across * TILE;
+    let row = pitch() / 4u;
+    let fours = plane();
 
     // Sums stay short, for their rounding: the taps of a channel, those of a run of channels, those of all runs.
     var total: array<array<vec4f, TILE>, TILE>;
@@ -105,11 +94,11 @@ fn forward_3x3(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
         for (var ci = start; ci < min(start + CHANNEL_RUN, p.input.channels); ci++) {
             var k: array<vec4f, 9>;
             for (var t = 0u; t < 9u; t++) { k[t] = vec4f(weight[(ci * 9u + t) * quads + quad]); }
-            let corner = (n * p.input.channels + ci) * p.plane + j0 / 4u;
+            let corner = (n * p.input.channels + ci) * fours + j0 / 4u;
             var v: array<array<f32, 4u * FOURS>, WINDOW>;
             for (var i = 0u; i < WINDOW; i++) {
                 for (var f = 0u; f < FOURS; f++) {
-                    let four = vec4f(staged[corner + min(i0 + i, band + 1u) * (p.pitch / 4u) + f]);
+                    let four = vec4f(staged[corner + min(i0 + i, band + 1u) * row + f]);
                     for (var m = 0u; m < 4u; m++) { v[i][4u * f + m] = four[m]; }
                 }
             }
@@ -149,7 +138,7 @@ struct Share { n: u32, quad: u32, four: u32, is_empty: bool } // the image, the 
 fn share_of(thread: u32) -> Share {
     let quads = (p.cout + 3u) / 4u;
     let blocks = (quads + LANES * QUADS - 1u) / (LANES * QUADS);
-    let tiles = (p.plane + TILE - 1u) / TILE;
+    let tiles = (plane() + TILE - 1u) / TILE;
     let job = thread / LANES;
     let n = job / (tiles * blocks);
     let quad = (job / tiles % blocks * LANES + thread % LANES) * QUADS;
@@ -161,13 +150,14 @@ var<private> total: array<array<array<vec4f, 4>, TILE>, QUADS>;
 
 fn product(share: Share) {
     let quads = (p.cout + 3u) / 4u;
+    let fours = plane();
     for (var start = 0u; start < p.input.channels; start += CHANNEL_RUN) {
         var sum: array<array<array<vec4f, 4>, TILE>, QUADS>;
         for (var ci = start; ci < min(start + CHANNEL_RUN, p.input.channels); ci++) {
             var k: array<vec4f, QUADS>;
             for (var q = 0u; q < QUADS; q++) { k[q] = vec4f(weight[ci * quads + min(share.quad + q, quads - 1u)]); }
             for (var f = 0u; f < TILE; f++) {
-                let v = vec4f(staged[(share.n * p.input.channels + ci) * p.plane + min(share.four + f, p.plane - 1u)]);
+                let v = vec4f(staged[(share.n * p.input.channels + ci) * fours + min(share.four + f, fours - 1u)]);
                 for (var q = 0u; q < QUADS; q++) {
                     for (var m = 0u; m < 4u; m++) { sum[q][f][m] += k[q][m] * v; }
                 }
@@ -200,7 +190,7 @@ fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
             let co = 4u * (share.quad + q) + m;
             if co >= p.cout { break; }
             for (var f = 0u; f < TILE; f++) {
-                if share.four + f >= p.plane { break; }
+                if share.four + f >= plane() { break; }
                 let at = ((share.n * p.cout + co) * p.input.h + p.row_start) * p.input.w / 4u + share.four + f;
                 var value = total[q][f][m];
                 if p.accumulate != 0u { value += vec4f(y4[at]); }

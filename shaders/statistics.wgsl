@@ -111,7 +111,7 @@ fn partial(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 // combine: one invocation per plane
 @group(0) @binding(1) var<storage, read> partial_in: array<Moments>; // (batch, channels, parts)
 @group(0) @binding(2) var<storage, read> scale_of_noise: array<f32>; // (channels)
-@group(0) @binding(3) var<storage, read_write> coefficients: array<vec4f>; // (batch, channels, 2), as activation.wgsl reads them
+@group(0) @binding(3) var<storage, read_write> coefficients: array<vec4f>; // (batch, channels, 2), as convolution.wgsl reads them
 
 @compute @workgroup_size(WG)
 fn combine(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {

@@ -1,26 +1,23 @@
 // SPADE's scale and shift (Park et al. 2019) for each distinct window of a label map.
 override WG: u32 = 64;
 
-const RUN = 4u; // quads of the inner dimension whose sum is short enough
-
 struct Params {
-    rows: u32, channels: u32,      // of y, which is (rows, channels, 2)
-    inner: u32, columns: u32,      // of a tap's weight; columns in quads
+    rows: u32, inner: u32, columns: u32, // columns: in quads
     gathers: u32, biased: u32, rectified: u32,
-    across: u32,                   // invocations of a workgroup that are on the same rows
+    across: u32,                         // invocations of a workgroup that are on the same rows
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 
 @group(0) @binding(2) var<storage, read> index: array<u32>;          // (rows, 9): windows, from 1; 0 where there is none
-@group(0) @binding(3) var<storage, read> bias: array<vec2f>;         // (channels)
+@group(0) @binding(3) var<storage, read> bias: array<vec4f>;         // (columns)
 
 // linear: y[r] = bias + x[r] w, or where it gathers, y[r] = bias + sum over k of x[index[r, k] - 1] w[:, k]; or relu of that.
-// table.rs appends ROWS and QUADS: rows and quads of columns that an invocation keeps. Sums stay short, for their rounding:
-// those of a run, those of all.
+// table.rs appends ROWS and QUADS: rows and quads of columns that an invocation keeps. Products are
+// added up in fours, for their rounding.
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;            // (windows, inner / 4)
 @group(0) @binding(4) var<storage, read> weight: array<vec4<Stored>>; // (inner, 9 if it gathers, columns)
-@group(0) @binding(5) var<storage, read_write> y: array<vec2f>;      // (rows, channels)
+@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;      // (rows, columns)
 
 @compute @workgroup_size(WG)
 fn linear(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -42,59 +39,49 @@ fn linear(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u,
             origin[r] = row + 1u;
             if p.gathers != 0u { origin[r] = index[9u * row + tap]; }
         }
-        for (var start = 0u; start < fours; start += RUN) {
-            var w: array<array<vec4f, QUADS>, 4u * RUN>;
-            for (var k = 0u; k < 4u * RUN; k++) {
-                for (var q = 0u; q < QUADS; q++) {
-                    let row = min(4u * start + k, p.inner - 1u) * taps + tap;
-                    w[k][q] = vec4f(weight[row * p.columns + min(quad0 + q, p.columns - 1u)]);
-                }
+        for (var four = 0u; four < fours; four++) {
+            var w: array<array<vec4f, QUADS>, 4>;
+            for (var k = 0u; k < 4u; k++) {
+                let row = (4u * four + k) * taps + tap;
+                for (var q = 0u; q < QUADS; q++) { w[k][q] = vec4f(weight[row * p.columns + min(quad0 + q, p.columns - 1u)]); }
             }
             for (var r = 0u; r < ROWS; r++) {
-                var v: array<vec4f, RUN>;
-                for (var k = 0u; k < RUN; k++) {
-                    let counts = origin[r] != 0u && start + k < fours;
-                    v[k] = x[(max(origin[r], 1u) - 1u) * fours + min(start + k, fours - 1u)] * f32(counts);
-                }
+                let v = x[(max(origin[r], 1u) - 1u) * fours + four] * f32(origin[r] != 0u);
                 for (var q = 0u; q < QUADS; q++) {
-                    var sum = vec4f();
-                    for (var k = 0u; k < 4u * RUN; k++) { sum += v[k / 4u][k % 4u] * w[k][q]; }
-                    total[r][q] += sum;
+                    total[r][q] += v.x * w[0][q] + v.y * w[1][q] + v.z * w[2][q] + v.w * w[3][q];
                 }
             }
         }
     }
 
     for (var q = 0u; q < QUADS; q++) {
-        for (var half = 0u; half < 2u; half++) {
-            let channel = 2u * (quad0 + q) + half;
-            if channel >= p.channels { break; }
-            var shift = vec2f();
-            if p.biased != 0u { shift = bias[channel]; }
-            for (var r = 0u; r < ROWS; r++) {
-                if row0 + r >= p.rows { break; }
-                var value = select(total[r][q].xy, total[r][q].zw, half == 1u) + shift;
-                if p.rectified != 0u { value = select(value, vec2f(), value < vec2f()); }
-                y[(row0 + r) * p.channels + channel] = value;
-            }
+        let quad = quad0 + q;
+        if quad >= p.columns { break; }
+        var shift = vec4f();
+        if p.biased != 0u { shift = bias[quad]; }
+        for (var r = 0u; r < ROWS; r++) {
+            if row0 + r >= p.rows { break; }
+            var value = total[r][q] + shift;
+            if p.rectified != 0u { value = select(value, vec4f(), value < vec4f()); }
+            y[(row0 + r) * p.columns + quad] = value;
         }
     }
 }
 
-// rows: one invocation per row and channel.   table[r, c] = bias[c] + sum over k of taps[index[r, k] - 1, k, c]
-@group(0) @binding(1) var<storage, read> taps: array<vec2f>;         // (windows, 9, 2 columns)
-@group(0) @binding(4) var<storage, read_write> table: array<vec2f>;  // (rows, channels)
+// rows: one invocation per row and quad.   table[r, c] = bias[c] + sum over k of taps[index[r, k] - 1, k, c]
+@group(0) @binding(1) var<storage, read> taps: array<vec4f>;         // (windows, 9, columns)
+@group(0) @binding(4) var<storage, read_write> table: array<vec4f>;  // (rows, columns)
 
 @compute @workgroup_size(WG)
 fn rows(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let thread = thread_index(wg, nwg, lane);
-    if thread >= p.rows * p.channels { return; }
-    let r = thread / p.channels;
-    let c = thread % p.channels;
-    var sum = vec2f();
+    if thread >= p.rows * p.columns { return; }
+    let r = thread / p.columns;
+    let c = thread % p.columns;
+    var sum = vec4f();
     for (var k = 0u; k < 9u; k++) {
         let window = index[9u * r + k];
-        if window != 0u { sum += taps[((window - 1u) * 9u + k) * 2u * p.columns + c]; }
+        if window != 0u { sum += taps[((window - 1u) * 9u + k) * p.columns + c]; }
     }
     table[thread] = bias[c] + sum;
 }

@@ -19,18 +19,6 @@ const SEEN_H = 2u * TILES_H + 2u;
 const SEEN_W = 2u * TILES_W + 2u;
 const ACTIVATIONS = 16u * CHUNK * 32u;  // where they are in workgroup memory: behind their transforms
 
-struct Params {
-    input: Input,
-    cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32, // rows of the output
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
-@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
-@group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
-@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (rows of the table, channels)
-@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): row of the table, mask
-@group(0) @binding(6) var<storage, read> noise: array<f32>;          // (batch, h, w)
 @group(0) @binding(7) var<storage, read> weight: array<vec4<Stored>>; // (16 channels + 1, ceil(cout / 4)); the last row is the bias
 @group(0) @binding(8) var<storage, read_write> y: array<Stored>;     // (batch, cout, h, w)
 
@@ -151,20 +139,15 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
             let bias = f32(weight[16u * p.input.channels * quads + co / 4u][co % 4u]);
             let i = i0 + tile / TILES_W * 2u;
             let j = j0 + tile % TILES_W * 2u;
-            store(n, co, i, j, top[0] + top[1] + top[2] + bias);
-            store(n, co, i, j + 1u, top[1] - top[2] - top[3] + bias);
-            store(n, co, i + 1u, j, bottom[0] + bottom[1] + bottom[2] + bias);
-            store(n, co, i + 1u, j + 1u, bottom[1] - bottom[2] - bottom[3] + bias);
+            store_inside(n, co, i, j, top[0] + top[1] + top[2] + bias);
+            store_inside(n, co, i, j + 1u, top[1] - top[2] - top[3] + bias);
+            store_inside(n, co, i + 1u, j, bottom[0] + bottom[1] + bottom[2] + bias);
+            store_inside(n, co, i + 1u, j + 1u, bottom[1] - bottom[2] - bottom[3] + bias);
         }
         workgroupBarrier();
     }
 }
 
-fn store(n: u32, co: u32, i: u32, j: u32, sum: f32) {
-    if i >= p.row_end || j >= p.input.w { return; }
-    let at = ((n * p.cout + co) * p.input.h + i) * p.input.w + j;
-    var value = sum;
-    if p.accumulate != 0u { value += f32(y[at]); }
-    if p.tanh != 0u { value = precise_tanh(value); }
-    y[at] = Stored(value);
+fn store_inside(n: u32, co: u32, i: u32, j: u32, sum: f32) {
+    if i < p.row_end && j < p.input.w { store(n, co, i * p.input.w + j, sum); }
 }

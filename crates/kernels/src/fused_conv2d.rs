@@ -1,7 +1,8 @@
 //! Convolution that normalizes, modulates and activates what it loads: the form for GPUs.
 
-use crate::input::{Buffers, InputParams};
-use crate::{Source, kernel};
+use crate::Source;
+use crate::convolution::{ConvolutionParams, reading};
+use crate::input::Buffers;
 use alias_plan::{Convolution, Precision};
 use alias_tensor::{Recording, Result, Tensor, Work};
 
@@ -9,7 +10,7 @@ use alias_tensor::{Recording, Result, Tensor, Work};
 macro_rules! source {
     ($h:literal, $w:literal, $couts:literal) => {
         stored!(concat!(
-            wgsl!("fused_conv2d", "grid", "source", "activation", "math"),
+            wgsl!("fused_conv2d", "grid", "source", "convolution", "math"),
             concat!("const TILE_H = ", $h, "u; const TILE_W = ", $w, "u; const COUTS = ", $couts, "u;")
         ))
     };
@@ -31,13 +32,8 @@ const TILES: [Tile; 4] = [
 ];
 const WORKGROUP: u32 = 128;
 
-#[cfg(test)]
-const SOURCE: &str = TILES[0].source.f32;
-
-params! { input: InputParams, cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32 }
-
-/// Records a step whose method is [`Fused`](alias_plan::Method::Fused). `weight` is (Cin K K + 1, Cout filled up with zeros to a multiple of 4): the
-/// kernel's, then the bias.
+/// Records a step whose method is [`Fused`](alias_plan::Method::Fused). `weight` is (Cin K K + 1, Cout filled up with zeros
+/// to a multiple of 4): the kernel's, then the bias.
 ///
 /// # Errors
 /// Where a buffer is smaller than the step says; what the device reports.
@@ -50,26 +46,15 @@ pub fn record_fused_conv2d(
 ) -> Result<()> {
     buffers.check_convolution("fused_conv2d", step, precision, weight, step.kernel * step.kernel)?;
     let Tile { source, h, w, couts } = tile(step);
-    let params = Params {
-        input: InputParams::of(step),
-        cout: step.cout as u32,
-        row_start: step.rows.start as u32,
-        row_end: step.rows.end as u32,
-        accumulate: step.accumulate.into(),
-        tanh: step.tanh.into(),
-    };
-    let norm = step.norm.as_ref();
-    let forward = kernel("fused_conv2d", source.of(precision), "forward")
+    let forward = reading(step, "fused_conv2d", source.of(precision), "forward")
         .workgroup(WORKGROUP)
-        .constant("K", step.kernel as u32)
-        .constant("NORM", norm.is_some().into())
-        .constant("MASKED", norm.is_some_and(|norm| norm.masked).into())
-        .constant("NOISE", step.input.noise.is_some().into());
-    let [a, b, c, d, e, f] = buffers.activation(&step.input, norm);
+        .constant("K", step.kernel as u32);
     let groups =
         step.input.batch * step.rows.len().div_ceil(*h) * step.input.width.div_ceil(*w) * step.cout.div_ceil(*couts);
     let work = Work::groups(groups).flops(step.flops());
-    recording.launch(&forward, &params, &[a, b, c, d, e, f, weight], &[buffers.get(step.output)], work)
+    let [a, b, c, d, e, f] = buffers.read_by(step);
+    let (params, reads) = (ConvolutionParams::new(step, &step.rows), [a, b, c, d, e, f, weight]);
+    recording.launch(&forward, &params, &reads, &[buffers.get(step.output)], work)
 }
 
 fn tile(step: &Convolution) -> &'static Tile {

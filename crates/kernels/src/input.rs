@@ -1,6 +1,6 @@
 //! What the layers of a plan read, as their shaders have it.
 
-use alias_plan::{BufferId, Convolution, Input, Norm, Precision};
+use alias_plan::{BufferId, Convolution, Input, Precision};
 use alias_tensor::{Error, Result, Tensor};
 
 /// `struct Input` of shaders/shared/source.wgsl.
@@ -95,56 +95,10 @@ impl<'a> Buffers<'a> {
         noise.map_or(Ok(()), |noise| holds(op, "the noise", self.get(noise), 4 * (batch * height * width) as u64))
     }
 
-    /// Errors unless every buffer of a convolution, and its packed weight of so many `taps`, has what the step says.
-    pub(crate) fn check_convolution(
-        self,
-        op: &'static str,
-        step: &Convolution,
-        precision: Precision,
-        weight: &Tensor,
-        taps: usize,
-    ) -> Result<()> {
-        self.check_input(op, &step.input, precision)?;
-        let Input { batch, height, width, .. } = step.input;
-        let (channels, stored) = (step.input.channels(), precision.bytes());
-        if ![1, 3].contains(&step.kernel) {
-            return Err(Error::argument(op, "the kernel", step.kernel, "1 or 3"));
-        }
-        if step.rows.is_empty() || step.rows.end > height {
-            return Err(Error::argument(op, "rows", format!("{:?}", step.rows), format!("some of 0..{height}")));
-        }
-        if let Some(norm) = &step.norm {
-            let seen = step.rows.start.saturating_sub(step.halo())..(step.rows.end + step.halo()).min(height);
-            let rows = &norm.pixel_rows;
-            if rows.start > seen.start || rows.end < seen.end {
-                return Err(Error::argument(op, "pixel_rows", format!("{rows:?}"), format!("all of {seen:?}")));
-            }
-            holds(op, "the statistics", self.get(norm.coefficients), 32 * (batch * channels) as u64)?;
-            holds(op, "the pixels", self.get(norm.pixels), 8 * (batch * rows.len() * width) as u64)?;
-        }
-        let weights = (channels * taps + 1) * step.cout.next_multiple_of(4);
-        holds(op, "the weight", weight, weights as u64 * stored)?;
-        holds(op, "the output", self.get(step.output), (batch * step.cout * height * width) as u64 * stored)
-    }
-
     /// Both sources of `input`, the same twice where it has only one.
     pub(crate) fn sources(self, input: &Input) -> [&'a Tensor; 2] {
         let second = input.sources.len() - 1;
         [self.get(input.sources[0].buffer), self.get(input.sources[second].buffer)]
-    }
-
-    /// What bindings 1 to 6 of shaders/shared/activation.wgsl are: where there is no norm or noise, nothing reads them.
-    pub(crate) fn activation(self, input: &Input, norm: Option<&Norm>) -> [&'a Tensor; 6] {
-        let [a, b] = self.sources(input);
-        let get = |id: Option<BufferId>| id.map_or(a, |id| self.get(id));
-        [
-            a,
-            b,
-            get(norm.map(|norm| norm.coefficients)),
-            get(norm.map(|norm| norm.table)),
-            get(norm.map(|norm| norm.pixels)),
-            get(input.noise),
-        ]
     }
 }
 

@@ -20,6 +20,7 @@ mod avg_pool;
 mod batch_norm;
 mod concat;
 mod conv2d;
+mod convolution;
 mod fused_conv2d;
 mod input;
 mod instance_norm;

@@ -1,6 +1,7 @@
 //! Convolution in two steps, a band of rows at a time: the form for software rasterizers.
 
-use crate::input::{Buffers, InputParams, holds};
+use crate::convolution::{ConvolutionParams, reading};
+use crate::input::{Buffers, holds};
 use crate::{Source, kernel};
 use alias_plan::{Convolution, Precision};
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
@@ -11,7 +12,7 @@ const LANES: usize = 8;
 macro_rules! source {
     ($tile:literal) => {
         stored!(concat!(
-            wgsl!("staged_conv2d", "grid", "source", "activation", "math"),
+            wgsl!("staged_conv2d", "grid", "source", "convolution", "math"),
             "const TILE = ",
             $tile,
             "u; const LANES = 8u;"
@@ -27,13 +28,6 @@ struct Tile {
 
 const SMALL: Tile = Tile { source: source!(4), side: 4 };
 const LARGE: Tile = Tile { source: source!(8), side: 8 };
-
-#[cfg(test)]
-const SOURCE: &str = LARGE.source.f32;
-
-params! {
-    input: InputParams, cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32, pitch: u32, plane: u32,
-}
 
 /// Records a step whose method is [`Staged`](alias_plan::Method::Staged). `weight` is (Cin K K + 1, Cout filled up with zeros
 /// to a multiple of 4): the kernel's, then the bias.
@@ -55,29 +49,15 @@ pub fn record_staged_conv2d(
         step.scratch.ok_or_else(|| Error::argument("staged_conv2d", "scratch", "none", "a buffer to stage in"))?;
     let (scratch, output) = (buffers.get(room), buffers.get(step.output));
     holds("staged_conv2d", "the scratch", scratch, step.scratch_elements() as u64 * precision.bytes())?;
-    let norm = step.norm.as_ref();
-    let reads = buffers.activation(&step.input, norm);
     let (batch, channels, width) = (step.input.batch, step.input.channels(), step.input.width);
     for band in step.bands() {
         let plane = step.staged_plane(band.len()) / 4;
-        let params = Params {
-            input: InputParams::of(step),
-            cout: step.cout as u32,
-            row_start: band.start as u32,
-            row_end: band.end as u32,
-            accumulate: step.accumulate.into(),
-            tanh: step.tanh.into(),
-            pitch: step.staged_width() as u32,
-            plane: plane as u32,
-        };
-        let stage = kernel("staged_conv2d", LARGE.source.of(precision), "stage")
+        let params = ConvolutionParams::new(step, &band);
+        let stage = reading(step, "staged_conv2d", LARGE.source.of(precision), "stage")
             .workgroup(64)
-            .constant("K", step.kernel as u32)
-            .constant("NORM", norm.is_some().into())
-            .constant("MASKED", norm.is_some_and(|norm| norm.masked).into())
-            .constant("NOISE", step.input.noise.is_some().into());
+            .constant("K", step.kernel as u32);
         let work = Work::threads(batch * channels.div_ceil(8) * plane).flops(step.loading_flops(&band));
-        recording.launch(&stage, &params, &reads, &[scratch], work)?;
+        recording.launch(&stage, &params, &buffers.read_by(step), &[scratch], work)?;
 
         // On a plane that a small tile covers, most of a large one would be wasted.
         let Tile { source, side } = if band.len().min(width) <= SMALL.side { SMALL } else { LARGE };
@@ -92,7 +72,9 @@ pub fn record_staged_conv2d(
         } else {
             ("forward_3x3", band.len().div_ceil(side) * width.div_ceil(side) * step.cout.div_ceil(4 * LANES))
         };
-        let forward = kernel("staged_conv2d", source.of(precision), entry).workgroup(LANES as u32);
+        let forward = kernel("staged_conv2d", source.of(precision), entry)
+            .workgroup(LANES as u32)
+            .constant("K", step.kernel as u32);
         let work = Work::threads(LANES * batch * jobs).flops(step.product_flops(&band));
         recording.launch(&forward, &params, &[scratch, weight], &[output], work)?;
     }

@@ -26,7 +26,7 @@ struct Tile {
 }
 
 params! {
-    rows: u32, channels: u32, inner: u32, columns: u32, gathers: u32, biased: u32, rectified: u32, across: u32,
+    rows: u32, inner: u32, columns: u32, gathers: u32, biased: u32, rectified: u32, across: u32,
 }
 
 /// What a table is made with.
@@ -38,7 +38,7 @@ pub struct TableWeights {
     pub shared_bias: Tensor,
     /// (hidden, 9, 2 C filled up with zeros to a multiple of 4): the hidden layer to gamma and beta, in turn.
     pub taps: Tensor,
-    /// (C, 2): one more than the bias of gamma, the bias of beta; float32.
+    /// (C, 2), filled up to a multiple of 4: one more than the bias of gamma, the bias of beta; float32.
     pub bias: Tensor,
 }
 
@@ -68,13 +68,12 @@ pub fn record_table(
     };
     let [patches, index, hidden, output] =
         [step.patches, step.index, step.hidden, step.output].map(|id| buffers.get(id));
-    let (windows, rows, channels) = (step.windows as u32, step.rows as u32, step.channels as u32);
-    let (hidden_channels, columns) = (step.hidden_channels as u32, step.tap_columns() as u32 / 4);
+    let (windows, rows) = (step.windows as u32, step.rows as u32);
+    let (hidden_channels, columns) = (step.hidden_channels as u32, Table::columns(step.channels) as u32 / 4);
 
     let params = Params {
         rows: windows,
-        channels: hidden_channels / 2,
-        inner: step.patch_width() as u32,
+        inner: Table::patch_width(step.labels) as u32,
         columns: hidden_channels / 4,
         gathers: 0,
         biased: 1,
@@ -86,34 +85,35 @@ pub fn record_table(
     let params = Params { inner: hidden_channels, rectified: 0, ..params };
     let reads = [hidden, index, &weights.bias, &weights.taps];
     let Some(taps) = step.taps.map(|id| buffers.get(id)) else {
-        return launch(Params { rows, channels, columns, gathers: 1, ..params }, reads, output);
+        return launch(Params { rows, columns, gathers: 1, ..params }, reads, output);
     };
-    launch(Params { channels: 18 * columns, columns: 9 * columns, biased: 0, ..params }, reads, taps)?;
+    launch(Params { columns: 9 * columns, biased: 0, ..params }, reads, taps)?;
     let sum = kernel("table", source.of(precision), "rows").workgroup(64);
-    let elements = step.rows * step.channels;
-    let work = Work::threads(elements).flops(18 * elements as u64);
-    recording.launch(&sum, &Params { rows, channels, columns, ..params }, &[taps, index, &weights.bias], &[output], work)
+    let elements = step.rows * Table::columns(step.channels);
+    let work = Work::threads(elements / 4).flops(9 * elements as u64);
+    recording.launch(&sum, &Params { rows, columns, ..params }, &[taps, index, &weights.bias], &[output], work)
 }
 
 /// Errors unless every buffer and weight has what `step` says.
 fn check(step: &Table, precision: Precision, buffers: Buffers, weights: &TableWeights) -> Result<()> {
-    let Table { windows, rows, channels, hidden_channels: hidden, .. } = *step;
+    let Table { windows, rows, hidden_channels: hidden, .. } = *step;
     if !hidden.is_multiple_of(4) {
         return Err(Error::argument("table", "the hidden layer's channels", hidden, "a multiple of 4"));
     }
-    let (stored, columns) = (precision.bytes(), 9 * step.tap_columns());
+    let (stored, columns) = (precision.bytes(), Table::columns(step.channels));
     let sizes = [
-        ("the patches", buffers.get(step.patches), 4, windows * step.patch_width()),
+        ("the patches", buffers.get(step.patches), 4, windows * Table::patch_width(step.labels)),
         ("the index", buffers.get(step.index), 4, 9 * rows),
         ("the hidden layer", buffers.get(step.hidden), 4, windows * hidden),
-        ("the output", buffers.get(step.output), 8, rows * channels),
-        ("the shared weight", &weights.shared, stored, step.patch_width() * hidden),
+        ("the output", buffers.get(step.output), 4, rows * columns),
+        ("the shared weight", &weights.shared, stored, Table::patch_width(step.labels) * hidden),
         ("the shared bias", &weights.shared_bias, 4, hidden),
-        ("the taps' weight", &weights.taps, stored, hidden * columns),
-        ("the bias", &weights.bias, 8, channels),
+        ("the taps' weight", &weights.taps, stored, hidden * 9 * columns),
+        ("the bias", &weights.bias, 4, columns),
     ];
-    let taps = step.taps.map(|id| ("the taps", buffers.get(id), 4, windows * columns));
-    sizes.into_iter().chain(taps).try_for_each(|(what, tensor, each, elements)| {
-        holds("table", what, tensor, each * elements as u64)
-    })
+    let taps = step.taps.map(|id| ("the taps", buffers.get(id), 4, windows * 9 * columns));
+    sizes
+        .into_iter()
+        .chain(taps)
+        .try_for_each(|(what, tensor, each, elements)| holds("table", what, tensor, each * elements as u64))
 }

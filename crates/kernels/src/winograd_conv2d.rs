@@ -1,19 +1,15 @@
 //! 3x3 convolution by Winograd's F(2x2, 3x3) that normalizes, modulates and activates what it loads.
 
-use crate::input::{Buffers, InputParams};
-use crate::{Source, kernel};
+use crate::Source;
+use crate::convolution::{ConvolutionParams, reading};
+use crate::input::Buffers;
 use alias_plan::{Convolution, Precision};
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
-const TEXT: Source = stored!(wgsl!("winograd_conv2d", "grid", "source", "activation", "math"));
+const TEXT: Source = stored!(wgsl!("winograd_conv2d", "grid", "source", "convolution", "math"));
 
 /// A workgroup's share of the output: height, width, channels.
 const TILE: [usize; 3] = [8, 16, 32];
-
-#[cfg(test)]
-const SOURCE: &str = TEXT.f32;
-
-params! { input: InputParams, cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32 }
 
 /// Records a step whose method is [`Winograd`](alias_plan::Method::Winograd). `weight` is (16 Cin + 1, Cout filled up with
 /// zeros to a multiple of 4): each kernel as [`winograd_weight`] transforms it, then the bias.
@@ -31,25 +27,13 @@ pub fn record_winograd_conv2d(
     if step.kernel != 3 {
         return Err(Error::argument("winograd_conv2d", "the kernel", step.kernel, "3"));
     }
-    let params = Params {
-        input: InputParams::of(step),
-        cout: step.cout as u32,
-        row_start: step.rows.start as u32,
-        row_end: step.rows.end as u32,
-        accumulate: step.accumulate.into(),
-        tanh: step.tanh.into(),
-    };
-    let norm = step.norm.as_ref();
-    let forward = kernel("winograd_conv2d", TEXT.of(precision), "forward")
-        .workgroup(256)
-        .constant("NORM", norm.is_some().into())
-        .constant("MASKED", norm.is_some_and(|norm| norm.masked).into())
-        .constant("NOISE", step.input.noise.is_some().into());
+    let forward = reading(step, "winograd_conv2d", TEXT.of(precision), "forward").workgroup(256);
     let [h, w, couts] = TILE;
     let groups = step.rows.len().div_ceil(h) * step.input.width.div_ceil(w) * step.cout.div_ceil(couts);
-    let [a, b, c, d, e, f] = buffers.activation(&step.input, norm);
     let work = Work::groups(step.input.batch * groups).flops(step.flops());
-    recording.launch(&forward, &params, &[a, b, c, d, e, f, weight], &[buffers.get(step.output)], work)
+    let [a, b, c, d, e, f] = buffers.read_by(step);
+    let (params, reads) = (ConvolutionParams::new(step, &step.rows), [a, b, c, d, e, f, weight]);
+    recording.launch(&forward, &params, &reads, &[buffers.get(step.output)], work)
 }
 
 /// `G w G^T` of a 3x3 kernel, row by row: what F(2x2, 3x3) multiplies transformed activations with.

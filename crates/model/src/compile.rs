@@ -205,8 +205,8 @@ impl Compiler {
         let mut chosen = Vec::new();
         while let Some(rows) = bands.pop() {
             let part = Part::new(&distinct, size, &rows);
-            let between = if part.is_dense() { HIDDEN } else { 9 * (2 * channels).next_multiple_of(4) };
-            let bytes = 4 * (part.windows.len() * between).max(part.rows.len() * 2 * channels) as u64;
+            let between = if part.is_dense() { HIDDEN } else { 9 * Table::columns(channels) };
+            let bytes = 4 * (part.windows.len() * between).max(part.rows.len() * Table::columns(channels)) as u64;
             if bytes <= self.largest || rows.len() == 1 {
                 chosen.push((rows, part));
             } else {
@@ -216,7 +216,7 @@ impl Compiler {
         }
         let key = block.key;
         let bands = chosen.into_iter().map(|(rows, part)| {
-            let width = (9 * map.labels()).next_multiple_of(4);
+            let width = Table::patch_width(map.labels());
             let mut patches = vec![0.0f32; part.windows.len() * width];
             for (window, patch) in part.windows.iter().zip(patches.chunks_mut(width)) {
                 for (k, &number) in window.iter().enumerate().filter(|&(_, &number)| number != OUTSIDE) {
@@ -314,10 +314,10 @@ impl Compiler {
             this.buffer(format!("{key} {what}"), elements, false, Role::Temporary)
         };
         let hidden = temporary(self, "hidden", band.windows * HIDDEN);
-        let columns = (2 * channels).next_multiple_of(4);
+        let columns = Table::columns(channels);
         let taps = (!band.is_dense).then(|| temporary(self, "taps", band.windows * 9 * columns));
         let role = if self.keeps_tables { Role::Kept } else { Role::Temporary };
-        let output = self.buffer(format!("{key} table"), band.table_rows * 2 * channels, false, role);
+        let output = self.buffer(format!("{key} table"), band.table_rows * columns, false, role);
         let step = Step::Table(Table {
             norm: key.clone(),
             labels: stage.labels,

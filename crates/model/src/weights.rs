@@ -4,7 +4,7 @@ use crate::architecture::{AliasNorm, Architecture, Conv, HIDDEN, NormKind};
 use crate::choice::{Target, methods};
 use crate::{Checkpoint, Error, Result};
 use alias_kernels::{TableWeights, winograd_weight};
-use alias_plan::{Method, Precision, Statistics};
+use alias_plan::{Method, Precision, Statistics, Table};
 use alias_tensor::{Gpu, Tensor};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -80,10 +80,11 @@ pub(crate) fn bytes(architecture: &Architecture, target: &Target) -> Vec<u64> {
         stored * ((conv.cin * taps + 1) * conv.cout.next_multiple_of(4)) as u64
     });
     let norms = halves().flat_map(|(norm, _)| {
-        let shared = (9 * norm.shared.cin).next_multiple_of(4) * HIDDEN;
-        let taps = HIDDEN * 9 * (2 * norm.channels).next_multiple_of(4);
+        let shared = Table::patch_width(norm.shared.cin) * HIDDEN;
+        let taps = HIDDEN * 9 * Table::columns(norm.channels);
         // The biases and the scale of the noise are float32.
-        let [hidden_bias, bias, noise] = [HIDDEN, 2 * norm.channels, norm.channels].map(|elements| 4 * elements as u64);
+        let [hidden_bias, bias, noise] =
+            [HIDDEN, Table::columns(norm.channels), norm.channels].map(|elements| 4 * elements as u64);
         [stored * shared as u64, hidden_bias, stored * taps as u64, bias, noise]
     });
     convs.chain(norms).collect()
@@ -95,14 +96,14 @@ impl NormWeights {
         let shared = matrix(&norm.shared, checkpoint)?;
         // A patch has its taps outside and its labels inside, as the weight has them, but the weight the other way round.
         let labels = norm.shared.cin;
-        let mut rows = vec![0.0; (9 * labels).next_multiple_of(4) * HIDDEN];
+        let mut rows = vec![0.0; Table::patch_width(labels) * HIDDEN];
         for (k, row) in shared.kernel.chunks(HIDDEN).enumerate() {
             rows[(k % 9 * labels + k / 9) * HIDDEN..][..HIDDEN].copy_from_slice(row);
         }
 
         let [gamma, beta] = [&norm.gamma, &norm.beta].map(|conv| matrix(conv, checkpoint));
         let (gamma, beta) = (gamma?, beta?);
-        let columns = (2 * channels).next_multiple_of(4);
+        let columns = Table::columns(channels);
         let mut taps = vec![0.0; 9 * HIDDEN * columns];
         for (k, (gamma, beta)) in gamma.kernel.chunks(gamma.width).zip(beta.kernel.chunks(beta.width)).enumerate() {
             let row = &mut taps[k * columns..][..2 * channels];
@@ -110,7 +111,10 @@ impl NormWeights {
                 pair.copy_from_slice(&[gamma, beta]);
             }
         }
-        let bias: Vec<f32> = gamma.bias.iter().zip(&beta.bias).flat_map(|(gamma, beta)| [1.0 + gamma, *beta]).collect();
+        let mut bias: Vec<f32> =
+            gamma.bias.iter().zip(&beta.bias).flat_map(|(gamma, beta)| [1.0 + gamma, *beta]).collect();
+        bias.truncate(2 * channels);
+        bias.resize(columns, 0.0);
         let noise_scale = values(checkpoint, &norm.noise_scale_key())?;
         let coefficients = if norm.kind == NormKind::Batch {
             let [mean, variance] = norm.running_statistics_keys();
@@ -129,7 +133,7 @@ impl NormWeights {
                 shared: upload(gpu, precision, &rows)?,
                 shared_bias: Tensor::new(gpu, &[HIDDEN], &shared.bias)?,
                 taps: upload(gpu, precision, &taps)?,
-                bias: Tensor::new(gpu, &[channels, 2], &bias[..2 * channels])?,
+                bias: Tensor::new(gpu, &[columns], &bias)?,
             },
             noise_scale: Tensor::new(gpu, &[channels], &noise_scale)?,
             coefficients,

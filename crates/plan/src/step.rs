@@ -34,7 +34,7 @@ pub struct Table {
     pub windows: usize,
     /// Distinct 5x5 windows, R.
     pub rows: usize,
-    /// (U, 9, labels) float32, each row filled up with zeros to a multiple of 4: the labels under each window.
+    /// (U, 9, labels) float32, each row filled up with zeros to [`Table::patch_width`]: the labels under each window.
     pub patches: BufferId,
     /// (R, 9) uint32: the windows of each row, from 1; 0 outside the image.
     pub index: BufferId,
@@ -43,7 +43,7 @@ pub struct Table {
     /// (U, 9, C, 2), each tap filled up to a multiple of 4: the products, the two of a channel side by side; none where each
     /// row convolves by itself.
     pub taps: Option<BufferId>,
-    /// (R, C, 2): 1 + gamma, beta.
+    /// (R, C, 2), each row filled up to a multiple of 4: 1 + gamma, beta.
     pub output: BufferId,
 }
 
@@ -111,7 +111,7 @@ pub struct Norm {
     pub coefficients: BufferId,
     /// Whether the mask matters.
     pub masked: bool,
-    /// (R, C, 2), as [`Table`] writes it.
+    /// (R, C, 2), each row filled up to a multiple of 4, as [`Table`] writes it.
     pub table: BufferId,
     /// (N, rows, W, 2) uint32: row of the table (from 0), and mask as the bits of a float32, for the rows that
     /// follow.
@@ -188,22 +188,22 @@ impl Input {
 }
 
 impl Table {
-    /// Columns of `patches`: nine times the labels, filled up to a multiple of 4.
-    pub fn patch_width(&self) -> usize {
-        (9 * self.labels).next_multiple_of(4)
+    /// Columns of `patches` for a map of so many labels: nine times that, filled up to a multiple of 4.
+    pub fn patch_width(labels: usize) -> usize {
+        (9 * labels).next_multiple_of(4)
     }
 
-    /// Columns of one tap: gamma and beta of each channel, filled up to a multiple of 4.
-    pub fn tap_columns(&self) -> usize {
-        (2 * self.channels).next_multiple_of(4)
+    /// Columns of one tap, and of a table: gamma and beta of each of so many channels, filled up to a multiple of 4.
+    pub fn columns(channels: usize) -> usize {
+        (2 * channels).next_multiple_of(4)
     }
 
     /// Floating-point operations that are executed.
     pub fn flops(&self) -> u64 {
-        let hidden = 2 * self.windows * self.hidden_channels * self.patch_width();
+        let hidden = 2 * self.windows * self.hidden_channels * Table::patch_width(self.labels);
         let convolved = if self.taps.is_some() { self.windows } else { self.rows };
-        let taps = 2 * convolved * self.hidden_channels * 9 * self.tap_columns();
-        let sums = if self.taps.is_some() { 18 * self.rows * self.channels } else { 0 };
+        let taps = 2 * convolved * self.hidden_channels * 9 * Table::columns(self.channels);
+        let sums = if self.taps.is_some() { 9 * self.rows * Table::columns(self.channels) } else { 0 };
         (hidden + taps + sums) as u64
     }
 }
@@ -342,7 +342,7 @@ impl Step {
         let weight = plan.precision.bytes();
         match self {
             Step::Table(t) => {
-                let weights = t.hidden_channels * (t.patch_width() + 9 * t.tap_columns());
+                let weights = t.hidden_channels * (Table::patch_width(t.labels) + 9 * Table::columns(t.channels));
                 // What lies between its kernels is written and read.
                 let between = 2 * (bytes(&t.hidden) + t.taps.iter().map(bytes).sum::<u64>());
                 bytes(&t.patches) + bytes(&t.index) + between + bytes(&t.output) + weight * weights as u64

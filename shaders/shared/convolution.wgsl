@@ -1,5 +1,19 @@
-// What a convolution reads: its source, noise added, normalized, modulated (Park et al. 2019), through a leaky ReLU. Needs
-// source.wgsl, the overrides NORM, MASKED and NOISE, `coefficients`, `table`, `pixels` and `noise`.
+// What the three ways to compute a convolution have in common: what it reads, noise added, normalized, modulated (Park et al.
+// 2019), through a leaky ReLU; and how it stores. Needs source.wgsl, math.wgsl, the overrides NORM, MASKED and NOISE (naga 30 panics
+// if they come after a use of K), and `y`, where it stores to.
+
+struct Params {
+    input: Input,
+    cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32, // rows of the output
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
+@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
+@group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
+@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (rows of the table, channels filled up to an even number)
+@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): row of the table, mask
+@group(0) @binding(6) var<storage, read> noise: array<f32>;          // (batch, h, w)
 
 struct Pixel { row: u32, mask: f32, noise: f32 }
 
@@ -8,7 +22,7 @@ fn pixel_at(n: u32, i: u32, j: u32) -> Pixel {
     var pixel: Pixel;
     if NORM != 0u {
         let at = pixels[(n * p.input.band_rows + i - p.input.band_start) * p.input.w + j];
-        pixel.row = at.x * p.input.channels;
+        pixel.row = at.x * ((p.input.channels + 1u) / 2u * 2u);
         pixel.mask = bitcast<f32>(at.y);
         if NOISE != 0u { pixel.noise = noise[(n * p.input.h + i) * p.input.w + j]; }
     }
@@ -52,4 +66,13 @@ fn activation(source: f32, channel: Channel, pixel: Pixel, modulation: vec2f) ->
         v = v * modulation.x + modulation.y;
     }
     return select(v, v * p.input.slope, v < 0.0);
+}
+
+// Writes a sum of products, the bias included, to element `at` of a plane of y.
+fn store(n: u32, co: u32, at: u32, sum: f32) {
+    let k = (n * p.cout + co) * p.input.h * p.input.w + at;
+    var value = sum;
+    if p.accumulate != 0u { value += f32(y[k]); }
+    if p.tanh != 0u { value = precise_tanh(value); }
+    y[k] = Stored(value);
 }
