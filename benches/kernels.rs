@@ -80,7 +80,7 @@ fn step([cin, cout, height, width, kernel]: [usize; 5], method: Method) -> Convo
 }
 
 fn planned(c: &mut Criterion, gpu: &Gpu, step: &Convolution, shape: &str, x: &Tensor) -> Result<()> {
-    let taps = if step.method == Method::Winograd { 16 } else { step.kernel * step.kernel };
+    let taps = step.method.taps(step.kernel);
     let weight = Tensor::empty(gpu, &[step.input.channels() * taps + 1, step.cout.next_multiple_of(4)])?;
     let scratch = Tensor::empty(gpu, &[step.scratch_elements()])?;
     let y = Tensor::empty(gpu, &[step.cout, step.input.height, step.input.width])?;
@@ -90,7 +90,7 @@ fn planned(c: &mut Criterion, gpu: &Gpu, step: &Convolution, shape: &str, x: &Te
         Method::Fused => {
             record_fused_conv2d(&mut recording, step, Precision::F32, buffers, &weight).map(|()| "fused")?
         }
-        Method::Winograd => {
+        Method::Winograd(_) => {
             record_winograd_conv2d(&mut recording, step, Precision::F32, buffers, &weight).map(|()| "winograd")?
         }
         Method::Staged(_) => {
@@ -113,8 +113,8 @@ fn kernels(c: &mut Criterion) {
         };
         let shape = format!("{name} {cin}->{cout} {h}x{w}");
         measure(c, &gpu, "conv2d", &shape, || conv2d(&x, &weight, None, 1, k / 2));
-        for method in [Method::Fused, Method::Winograd, Method::Staged(16)] {
-            if method != Method::Winograd || k == 3 {
+        for method in [Method::Fused, Method::Winograd(2), Method::Staged(16)] {
+            if method != Method::Winograd(2) || k == 3 {
                 let step = step([cin, cout, h, w, k], method);
                 planned(c, &gpu, &step, &shape, &x).unwrap_or_else(|e| eprintln!("left out: {method:?} {shape}: {e}"));
             }

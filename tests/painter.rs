@@ -3,8 +3,8 @@
 mod support;
 
 use alias_model::{
-    Architecture, Checkpoint, Config, Cost, Generator, Inputs, Layers, LoadOptions, Modulation, Noise, Painter,
-    PersonOptions, Precision, Sample, Target, Tuning, fill,
+    Architecture, Checkpoint, Config, Cost, Cpu, CpuOptions, Device, Generator, Inputs, Layers, LoadOptions,
+    Modulation, Noise, Painter, PersonOptions, Precision, Sample, Target, Tuning, fill,
 };
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{gpu, gpu_with_bounds_checks, relative_l2};
@@ -17,16 +17,37 @@ use tryon::scene;
 /// How far half precision may be from float64, relative L2 of the image.
 const HALF_BAR: f64 = 5e-3;
 
-fn painter(case: &Golden, target: Target) -> Painter {
+fn painter(case: &Golden, (device, target): &(Device, Target)) -> Painter {
     let config = config(case);
     let checkpoint = fill(&Architecture::new(config).unwrap(), case.integer("weights_seed"));
-    Painter::load_with(gpu(), &checkpoint, LoadOptions { plain: config.plain, strict: true }, target).unwrap()
+    Painter::load_with(device, &checkpoint, LoadOptions { plain: config.plain, strict: true }, target.clone()).unwrap()
 }
 
 /// Plans for a software rasterizer, and for GPUs with and without Winograd's algorithm, whatever runs the test.
 fn targets() -> [Target; 3] {
     let by = |tuning| Target { tuning, ..Target::of(gpu(), Precision::F32) };
-    [Method::Staged(0), Method::Fused, Method::Winograd].map(|method| by(Tuning::Always(method)))
+    [Method::Staged(0), Method::Fused, Method::Winograd(2)].map(|method| by(Tuning::Always(method)))
+}
+
+/// All that executes plans: the device at hand by the plans of all kinds of GPUs, and processor cores by every method, with
+/// every kind of instructions that they have.
+fn executors() -> Vec<(Device, Target)> {
+    let on_gpu = targets().map(|target| (gpu().into(), target));
+    let cores = |instructions, tuning| {
+        let options = CpuOptions { instructions, ..Default::default() };
+        (Device::cores(options).unwrap(), Target { tuning, ..Target::CORES })
+    };
+    let every_instruction = Cpu::available().into_iter().map(|which| cores(Some(which), Tuning::Default));
+    let methods = [Method::Fused, Method::Winograd(2)].map(|method| cores(None, Tuning::Always(method)));
+    on_gpu.into_iter().chain(every_instruction).chain(methods).collect()
+}
+
+/// Which of them it is.
+fn name((device, target): &(Device, Target)) -> String {
+    match device {
+        Device::Gpu(_) => format!("GPU, {:?}", target.tuning),
+        Device::Cpu(cpu) => format!("cores, {:?}, {:?}", cpu.instructions(), target.tuning),
+    }
 }
 
 #[test]
@@ -35,14 +56,14 @@ fn every_golden_image_is_as_close_to_float64_as_pytorch() {
     for case in golden::cases("generator") {
         let sample = sample(&case);
         let seed = Noise::Seed(case.integer("noise_seed"));
-        for target in targets() {
-            let painter = painter(&case, target.clone());
-            for (name, noise) in [("image", Noise::None), ("image_with_noise", seed)] {
+        for executor in executors() {
+            let painter = painter(&case, &executor);
+            for (image, noise) in [("image", Noise::None), ("image_with_noise", seed)] {
                 let got = painter.draw(&sample, noise).unwrap();
-                let want: Vec<f64> = case.tensor(name).data.iter().map(|&v| v.into()).collect();
-                let error = case.meta["torch_float32_error"][name].as_f64().unwrap();
+                let want: Vec<f64> = case.tensor(image).data.iter().map(|&v| v.into()).collect();
+                let error = case.meta["torch_float32_error"][image].as_f64().unwrap();
                 let ratio = relative_l2(&got, &want) / error;
-                let which = format!("{} {name}, {:?}: {ratio:.2}", case.name, target.tuning);
+                let which = format!("{} {image}, {}: {ratio:.2}", case.name, name(&executor));
                 println!("{which}");
                 // NaN has to fail.
                 if ratio.is_nan() || ratio > BAR {
@@ -129,12 +150,12 @@ fn plans_draw_what_the_generator_draws() {
         for noise in [Noise::None, Noise::Seed(9)] {
             let dense = generator.forward_with(&inputs, noise, Modulation::Dense, |_, _| {}).unwrap();
             let dense: Vec<f64> = dense.to_vec().unwrap().iter().map(|&v| v.into()).collect();
-            for target in targets() {
+            for (device, target) in executors() {
                 // So little room for a table that it takes many bands.
                 for max_binding in [target.max_binding, 1 << 16] {
                     let target = Target { max_binding, ..target.clone() };
                     let painter =
-                        Painter::load_with(gpu(), &checkpoint, LoadOptions::default(), target.clone()).unwrap();
+                        Painter::load_with(&device, &checkpoint, LoadOptions::default(), target.clone()).unwrap();
                     let distance = relative_l2(&painter.draw(&sample, noise).unwrap(), &dense);
                     assert!(distance <= 2e-5, "{map}, {noise:?}, {target:?}: {distance:.1e}");
                 }
@@ -162,8 +183,8 @@ fn checks_change_nothing() {
 fn the_same_image_twice_is_bit_equal() {
     let checkpoint = narrow();
     let sample = pair(64, 128);
-    for target in targets() {
-        let painter = Painter::load_with(gpu(), &checkpoint, LoadOptions::default(), target).unwrap();
+    for (device, target) in executors() {
+        let painter = Painter::load_with(device, &checkpoint, LoadOptions::default(), target).unwrap();
         let first = painter.draw(&sample, Noise::Seed(1)).unwrap();
         for keeps_tables in [false, true] {
             let person = painter.person(&sample, PersonOptions { noise: true, keeps_tables }).unwrap();

@@ -1,6 +1,6 @@
 //! What an image takes, counted and pinned: no time, no device, so that every change of it shows.
 
-use alias_model::{Architecture, Config, Cost, PersonOptions, Precision, Sample, Target, Tuning};
+use alias_model::{Architecture, Config, Cost, PersonOptions, Precision, Processor, Sample, Target, Tuning};
 use alias_plan::Method;
 use tryon::scene;
 
@@ -20,7 +20,7 @@ fn counts(cost: &Cost) -> [u64; 5] {
     [plan.flops() / 1_000_000, plan.launches() as u64, moved, device, largest]
 }
 
-const SOFTWARE: Target = Target { software: true, ..Target::GUARANTEED };
+const SOFTWARE: Target = Target { processor: Processor::Rasterizer, ..Target::GUARANTEED };
 const DIRECT: Target = Target { tuning: Tuning::Always(Method::Fused), ..Target::GUARANTEED };
 const HALF: Target = Target { precision: Precision::F16, ..Target::GUARANTEED };
 

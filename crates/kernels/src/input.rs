@@ -75,6 +75,12 @@ impl<'a> Buffers<'a> {
         &self.0[id.0]
     }
 
+    /// A buffer that a plan for another device may do without.
+    pub(crate) fn stored(self, op: &'static str, what: &'static str, id: Option<BufferId>) -> Result<&'a Tensor> {
+        id.map(|id| self.get(id))
+            .ok_or_else(|| Error::argument(op, what, "none", "a buffer, as plans for GPUs have it"))
+    }
+
     /// Errors unless every buffer that `input` is read from has what its shape says.
     pub(crate) fn check_input(self, op: &'static str, input: &Input, precision: Precision) -> Result<()> {
         let Input { batch, height, width, ref sources, noise } = *input;

@@ -9,6 +9,7 @@
 //! [`Recording`](alias_tensor::Recording) and compute nothing that could be differentiated.
 
 use alias_plan::Precision;
+pub use alias_plan::philox;
 use alias_tensor::Kernel;
 
 #[macro_use]
@@ -34,7 +35,6 @@ mod mul;
 mod noise;
 mod pack;
 mod peak;
-pub mod philox;
 mod reduce;
 mod relu;
 mod resize;

@@ -45,9 +45,7 @@ pub fn record_staged_conv2d(
     if step.kernel == 1 && step.tanh {
         return Err(Error::argument("staged_conv2d", "tanh", true, "false for a 1x1 kernel"));
     }
-    let room =
-        step.scratch.ok_or_else(|| Error::argument("staged_conv2d", "scratch", "none", "a buffer to stage in"))?;
-    let (scratch, output) = (buffers.get(room), buffers.get(step.output));
+    let (scratch, output) = (buffers.stored("staged_conv2d", "scratch", step.scratch)?, buffers.get(step.output));
     holds("staged_conv2d", "the scratch", scratch, step.scratch_elements() as u64 * precision.bytes())?;
     let (batch, channels, width) = (step.input.batch, step.input.channels(), step.input.width);
     for band in step.bands() {

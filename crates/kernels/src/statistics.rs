@@ -29,7 +29,8 @@ pub fn record_statistics(
     }
     let elements = input.batch * input.channels();
     holds("statistics", "the scale of the noise", noise_scale, 4 * input.channels() as u64)?;
-    holds("statistics", "the partial statistics", buffers.get(step.partial), 48 * (elements * step.parts()) as u64)?;
+    let partial = buffers.stored("statistics", "partial", step.partial)?;
+    holds("statistics", "the partial statistics", partial, 48 * (elements * step.parts()) as u64)?;
     holds("statistics", "the output", buffers.get(step.output), 32 * elements as u64)?;
     if let Some(mask) = step.mask {
         holds("statistics", "the mask", buffers.get(mask), 4 * (input.batch * input.plane()) as u64)?;
@@ -44,7 +45,7 @@ pub fn record_statistics(
     let [a, b] = buffers.sources(input);
     let noise = input.noise.map_or(noise_scale, |id| buffers.get(id));
     let mask = step.mask.map_or(noise_scale, |id| buffers.get(id));
-    let (partial, output) = (buffers.get(step.partial), buffers.get(step.output));
+    let output = buffers.get(step.output);
     // Of a small plane, 256 invocations would have nothing to do but wait for each other; and a software rasterizer is
     // slow at waiting.
     let workgroup = if input.plane() <= 256 || recording.gpu().is_software() { 32 } else { 256 };

@@ -66,8 +66,8 @@ pub fn record_table(
         let params = Params { across: across as u32, ..params };
         recording.launch(&linear, &params, &reads, &[y], Work::groups(groups).flops(flops))
     };
-    let [patches, index, hidden, output] =
-        [step.patches, step.index, step.hidden, step.output].map(|id| buffers.get(id));
+    let [patches, index, output] = [step.patches, step.index, step.output].map(|id| buffers.get(id));
+    let hidden = buffers.stored("table", "hidden", step.hidden)?;
     let (windows, rows) = (step.windows as u32, step.rows as u32);
     let (hidden_channels, columns) = (step.hidden_channels as u32, Table::columns(step.channels) as u32 / 4);
 
@@ -84,9 +84,10 @@ pub fn record_table(
 
     let params = Params { inner: hidden_channels, rectified: 0, ..params };
     let reads = [hidden, index, &weights.bias, &weights.taps];
-    let Some(taps) = step.taps.map(|id| buffers.get(id)) else {
+    if !step.shares_products {
         return launch(Params { rows, columns, gathers: 1, ..params }, reads, output);
-    };
+    }
+    let taps = buffers.stored("table", "taps", step.taps)?;
     launch(Params { columns: 9 * columns, biased: 0, ..params }, reads, taps)?;
     let sum = kernel("table", source.of(precision), "rows").workgroup(64);
     let elements = step.rows * Table::columns(step.channels);
@@ -104,7 +105,7 @@ fn check(step: &Table, precision: Precision, buffers: Buffers, weights: &TableWe
     let sizes = [
         ("the patches", buffers.get(step.patches), 4, windows * Table::patch_width(step.labels)),
         ("the index", buffers.get(step.index), 4, 9 * rows),
-        ("the hidden layer", buffers.get(step.hidden), 4, windows * hidden),
+        ("the hidden layer", buffers.stored("table", "hidden", step.hidden)?, 4, windows * hidden),
         ("the output", buffers.get(step.output), 4, rows * columns),
         ("the shared weight", &weights.shared, stored, Table::patch_width(step.labels) * hidden),
         ("the shared bias", &weights.shared_bias, 4, hidden),

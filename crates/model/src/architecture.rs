@@ -178,6 +178,16 @@ impl ResBlock {
         }
     }
 
+    /// Channels of each of the tensors that its second half (or else the first, and the skip connection) reads one after the
+    /// other. All blocks but the first read features besides the block before.
+    pub(crate) fn sources(&self, second: bool) -> Vec<usize> {
+        if second {
+            return vec![self.second.1.cin];
+        }
+        let channels = self.first.1.cin;
+        if self.key == BLOCKS[0] { vec![channels] } else { vec![channels - FEATURES, FEATURES] }
+    }
+
     /// Its pairs of norm and convolution.
     pub fn halves(&self) -> impl Iterator<Item = &(AliasNorm, Conv)> {
         [&self.first, &self.second].into_iter().chain(&self.skip)

@@ -1,16 +1,33 @@
 //! How a device computes what: the one place that decides.
 
-use crate::{Architecture, Conv};
+use crate::{Architecture, Conv, Device};
 use alias_plan::{Convolution, Method, Precision};
-use alias_tensor::Gpu;
 use alias_tensor::wgpu::{Adapter, DeviceType, Limits};
 use std::collections::{BTreeMap, HashMap};
+
+/// What kind of device computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processor {
+    /// A GPU.
+    Gpu,
+    /// A software rasterizer: a GPU's kernels on processor cores.
+    Rasterizer,
+    /// Processor cores, by `alias-cpu`.
+    Cores,
+}
+
+impl Processor {
+    /// In what blocks the channels of activations lie.
+    pub(crate) fn block(self) -> usize {
+        if self == Processor::Cores { alias_cpu::BLOCK } else { 1 }
+    }
+}
 
 /// What a plan is made for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Whether it is a software rasterizer, which runs on processor cores.
-    pub software: bool,
+    /// What computes.
+    pub processor: Processor,
     /// Bytes that one binding may have.
     pub max_binding: u64,
     /// How weights and activations are stored.
@@ -33,12 +50,22 @@ pub enum Tuning {
 
 impl Target {
     /// What every GPU with WebGPU has, in float32.
-    pub const GUARANTEED: Target =
-        Target { software: false, max_binding: 128 << 20, precision: Precision::F32, tuning: Tuning::Default };
+    pub const GUARANTEED: Target = Target {
+        processor: Processor::Gpu,
+        max_binding: 128 << 20,
+        precision: Precision::F32,
+        tuning: Tuning::Default,
+    };
 
-    /// What an open device is.
-    pub fn of(gpu: &Gpu, precision: Precision) -> Target {
-        Target::new(gpu.is_software(), gpu.limits(), precision)
+    /// Processor cores.
+    pub const CORES: Target = Target { processor: Processor::Cores, max_binding: u64::MAX, ..Target::GUARANTEED };
+
+    /// What an open device is. Processor cores store float32, whatever `precision` is.
+    pub fn of(device: impl Into<Device>, precision: Precision) -> Target {
+        match device.into() {
+            Device::Gpu(gpu) => Target::new(gpu.is_software(), gpu.limits(), precision),
+            Device::Cpu(_) => Target::CORES,
+        }
     }
 
     /// What an adapter is, opened with all it has.
@@ -48,7 +75,8 @@ impl Target {
 
     fn new(software: bool, limits: &Limits, precision: Precision) -> Target {
         let max_binding = limits.max_storage_buffer_binding_size;
-        Target { software, max_binding, precision, ..Target::GUARANTEED }
+        let processor = if software { Processor::Rasterizer } else { Processor::Gpu };
+        Target { processor, max_binding, precision, ..Target::GUARANTEED }
     }
 }
 
@@ -67,16 +95,18 @@ pub(crate) fn methods(architecture: &Architecture, target: &Target) -> HashMap<S
     let blocks = blocks.flat_map(|(stage, block)| block.halves().map(move |(_, conv)| (stage, conv)));
     let convs = architecture.features.iter().enumerate().chain([(last, &architecture.image)]).chain(blocks);
     let method = |stage: usize, conv: &Conv| {
-        let by_rule = match target.software {
-            true => Method::Staged(0),
-            false => Method::Winograd,
+        let by_rule = match target.processor {
+            Processor::Rasterizer => Method::Staged(0),
+            Processor::Gpu => Method::Winograd(2),
+            // The third block's weights, four times as large, would not be worth their memory.
+            Processor::Cores => Method::Winograd(if stage < 3 { 2 } else { 4 }),
         };
         let method = match &target.tuning {
             Tuning::Default => by_rule,
             Tuning::Always(method) => *method,
             Tuning::Measured(methods) => methods.get(&conv.key).copied().unwrap_or(by_rule),
         };
-        if method == Method::Winograd && (conv.kernel != 3 || stage < 2) { Method::Fused } else { method }
+        if matches!(method, Method::Winograd(_)) && (conv.kernel != 3 || stage < 2) { Method::Fused } else { method }
     };
     convs.map(|(stage, conv)| (conv.key.clone(), method(stage, conv))).collect()
 }

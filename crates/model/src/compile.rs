@@ -1,7 +1,7 @@
 //! From the network and a person's label map to the list of steps that draws them.
 
 use crate::architecture::{self, Architecture, HIDDEN, NormKind};
-use crate::choice::{Target, methods, staged_rows};
+use crate::choice::{Processor, Target, methods, staged_rows};
 use crate::label_map::{Distinct, LabelMap, OUTSIDE, misaligned};
 use crate::{Error, Result, Sample, weights};
 use alias_plan::{
@@ -26,6 +26,9 @@ pub struct PersonOptions {
     pub keeps_tables: bool,
 }
 
+/// A batch norm's name, where its coefficients lie, and the channels of the tensors that it reads one after the other.
+type BatchNorm = (String, BufferId, Vec<usize>);
+
 /// A plan and what goes into it.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -38,8 +41,8 @@ pub(crate) struct Program {
     pub(crate) pictures: BufferId,
     /// (2): the seed of the noise.
     pub(crate) seed: Option<BufferId>,
-    /// By name of a batch norm, the coefficients that its running statistics give.
-    pub(crate) batch_norms: Vec<(String, BufferId)>,
+    /// The coefficients that running statistics give.
+    pub(crate) batch_norms: Vec<BatchNorm>,
     /// (N, 3, H, W).
     pub(crate) image: BufferId,
 }
@@ -116,7 +119,13 @@ impl Program {
         architecture.config.layers.check_size(height, width)?;
         let multiple = architecture.config.layers.multiple();
         let mut compiler = Compiler {
-            plan: Plan { precision: target.precision, buffers: Vec::new(), steps: Vec::new() },
+            plan: Plan {
+                precision: target.precision,
+                block: target.processor.block(),
+                buffers: Vec::new(),
+                steps: Vec::new(),
+            },
+            stores_between: target.processor != Processor::Cores,
             keeps_tables: options.keeps_tables,
             tables: Vec::new(),
             uploads: Vec::new(),
@@ -126,7 +135,8 @@ impl Program {
             largest: TABLE.min(target.max_binding),
         };
         compiler.seed = options.noise.then(|| compiler.buffer("seed", 2, false, Role::Input));
-        let pictures = compiler.buffer("pictures", n * 9 * height * width, true, Role::Input);
+        let stored = |channels: usize| channels.next_multiple_of(target.processor.block());
+        let pictures = compiler.buffer("pictures", n * stored(9) * height * width, true, Role::Input);
         let whole = Source { buffer: pictures, channels: 9, height, width };
         let maps = [false, true].map(|sees_mask| LabelMap::new(sample, sees_mask));
 
@@ -145,7 +155,7 @@ impl Program {
         }
         let y = previous.ok_or_else(|| Error::Config("a generator without blocks".into()))?;
         let input = Input { batch: n, height: y.height, width: y.width, sources: vec![y], noise: None };
-        let image = compiler.buffer("image", n * 3 * height * width, true, Role::Output);
+        let image = compiler.buffer("image", n * stored(3) * height * width, true, Role::Output);
         compiler.convolve(Convolution { tanh: true, ..convolution(&architecture.image, input, image) });
 
         let Compiler { mut plan, tables, uploads, batch_norms, seed, .. } = compiler;
@@ -157,11 +167,13 @@ impl Program {
 
 struct Compiler {
     plan: Plan,
+    /// Whether what lies between the parts of a step is stored: a GPU's kernels take turns.
+    stores_between: bool,
     /// Whether tables are computed once for a person, and not for each image.
     keeps_tables: bool,
     tables: Vec<Step>,
     uploads: Vec<(BufferId, Vec<u8>)>,
-    batch_norms: Vec<(String, BufferId)>,
+    batch_norms: Vec<BatchNorm>,
     seed: Option<BufferId>,
     methods: HashMap<String, Method>,
     /// Bytes that a table, or what it is made of, may take.
@@ -182,7 +194,8 @@ impl Compiler {
     }
 
     fn activations(&mut self, conv: &architecture::Conv, [n, h, w]: [usize; 3]) -> BufferId {
-        self.buffer(conv.key.clone(), n * conv.cout * h * w, true, Role::Temporary)
+        let channels = conv.cout.next_multiple_of(self.plan.block);
+        self.buffer(conv.key.clone(), n * channels * h * w, true, Role::Temporary)
     }
 
     /// Numbers the windows of `map` at one resolution.
@@ -281,19 +294,20 @@ impl Compiler {
             step.input.noise = Some(z);
         }
         let masked = norm.kind == NormKind::Mask;
+        let channels = step.input.stored_channels(self.plan.block);
         let read: Vec<_> = step.input.sources.iter().map(|source| source.buffer).chain(step.input.noise).collect();
         let coefficients = match known.get(&read) {
             Some(&id) => id,
             None if norm.kind == NormKind::Batch => {
-                let id = self.buffer(format!("{key} statistics"), n * norm.channels * 8, false, Role::Kept);
-                self.batch_norms.push((key.clone(), id));
+                let id = self.buffer(format!("{key} statistics"), n * channels * 8, false, Role::Kept);
+                let sources = step.input.sources.iter().map(|source| source.channels).collect();
+                self.batch_norms.push((key.clone(), id, sources));
                 id
             }
             None => {
-                let output = self.buffer(format!("{key} statistics"), n * norm.channels * 8, false, Role::Temporary);
+                let output = self.buffer(format!("{key} statistics"), n * channels * 8, false, Role::Temporary);
                 let parts = plane.div_ceil(Statistics::PART);
-                let partial =
-                    self.buffer(format!("{key} partial"), n * norm.channels * parts * 12, false, Role::Temporary);
+                let partial = self.between(format!("{key} partial"), n * channels * parts * 12);
                 let mask = stage.mask.filter(|_| masked);
                 let input = step.input.clone();
                 self.plan.steps.push(Step::Statistics(Statistics { norm: key.clone(), input, mask, partial, output }));
@@ -302,20 +316,23 @@ impl Compiler {
             }
         };
         for band in &stage.bands {
-            let table = self.table(norm, stage, band);
+            let table = self.table(norm, channels, stage, band);
             let norm = Norm { coefficients, masked, table, pixels: band.pixels, pixel_rows: band.seen.clone() };
             self.convolve(Convolution { norm: Some(norm), rows: band.rows.clone(), ..step.clone() });
         }
     }
 
-    fn table(&mut self, norm: &architecture::AliasNorm, stage: &Stage, band: &Band) -> BufferId {
-        let (key, channels) = (&norm.key, norm.channels);
-        let temporary = |this: &mut Compiler, what: &str, elements| {
-            this.buffer(format!("{key} {what}"), elements, false, Role::Temporary)
-        };
-        let hidden = temporary(self, "hidden", band.windows * HIDDEN);
-        let columns = Table::columns(channels);
-        let taps = (!band.is_dense).then(|| temporary(self, "taps", band.windows * 9 * columns));
+    /// A buffer that only some executors need.
+    fn between(&mut self, name: String, elements: usize) -> Option<BufferId> {
+        self.stores_between.then(|| self.buffer(name, elements, false, Role::Temporary))
+    }
+
+    /// `stored`: channels with what fills up their blocks.
+    fn table(&mut self, norm: &architecture::AliasNorm, stored: usize, stage: &Stage, band: &Band) -> BufferId {
+        let (key, channels, columns) = (&norm.key, norm.channels, Table::columns(stored));
+        let hidden = self.between(format!("{key} hidden"), band.windows * HIDDEN);
+        let shares_products = !band.is_dense;
+        let taps = if shares_products { self.between(format!("{key} taps"), band.windows * 9 * columns) } else { None };
         let role = if self.keeps_tables { Role::Kept } else { Role::Temporary };
         let output = self.buffer(format!("{key} table"), band.table_rows * columns, false, role);
         let step = Step::Table(Table {
@@ -327,6 +344,7 @@ impl Compiler {
             rows: band.table_rows,
             patches: band.patches,
             index: band.index,
+            shares_products,
             hidden,
             taps,
             output,

@@ -13,6 +13,10 @@ pub enum Error {
     #[error(transparent)]
     Device(#[from] alias_tensor::Error),
 
+    /// Processor cores that cannot compute.
+    #[error(transparent)]
+    Cpu(#[from] alias_cpu::Error),
+
     /// A file that is no readable checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

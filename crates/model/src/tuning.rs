@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The methods by name, as the file has them.
 const METHODS: [(&str, Method); 3] =
-    [("fused", Method::Fused), ("winograd", Method::Winograd), ("staged", Method::Staged(0))];
+    [("fused", Method::Fused), ("winograd", Method::Winograd(2)), ("staged", Method::Staged(0))];
 /// Runs of each method, of which the fastest counts.
 const RUNS: usize = 3;
 

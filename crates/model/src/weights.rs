@@ -1,54 +1,151 @@
 //! A generator's weights as the steps of a plan read them.
 
-use crate::architecture::{AliasNorm, Architecture, Conv, HIDDEN, NormKind};
-use crate::choice::{Target, methods};
+use crate::architecture::{AliasNorm, Architecture, Conv, HIDDEN, NormKind, ResBlock};
+use crate::choice::{Processor, Target, methods};
 use crate::{Checkpoint, Error, Result};
-use alias_kernels::{TableWeights, winograd_weight};
+use alias_kernels::winograd_weight;
 use alias_plan::{Method, Precision, Statistics, Table};
 use alias_tensor::{Gpu, Tensor};
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a device makes of weights.
+pub(crate) trait Pack: Debug + Sync {
+    /// A convolution's.
+    type Convolution: Send + Sync + Debug;
+    /// A table's.
+    type Table: Send + Sync + Debug;
+    /// (C), each channel's scale of the noise.
+    type Scale: Send + Sync + Debug;
+
+    /// Weights of a convolution whose input's channels are those of `sources`, one after the other.
+    fn convolution(
+        &self,
+        weights: &Matrix,
+        cout: usize,
+        sources: &[usize],
+        method: Method,
+    ) -> Result<Self::Convolution>;
+    fn table(&self, weights: &TableMatrices, sources: &[usize]) -> Result<Self::Table>;
+    fn scale(&self, values: Vec<f32>) -> Result<Self::Scale>;
+}
+
+/// Weights for a GPU.
+#[derive(Debug)]
+pub(crate) struct GpuPack {
+    pub(crate) gpu: Gpu,
+    pub(crate) precision: Precision,
+}
+
+impl Pack for GpuPack {
+    /// (Cin K K + 1, Cout filled up to a multiple of 4), or for Winograd's algorithm (16 Cin + 1, ...); the last row is the bias.
+    type Convolution = Tensor;
+    type Table = alias_kernels::TableWeights;
+    type Scale = Tensor;
+
+    fn convolution(&self, weights: &Matrix, _: usize, _: &[usize], method: Method) -> Result<Tensor> {
+        let Matrix { width, kernel, bias } = weights;
+        let mut rows = if method == Method::Winograd(2) { transformed(kernel, *width) } else { kernel.clone() };
+        rows.extend(bias);
+        upload(&self.gpu, self.precision, &rows)
+    }
+
+    fn table(&self, weights: &TableMatrices, _: &[usize]) -> Result<alias_kernels::TableWeights> {
+        let TableMatrices { shared, shared_bias, taps, bias } = weights;
+        Ok(alias_kernels::TableWeights {
+            shared: upload(&self.gpu, self.precision, shared)?,
+            shared_bias: Tensor::new(&self.gpu, &[HIDDEN], shared_bias)?,
+            taps: upload(&self.gpu, self.precision, taps)?,
+            bias: Tensor::new(&self.gpu, &[bias.len()], bias)?,
+        })
+    }
+
+    fn scale(&self, values: Vec<f32>) -> Result<Tensor> {
+        Ok(Tensor::new(&self.gpu, &[values.len()], &values)?)
+    }
+}
+
+/// Weights for processor cores.
+#[derive(Debug)]
+pub(crate) struct CpuPack;
+
+impl Pack for CpuPack {
+    type Convolution = alias_cpu::ConvolutionWeights;
+    type Table = alias_cpu::TableWeights;
+    type Scale = Vec<f32>;
+
+    fn convolution(
+        &self,
+        weights: &Matrix,
+        cout: usize,
+        sources: &[usize],
+        method: Method,
+    ) -> Result<alias_cpu::ConvolutionWeights> {
+        let Matrix { width, kernel, bias } = weights;
+        Ok(alias_cpu::ConvolutionWeights::new(kernel, *width, bias, sources, cout, method))
+    }
+
+    fn table(&self, weights: &TableMatrices, sources: &[usize]) -> Result<alias_cpu::TableWeights> {
+        let TableMatrices { shared, shared_bias, taps, bias } = weights;
+        Ok(alias_cpu::TableWeights::new(shared, shared_bias, taps, bias, sources))
+    }
+
+    fn scale(&self, values: Vec<f32>) -> Result<Vec<f32>> {
+        Ok(values)
+    }
+}
 
 /// Everything that is the same for all images.
 #[derive(Debug)]
-pub(crate) struct Weights {
-    /// By name of the convolution: (Cin K K + 1, Cout filled up to a multiple of 4), or for Winograd's algorithm (16 Cin + 1,
-    /// ...); the last row is the bias.
-    pub(crate) convolutions: HashMap<String, Tensor>,
+pub(crate) struct Weights<P: Pack> {
+    /// By name of the convolution.
+    pub(crate) convolutions: HashMap<String, P::Convolution>,
     /// By name of the norm.
-    pub(crate) norms: HashMap<String, NormWeights>,
+    pub(crate) norms: HashMap<String, NormWeights<P>>,
 }
 
 #[derive(Debug)]
-pub(crate) struct NormWeights {
-    pub(crate) table: TableWeights,
-    /// (C).
-    pub(crate) noise_scale: Tensor,
+pub(crate) struct NormWeights<P: Pack> {
+    pub(crate) table: P::Table,
+    pub(crate) noise_scale: P::Scale,
     /// (C, 8), as a plan's statistics: those of a batch norm, which are the same for all images.
     pub(crate) coefficients: Option<Vec<f32>>,
 }
 
-impl Weights {
-    /// Packs and uploads the weights of `checkpoint`, which was verified.
-    pub(crate) fn new(
-        gpu: &Gpu,
-        architecture: &Architecture,
-        checkpoint: &Checkpoint,
-        target: &Target,
-    ) -> Result<Weights> {
-        let (precision, methods) = (target.precision, methods(architecture, target));
-        let halves = || architecture.blocks.iter().flat_map(|block| block.halves());
-        let convs = architecture.features.iter().take(architecture.blocks.len());
-        let convs = convs.chain(halves().map(|(_, conv)| conv)).chain([&architecture.image]);
-        let convs: Vec<_> = convs.collect();
-        let norms: Vec<_> = halves().map(|(norm, _)| norm).collect();
-        let convolutions = in_parallel(&convs, |conv| {
-            Ok((conv.key.clone(), packed(gpu, conv, methods[&conv.key], checkpoint, precision)?))
+impl<P: Pack> Weights<P> {
+    /// Packs the weights of `checkpoint`, which was verified.
+    pub(crate) fn new(pack: &P, architecture: &Architecture, checkpoint: &Checkpoint, target: &Target) -> Result<Self> {
+        let methods = methods(architecture, target);
+        let convolutions = in_parallel(&convolutions(architecture), |(conv, sources)| {
+            let matrix = matrix(conv, checkpoint)?;
+            Ok((conv.key.clone(), pack.convolution(&matrix, conv.cout, sources, methods[&conv.key])?))
         });
-        let norms =
-            in_parallel(&norms, |norm| Ok((norm.key.clone(), NormWeights::new(gpu, norm, checkpoint, precision)?)));
+        let norms = in_parallel(&norms(architecture), |(norm, sources)| {
+            Ok((norm.key.clone(), NormWeights::new(pack, norm, sources, checkpoint)?))
+        });
         Ok(Weights { convolutions: convolutions?.into_iter().collect(), norms: norms?.into_iter().collect() })
     }
+}
+
+/// All convolutions of images, and the channels of the tensors that each of them reads one after the other.
+fn convolutions(architecture: &Architecture) -> Vec<(&Conv, Vec<usize>)> {
+    let alone = |conv: &'_ Conv| vec![conv.cin];
+    let features = architecture.features.iter().take(architecture.blocks.len()).chain([&architecture.image]);
+    features
+        .map(|conv| (conv, alone(conv)))
+        .chain(of_blocks(architecture).map(|((_, conv), read)| (conv, read)))
+        .collect()
+}
+
+/// All norms, likewise.
+fn norms(architecture: &Architecture) -> Vec<(&AliasNorm, Vec<usize>)> {
+    of_blocks(architecture).map(|((norm, _), read)| (norm, read)).collect()
+}
+
+fn of_blocks(architecture: &Architecture) -> impl Iterator<Item = (&(AliasNorm, Conv), Vec<usize>)> {
+    let of = |block: &'_ ResBlock| [block.sources(false), block.sources(true), block.sources(false)];
+    architecture.blocks.iter().flat_map(move |block| block.halves().zip(of(block)))
 }
 
 /// `work` of every item, on all processor cores.
@@ -69,17 +166,25 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + S
     })
 }
 
-/// Bytes on the device of each of a generator's tensors, as [`Weights::new`] uploads them.
+/// Bytes on the device of each of a generator's tensors, as [`Weights::new`] packs them.
 pub(crate) fn bytes(architecture: &Architecture, target: &Target) -> Vec<u64> {
     let methods = methods(architecture, target);
     let stored = target.precision.bytes();
-    let halves = || architecture.blocks.iter().flat_map(|block| block.halves());
-    let convs = architecture.features.iter().take(architecture.blocks.len());
-    let convs = convs.chain(halves().map(|(_, conv)| conv)).chain([&architecture.image]).map(|conv| {
-        let taps = if methods[&conv.key] == Method::Winograd { 16 } else { conv.kernel * conv.kernel };
+    let (convolutions, norms) = (convolutions(architecture), norms(architecture));
+    if target.processor == Processor::Cores {
+        let of_conv = |(conv, read): (&Conv, Vec<usize>)| {
+            alias_cpu::ConvolutionWeights::bytes(&read, conv.kernel, conv.cout, methods[&conv.key])
+        };
+        let of_norm = |(norm, read): (&AliasNorm, Vec<usize>)| {
+            [alias_cpu::TableWeights::bytes(norm.shared.cin, HIDDEN, &read), 4 * norm.channels as u64]
+        };
+        return convolutions.into_iter().map(of_conv).chain(norms.into_iter().flat_map(of_norm)).collect();
+    }
+    let convs = convolutions.iter().map(|(conv, _)| {
+        let taps = methods[&conv.key].taps(conv.kernel);
         stored * ((conv.cin * taps + 1) * conv.cout.next_multiple_of(4)) as u64
     });
-    let norms = halves().flat_map(|(norm, _)| {
+    let norms = norms.iter().flat_map(|(norm, _)| {
         let shared = Table::patch_width(norm.shared.cin) * HIDDEN;
         let taps = HIDDEN * 9 * Table::columns(norm.channels);
         // The biases and the scale of the noise are float32.
@@ -90,8 +195,20 @@ pub(crate) fn bytes(architecture: &Architecture, target: &Target) -> Vec<u64> {
     convs.chain(norms).collect()
 }
 
-impl NormWeights {
-    fn new(gpu: &Gpu, norm: &AliasNorm, checkpoint: &Checkpoint, precision: Precision) -> Result<NormWeights> {
+/// A norm's weights as matrices.
+pub(crate) struct TableMatrices {
+    /// (9 labels filled up to a multiple of 4, hidden): taps outside and labels inside, as patches have them.
+    shared: Vec<f32>,
+    /// (hidden).
+    shared_bias: Vec<f32>,
+    /// (hidden, 9, [`Table::columns`]): gamma and beta of a channel side by side.
+    taps: Vec<f32>,
+    /// (columns): 1 + gamma's, beta's.
+    bias: Vec<f32>,
+}
+
+impl<P: Pack> NormWeights<P> {
+    fn new(pack: &P, norm: &AliasNorm, sources: &[usize], checkpoint: &Checkpoint) -> Result<Self> {
         let channels = norm.channels;
         let shared = matrix(&norm.shared, checkpoint)?;
         // A patch has its taps outside and its labels inside, as the weight has them, but the weight the other way round.
@@ -128,26 +245,9 @@ impl NormWeights {
         } else {
             None
         };
-        Ok(NormWeights {
-            table: TableWeights {
-                shared: upload(gpu, precision, &rows)?,
-                shared_bias: Tensor::new(gpu, &[HIDDEN], &shared.bias)?,
-                taps: upload(gpu, precision, &taps)?,
-                bias: Tensor::new(gpu, &[columns], &bias)?,
-            },
-            noise_scale: Tensor::new(gpu, &[channels], &noise_scale)?,
-            coefficients,
-        })
+        let matrices = TableMatrices { shared: rows, shared_bias: shared.bias, taps, bias };
+        Ok(NormWeights { table: pack.table(&matrices, sources)?, noise_scale: pack.scale(noise_scale)?, coefficients })
     }
-}
-
-fn packed(gpu: &Gpu, conv: &Conv, method: Method, checkpoint: &Checkpoint, precision: Precision) -> Result<Tensor> {
-    let Matrix { width, mut kernel, bias } = matrix(conv, checkpoint)?;
-    if method == Method::Winograd {
-        kernel = transformed(&kernel, width);
-    }
-    kernel.extend(bias);
-    upload(gpu, precision, &kernel)
 }
 
 /// From (Cin, 9, width) to (Cin, 16, width).
@@ -163,7 +263,7 @@ fn transformed(kernel: &[f32], width: usize) -> Vec<f32> {
 }
 
 /// A convolution's weight, transposed.
-struct Matrix {
+pub(crate) struct Matrix {
     /// Output channels, filled up to a multiple of 4.
     width: usize,
     /// (Cin K K, width), divided by the spectral norm.

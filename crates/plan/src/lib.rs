@@ -1,13 +1,14 @@
 //! What an image takes, step by step, as plain data: shapes, operations, bytes, and which buffer is free when.
 //!
 //! Nothing here knows of a device. `alias-model` makes the list from a network; each executor runs it: the kernels of
-//! `alias-kernels` on a GPU.
+//! `alias-kernels` on a GPU, `alias-cpu` on processor cores.
 //!
 //! There are four kinds of steps. [`Table`]: SPADE's scale and shift for each distinct window of a label map. [`Noise`]: a
 //! plane of it. [`Statistics`]: of what a normalization reads. [`Convolution`]: everything else, since resizing,
 //! concatenation, normalization, modulation, activation and addition all happen where a convolution loads or stores.
 
 mod memory;
+pub mod philox;
 mod step;
 
 pub use memory::Memory;
@@ -68,6 +69,8 @@ impl Precision {
 pub struct Plan {
     /// How weights and activations are stored.
     pub precision: Precision,
+    /// In what blocks the channels of activations lie: (N, C / block, H, W, block), the last block filled up. 1 is (N, C, H, W).
+    pub block: usize,
     /// Everything that steps read and write besides weights.
     pub buffers: Vec<Buffer>,
     /// What happens.

@@ -75,6 +75,7 @@ mod tests {
         let step = |k: usize| Step::Noise(Noise { stream: 0, elements: 1, seed: BufferId(k), output: BufferId(k + 1) });
         Plan {
             precision: Precision::F32,
+            block: 1,
             buffers: roles.iter().map(buffer).collect(),
             steps: (0..roles.len() - 1).map(step).collect(),
         }

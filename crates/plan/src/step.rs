@@ -38,12 +38,14 @@ pub struct Table {
     pub patches: BufferId,
     /// (R, 9) uint32: the windows of each row, from 1; 0 outside the image.
     pub index: BufferId,
-    /// (U, hidden_channels).
-    pub hidden: BufferId,
-    /// (U, 9, C, 2), each tap filled up to a multiple of 4: the products, the two of a channel side by side; none where each
-    /// row convolves by itself.
+    /// Whether rows add up products of windows. Otherwise each convolves by itself.
+    pub shares_products: bool,
+    /// (U, hidden_channels), where that is stored: on a GPU.
+    pub hidden: Option<BufferId>,
+    /// (U, 9, C, 2), each tap filled up to a multiple of 4: the products, the two of a channel side by side, where they are
+    /// stored.
     pub taps: Option<BufferId>,
-    /// (R, C, 2), each row filled up to a multiple of 4: 1 + gamma, beta.
+    /// 1 + gamma, beta: (R, C, 2), each row filled up to a multiple of 4; where channels lie in blocks (C / block, R, 2, block).
     pub output: BufferId,
 }
 
@@ -97,9 +99,9 @@ pub struct Statistics {
     pub input: Input,
     /// (N, H, W) in [0, 1]: the region that mask norm standardizes apart.
     pub mask: Option<BufferId>,
-    /// (N, C, parts, 12): the statistics of the parts of a plane.
-    pub partial: BufferId,
-    /// (N, C, 8): the plane's first pixel, mean less that, scale, scale of the noise, and for what is outside the mask mean less
+    /// (N, C, parts, 12): the statistics of the parts of a plane, where they are stored: on a GPU.
+    pub partial: Option<BufferId>,
+    /// (N, C, 8), where channels lie in blocks (N, C / block, 8, block): the plane's first pixel, mean less that, scale, scale of the noise, and for what is outside the mask mean less
     /// the first pixel, scale, and two unused.
     pub output: BufferId,
 }
@@ -107,11 +109,11 @@ pub struct Statistics {
 /// How an input is normalized and modulated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Norm {
-    /// (N, C, 8), as [`Statistics`] writes it.
+    /// As [`Statistics`] writes it.
     pub coefficients: BufferId,
     /// Whether the mask matters.
     pub masked: bool,
-    /// (R, C, 2), each row filled up to a multiple of 4, as [`Table`] writes it.
+    /// As [`Table`] writes it.
     pub table: BufferId,
     /// (N, rows, W, 2) uint32: row of the table (from 0), and mask as the bits of a float32, for the rows that
     /// follow.
@@ -120,13 +122,13 @@ pub struct Norm {
     pub pixel_rows: Range<usize>,
 }
 
-/// How a GPU computes a convolution.
+/// How a convolution is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// One kernel that normalizes what it loads.
+    /// In one go, normalizing what is loaded.
     Fused,
-    /// The same in the transformed domain of Winograd's F(2x2, 3x3).
-    Winograd,
+    /// The same in the transformed domain of Winograd's F(MxM, 3x3), for M of 2 or, on processor cores, 4.
+    Winograd(usize),
     /// Bands of so many rows: one kernel normalizes them, another one convolves. For adapters that are slow at loads.
     Staged(usize),
 }
@@ -152,12 +154,22 @@ pub struct Convolution {
     pub accumulate: bool,
     /// Whether to end in a tanh.
     pub tanh: bool,
-    /// (N, cout, H, W).
+    /// (N, cout, H, W), or in blocks.
     pub output: BufferId,
-    /// How a GPU does it.
+    /// How it is done.
     pub method: Method,
     /// Room for a staged band.
     pub scratch: Option<BufferId>,
+}
+
+impl Method {
+    /// Weights of a channel by this method, for a kernel of that side.
+    pub fn taps(self, kernel: usize) -> usize {
+        match self {
+            Method::Winograd(m) => (m + 2) * (m + 2),
+            _ => kernel * kernel,
+        }
+    }
 }
 
 impl Input {
@@ -174,6 +186,11 @@ impl Input {
     /// Elements, N C H W.
     pub fn elements(&self) -> usize {
         self.batch * self.channels() * self.plane()
+    }
+
+    /// Channels with what fills up their last blocks.
+    pub fn stored_channels(&self, block: usize) -> usize {
+        self.sources.iter().map(|source| source.channels.next_multiple_of(block)).sum()
     }
 
     /// Bytes of what it reads. Of a source that is larger than the input, most is skipped.
@@ -201,9 +218,9 @@ impl Table {
     /// Floating-point operations that are executed.
     pub fn flops(&self) -> u64 {
         let hidden = 2 * self.windows * self.hidden_channels * Table::patch_width(self.labels);
-        let convolved = if self.taps.is_some() { self.windows } else { self.rows };
+        let convolved = if self.shares_products { self.windows } else { self.rows };
         let taps = 2 * convolved * self.hidden_channels * 9 * Table::columns(self.channels);
-        let sums = if self.taps.is_some() { 9 * self.rows * Table::columns(self.channels) } else { 0 };
+        let sums = if self.shares_products { 9 * self.rows * Table::columns(self.channels) } else { 0 };
         (hidden + taps + sums) as u64
     }
 }
@@ -254,7 +271,10 @@ impl Convolution {
         pixels
             * match self.method {
                 // 16 products for 4 pixels instead of 36; 32 additions to transform a tile of input, 24 for one of output.
-                Method::Winograd => 8 * cin * cout + 8 * cin + 6 * cout,
+                Method::Winograd(2) => 8 * cin * cout + 8 * cin + 6 * cout,
+                // 36 products for 16 pixels instead of 144; 12 multiply-adds a line of input, 12 lines; 10 and 4 a line of
+                // output, 10 lines.
+                Method::Winograd(_) => (72 * cin * cout + 288 * cin + 180 * cout) / 16,
                 _ => 2 * cin * cout * (self.kernel * self.kernel) as u64,
             }
             + pixels * cout
@@ -303,9 +323,9 @@ impl Step {
     /// Every buffer that it reads or writes.
     pub fn buffers(&self) -> Vec<BufferId> {
         match self {
-            Step::Table(t) => [t.patches, t.index, t.hidden].into_iter().chain(t.taps).chain([t.output]).collect(),
+            Step::Table(t) => [t.patches, t.index, t.output].into_iter().chain(t.hidden).chain(t.taps).collect(),
             Step::Noise(n) => vec![n.seed, n.output],
-            Step::Statistics(s) => s.input.buffers().chain(s.mask).chain([s.partial, s.output]).collect(),
+            Step::Statistics(s) => s.input.buffers().chain(s.mask).chain(s.partial).chain([s.output]).collect(),
             Step::Convolution(c) => {
                 let norm = c.norm.iter().flat_map(|n| [n.coefficients, n.table, n.pixels]);
                 c.input.buffers().chain(norm).chain([c.output]).chain(c.scratch).collect()
@@ -344,18 +364,18 @@ impl Step {
             Step::Table(t) => {
                 let weights = t.hidden_channels * (Table::patch_width(t.labels) + 9 * Table::columns(t.channels));
                 // What lies between its kernels is written and read.
-                let between = 2 * (bytes(&t.hidden) + t.taps.iter().map(bytes).sum::<u64>());
+                let between = 2 * t.hidden.iter().chain(&t.taps).map(bytes).sum::<u64>();
                 bytes(&t.patches) + bytes(&t.index) + between + bytes(&t.output) + weight * weights as u64
             }
             Step::Noise(n) => bytes(&n.output),
             Step::Statistics(s) => {
                 s.input.bytes_read(plan)
                     + s.mask.iter().map(bytes).sum::<u64>()
-                    + 2 * bytes(&s.partial)
+                    + 2 * s.partial.iter().map(bytes).sum::<u64>()
                     + bytes(&s.output)
             }
             Step::Convolution(c) => {
-                let taps = if c.method == Method::Winograd { 16 } else { c.kernel * c.kernel };
+                let taps = c.method.taps(c.kernel);
                 let norm = c.norm.iter().flat_map(|norm| [norm.coefficients, norm.table, norm.pixels]);
                 // A band reads and writes its share of what the image has.
                 let passes = if c.accumulate { 2 } else { 1 };

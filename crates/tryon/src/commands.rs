@@ -46,7 +46,7 @@ fn kernel(step: &Step) -> &'static str {
         Step::Statistics(_) => "statistics",
         Step::Convolution(step) => match step.method {
             Method::Fused => "fused",
-            Method::Winograd => "winograd",
+            Method::Winograd(_) => "winograd",
             Method::Staged(_) => "staged",
         },
     }

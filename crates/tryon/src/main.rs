@@ -1,20 +1,20 @@
-//! The `tryon` command: virtual try-on on any GPU.
+//! The `tryon` command: virtual try-on on any GPU, or none.
 //!
 //! Exits with 0, with 1 where something failed, with 2 where the command line makes no sense.
 
 mod commands;
 
-use alias_model::{Config, Precision, Target, Tuning};
-use alias_tensor::wgpu::Features;
+use alias_model::{Config, CpuOptions, Device, Precision, Target, Tuning};
+use alias_tensor::wgpu::{Adapter, DeviceType, Features};
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use commands::{bench, demo, info, inspect, synth};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Virtual try-on on any GPU: VITON-HD's ALIAS generator.
+/// Virtual try-on on any GPU, or none: VITON-HD's ALIAS generator.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {
@@ -22,7 +22,7 @@ struct Arguments {
     command: Command,
 
     #[command(flatten)]
-    adapter: AdapterArgument,
+    device: DeviceArguments,
 }
 
 #[derive(Subcommand)]
@@ -34,37 +34,94 @@ enum Command {
     Inspect(inspect::Arguments),
 }
 
-/// Which adapter to run on.
+/// What to run on.
 #[derive(clap::Args)]
-struct AdapterArgument {
+struct DeviceArguments {
+    /// What to compute on
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    device: DeviceKind,
+
     /// Use the first adapter whose name contains NAME [default: the most capable; `tryon info` lists them]
     #[arg(long, global = true, value_name = "NAME")]
     adapter: Option<String>,
+
+    /// Threads on processor cores [default: as many as there are cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
-impl AdapterArgument {
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum DeviceKind {
+    /// A GPU where there is one, else processor cores
+    Auto,
+    /// A GPU, or a software rasterizer where there is no other adapter
+    Gpu,
+    /// Processor cores
+    Cpu,
+}
+
+impl DeviceArguments {
     fn choice(&self) -> AdapterChoice {
         self.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Name)
     }
 
-    fn open(&self) -> alias_tensor::Result<Gpu> {
-        self.open_for(Precision::F32)
+    fn threads(&self) -> Option<usize> {
+        self.threads.map(usize::from)
     }
 
-    /// Opens the adapter with what `precision` needs, and timestamps where it has them.
-    fn open_for(&self, precision: Precision) -> alias_tensor::Result<Gpu> {
-        let (adapter, _) = self.choice().pick(&adapters())?;
+    /// The adapter that would be used, or none for processor cores; and why.
+    fn pick(&self, adapters: &[Adapter]) -> anyhow::Result<(Option<Adapter>, String)> {
+        if self.device == DeviceKind::Cpu {
+            ensure!(self.adapter.is_none(), "--adapter names a GPU, --device cpu uses none; leave one of them out");
+            return Ok((None, "as --device says".into()));
+        }
+        // Who names an adapter, or asks for a GPU, gets it or an error.
+        if self.device == DeviceKind::Gpu || self.adapter.is_some() {
+            let (adapter, reason) = self.choice().pick(adapters)?;
+            return Ok((Some(adapter), reason.to_string()));
+        }
+        match self.choice().pick(adapters) {
+            Ok((adapter, reason)) if adapter.get_info().device_type != DeviceType::Cpu => {
+                Ok((Some(adapter), reason.to_string()))
+            }
+            Ok((adapter, _)) => {
+                let name = adapter.get_info().name;
+                Ok((None, format!("the only adapter, {name}, would run on them as well, and slower")))
+            }
+            Err(_) => Ok((None, "there is no adapter with Vulkan, Metal or DX12".into())),
+        }
+    }
+
+    /// Opens the device, a GPU with what `precision` needs, and timestamps where it has them.
+    fn open(&self, precision: Precision) -> anyhow::Result<Device> {
+        let adapters = if self.device == DeviceKind::Cpu { Vec::new() } else { adapters() };
+        let (Some(adapter), _) = self.pick(&adapters)? else {
+            ensure!(
+                precision == Precision::F32,
+                "processor cores store float32; for half precision name a GPU with --adapter or --device gpu"
+            );
+            return Ok(Device::cores(CpuOptions { threads: self.threads(), ..Default::default() })?);
+        };
         let mut features = adapter.features() & Features::TIMESTAMP_QUERY;
         if precision == Precision::F16 {
             features |= Features::SHADER_F16;
         }
-        Gpu::open(&GpuOptions { adapter: self.choice(), features, ..Default::default() })
+        Ok(Gpu::open(&GpuOptions { adapter: self.choice(), features, ..Default::default() })?.into())
     }
 }
 
-/// What to plan for on `gpu`, with such a generator: by what `tryon bench --tune` found, if it was run.
-fn target(gpu: &Gpu, precision: Precision, config: Config) -> alias_model::Result<Target> {
-    let target = Target::of(gpu, precision);
+/// What a device is called.
+fn name(device: &Device) -> String {
+    match device {
+        Device::Gpu(gpu) => gpu.info().name,
+        Device::Cpu(cpu) => format!("{} cores, {}", cpu.threads(), cpu.instructions()),
+    }
+}
+
+/// What to plan for on `device`, with such a generator: by what `tryon bench --tune` found, if it was run.
+fn target(device: &Device, precision: Precision, config: Config) -> alias_model::Result<Target> {
+    let target = Target::of(device, precision);
+    let Device::Gpu(gpu) = device else { return Ok(target) };
     match tuning_file(gpu, precision, config).filter(|path| path.exists()) {
         Some(path) => Ok(Target { tuning: Tuning::read(&path)?, ..target }),
         None => Ok(target),
@@ -81,12 +138,12 @@ fn tuning_file(gpu: &Gpu, precision: Precision, config: Config) -> Option<PathBu
 }
 
 fn main() -> ExitCode {
-    let Arguments { command, adapter } = Arguments::parse();
+    let Arguments { command, device } = Arguments::parse();
     let done = match &command {
-        Command::Synth(arguments) => synth::run(arguments, &adapter),
-        Command::Demo(arguments) => demo::run(arguments, &adapter),
-        Command::Bench(arguments) => bench::run(arguments, &adapter),
-        Command::Info(arguments) => info::run(arguments, &adapter),
+        Command::Synth(arguments) => synth::run(arguments, &device),
+        Command::Demo(arguments) => demo::run(arguments, &device),
+        Command::Bench(arguments) => bench::run(arguments, &device),
+        Command::Info(arguments) => info::run(arguments, &device),
         Command::Inspect(arguments) => inspect::run(arguments),
     };
     match done.and_then(|text| print(&text)) {

@@ -1,13 +1,14 @@
 //! `tryon bench`: how long an image takes, and what it takes.
 
 use super::Drawing;
-use crate::{AdapterArgument, target, tuning_file};
+use crate::{DeviceArguments, name, target, tuning_file};
 use alias_kernels::Peak;
+use alias_model::plan::Step;
 use alias_model::{
-    Architecture, Checkpoint, Config, LoadOptions, Noise, Painter, Person, PersonOptions, Target, Tuning, fill,
+    Architecture, Checkpoint, Config, Device, LoadOptions, Noise, Painter, Person, PersonOptions, Target, Tuning, fill,
 };
-use alias_tensor::Gpu;
-use anyhow::{Context, Result, ensure};
+use alias_tensor::Counters;
+use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<String> {
+pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     let start = Instant::now();
     let drawing = &arguments.drawing;
     let [height, width] = drawing.size;
@@ -51,7 +52,8 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
         None => drawing.architecture()?.config,
     };
     let sample = drawing.sample(config.layers)?;
-    let gpu = adapter.open_for(precision)?;
+    let resident = resident();
+    let device = device.open(precision)?;
     let checkpoint = match checkpoint {
         Some(checkpoint) => checkpoint,
         None => fill(&Architecture::new(config)?, 1),
@@ -59,13 +61,16 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
     let opened = start.elapsed();
     let options = LoadOptions::default();
     if arguments.tune {
-        let path = tuning_file(&gpu, precision, config).context("no cache directory to keep the tuning in")?;
-        let found = Tuning::measure(&gpu, &checkpoint, options, &sample, &Target::of(&gpu, precision))?;
+        let Device::Gpu(gpu) = &device else {
+            bail!("there is nothing to tune on processor cores; --tune is for GPUs")
+        };
+        let path = tuning_file(gpu, precision, config).context("no cache directory to keep the tuning in")?;
+        let found = Tuning::measure(gpu, &checkpoint, options, &sample, &Target::of(gpu, precision))?;
         std::fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(|| format!("{}", path.display()))?;
         found.write(&path)?;
     }
     let start = Instant::now();
-    let painter = Painter::load_with(&gpu, &checkpoint, options, target(&gpu, precision, config)?)?;
+    let painter = Painter::load_with(&device, &checkpoint, options, target(&device, precision, config)?)?;
     drop(checkpoint);
     let loaded = opened + start.elapsed();
     let person_options = PersonOptions { noise: false, keeps_tables: arguments.keep_tables };
@@ -80,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
         Ok(painter.person(&sample, person_options)?)
     })?;
     person.draw(&sample, Noise::None)?;
-    let before = gpu.counters();
+    let before = counters(&device);
     let mut times = Vec::new();
     for _ in 0..arguments.runs {
         let (time, image) = timed(|| Ok(person.draw(&sample, Noise::None)?))?;
@@ -88,10 +93,15 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
         times.push(time);
     }
     times.sort();
-    let after = gpu.counters();
+    let after = counters(&device);
     let runs = u64::from(arguments.runs);
+    let plan = &person.cost().plan;
+    let cores = match &device {
+        Device::Gpu(_) => None,
+        Device::Cpu(cpu) => Some(cpu.peak_gflops()),
+    };
     let report = Report {
-        adapter: gpu.info().name,
+        adapter: name(&device),
         size: format!("{height}x{width}"),
         precision: format!("{precision:?}").to_lowercase(),
         median: times[times.len() / 2],
@@ -99,15 +109,23 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
         first,
         prepared,
         loaded,
-        executed: (after.flops - before.flops) / runs,
+        // What the device counted, where it counts.
+        executed: match cores {
+            None => (after.flops - before.flops) / runs,
+            Some(_) => person.steps().iter().map(Step::flops).sum(),
+        },
         dense: painter.architecture().dense_flops(height, width),
-        moved: person.steps().iter().map(|step| step.bytes_moved(&person.cost().plan)).sum(),
-        peak: after.peak_device_bytes,
+        moved: person.steps().iter().map(|step| step.bytes_moved(plan)).sum(),
+        peak: match cores {
+            None => after.peak_device_bytes,
+            Some(_) => self::resident().saturating_sub(resident),
+        },
+        peak_gflops: cores,
         largest: person.cost().largest_binding,
         launches: (after.launches - before.launches) / runs,
         submits: (after.submits - before.submits) / runs,
     };
-    if arguments.json { Ok(report.json() + "\n") } else { report.text(&gpu, &person) }
+    if arguments.json { Ok(report.json() + "\n") } else { report.text(&device, &person) }
 }
 
 struct Report {
@@ -126,6 +144,8 @@ struct Report {
     largest: u64,
     launches: u64,
     submits: u64,
+    /// Of processor cores.
+    peak_gflops: Option<f64>,
 }
 
 fn milliseconds(time: Duration) -> f64 {
@@ -139,7 +159,7 @@ fn mib(bytes: u64) -> f64 {
 impl Report {
     fn json(&self) -> String {
         let round = |v: f64| (v * 1e3).round() / 1e3;
-        serde_json::json!({
+        let mut report = serde_json::json!({
             "adapter": self.adapter,
             "size": self.size,
             "precision": self.precision,
@@ -155,13 +175,19 @@ impl Report {
             "largest_binding_mib": round(mib(self.largest)),
             "launches": self.launches,
             "submits": self.submits,
-        })
-        .to_string()
+        });
+        if let Some(peak) = self.peak_gflops {
+            report["peak_gflops"] = round(peak).into();
+        }
+        report.to_string()
     }
 
     /// A line for every step, measured by itself, and one for all of them.
-    fn text(&self, gpu: &Gpu, person: &Person) -> Result<String> {
-        let peak = Peak::measure(gpu)?;
+    fn text(&self, device: &Device, person: &Person) -> Result<String> {
+        let peak = match device {
+            Device::Gpu(gpu) => Peak::measure(gpu)?,
+            Device::Cpu(cpu) => Peak { gflops: self.peak_gflops.unwrap_or_default(), gbs: cpu.copy_gbs() },
+        };
         let plan = &person.cost().plan;
         let mut text = format!(
             "{:18}{:12}{:>10}{:>9}{:>10}{:>9}{:>8}\n",
@@ -206,6 +232,19 @@ impl Report {
         );
         Ok(text)
     }
+}
+
+/// What a GPU counted; processor cores count nothing.
+fn counters(device: &Device) -> Counters {
+    match device {
+        Device::Gpu(gpu) => gpu.counters(),
+        Device::Cpu(_) => Counters::default(),
+    }
+}
+
+/// Bytes of memory that this process holds.
+fn resident() -> u64 {
+    memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem as u64)
 }
 
 fn timed<T>(run: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {

@@ -1,7 +1,7 @@
 //! `tryon demo`: drawn scenes, tried on.
 
 use super::{draw, picture, progress};
-use crate::{AdapterArgument, target};
+use crate::{DeviceArguments, name, target};
 use alias_model::{Architecture, Checkpoint, Config, Layers, LoadOptions, Painter, Precision, Sample, fill};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -28,14 +28,14 @@ const SCENES: std::ops::Range<u64> = 1..5;
 /// Narrow enough for a software rasterizer to draw an image in about a second.
 const RANDOM: Config = Config { ngf: 8, layers: Layers::More, ..Config::PUBLISHED };
 
-pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<String> {
+pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     let checkpoint = match &arguments.weights {
         Some(path) => Checkpoint::read(path)?,
         None => fill(&Architecture::new(RANDOM)?, 1),
     };
-    let gpu = adapter.open()?;
-    let target = target(&gpu, Precision::F32, Config::infer(&checkpoint)?)?;
-    let painter = Painter::load_with(&gpu, &checkpoint, LoadOptions::default(), target)?;
+    let device = device.open(Precision::F32)?;
+    let target = target(&device, Precision::F32, Config::infer(&checkpoint)?)?;
+    let painter = Painter::load_with(&device, &checkpoint, LoadOptions::default(), target)?;
     drop(checkpoint);
     // Three to two, as tall people are, in the multiples that the layers need.
     let multiple = painter.architecture().config.layers.multiple();
@@ -44,12 +44,12 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
     let bar = progress(SCENES.count());
     let mut rows = Vec::new();
     for seed in SCENES {
-        let name = format!("{seed:02}.png");
-        bar.set_message(name.clone());
+        let file = format!("{seed:02}.png");
+        bar.set_message(file.clone());
         let scene = scene::draw(seed, height, width);
         let result = picture(&scene.sample, draw(&painter, &scene.sample, None)?);
-        write_inputs(arguments, &name, &scene.sample)?;
-        write_picture(arguments, "result", &name, &result)?;
+        write_inputs(arguments, &file, &scene.sample)?;
+        write_picture(arguments, "result", &file, &result)?;
         rows.push(sheet::columns(&scene.sample, 0, &result).to_vec());
         bar.inc(1);
     }
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<St
     let path = arguments.output.join("sheet.png");
     write_rgb(&path, &sheet::sheet(&sheet::TITLES, &rows, height))?;
     let weights = if arguments.weights.is_some() { "" } else { " (random weights: textures, not garments)" };
-    Ok(format!("{} scenes at {height}x{width} on {}: {}{weights}\n", rows.len(), gpu.info().name, path.display()))
+    Ok(format!("{} scenes at {height}x{width} on {}: {}{weights}\n", rows.len(), name(&device), path.display()))
 }
 
 /// Writes what the generator was given, as `tryon synth` reads it.

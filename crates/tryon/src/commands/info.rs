@@ -1,13 +1,13 @@
-//! `tryon info`: which adapters there are, which one would be used, and what an image takes on it.
+//! `tryon info`: what there is to compute on, what would be used, and what an image takes on it.
 
-use crate::AdapterArgument;
+use crate::DeviceArguments;
 use alias_model::plan::{Input, Step, Table};
-use alias_model::{Cost, PersonOptions, Target};
+use alias_model::{Cost, CpuOptions, Device, PersonOptions, Target};
 use alias_tensor::adapters;
 use alias_tensor::wgpu::{Adapter, Features};
 use anyhow::Result;
 
-/// List the adapters, their limits and features, and say which one would be used and why.
+/// List the adapters, their limits and features, and the cores, and say what would be used and why.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// List the steps that an image takes instead: shapes, operations, bytes, kernels
@@ -30,18 +30,21 @@ const FEATURES: [(&str, Features); 4] = [
     ("cooperative matrices", Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
 ];
 
-pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<String> {
+pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     let precision = arguments.drawing.precision.into();
     if arguments.guaranteed {
         return plan(&arguments.drawing, Target { precision, ..Target::GUARANTEED });
     }
     let adapters = adapters();
-    let (chosen, reason) = adapter.choice().pick(&adapters)?;
+    let (chosen, reason) = device.pick(&adapters)?;
     if arguments.plan {
-        return plan(&arguments.drawing, Target::of_adapter(&chosen, precision));
+        let target = chosen.map_or(Target::CORES, |adapter| Target::of_adapter(&adapter, precision));
+        return plan(&arguments.drawing, target);
     }
     let mut text: String = adapters.iter().map(describe).collect();
-    text += &format!("used: {}, {reason}\n", chosen.get_info().name);
+    let cores = crate::name(&Device::cores(CpuOptions { threads: device.threads(), ..Default::default() })?);
+    text += &format!("{cores}\n");
+    text += &format!("used: {}, {reason}\n", chosen.map_or(cores, |adapter| adapter.get_info().name));
     Ok(text)
 }
 

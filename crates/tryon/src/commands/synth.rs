@@ -1,7 +1,7 @@
 //! `tryon synth`: a person in a garment, from tensors, from five pictures, or from five folders of them.
 
 use super::{PrecisionArgument, draw, picture, progress};
-use crate::{AdapterArgument, target};
+use crate::{DeviceArguments, target};
 use alias_model::checkpoint::Array;
 use alias_model::{Checkpoint, Config, LoadOptions, Painter, Sample};
 use anyhow::{Context, Result, bail, ensure};
@@ -93,18 +93,18 @@ impl From<Labels> for ParseLabels {
     }
 }
 
-pub(crate) fn run(arguments: &Arguments, adapter: &AdapterArgument) -> Result<String> {
+pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     // What can be wrong without a device is found before one is opened.
     let job = Job::new(arguments)?;
     check_output(arguments, &job)?;
     let checkpoint = Checkpoint::read(&arguments.weights)?;
     let precision = arguments.precision.into();
-    let gpu = adapter.open_for(precision)?;
+    let device = device.open(precision)?;
     let options = LoadOptions { plain: arguments.plain, ..Default::default() };
     let weights = arguments.weights.display();
     let load = || {
-        let target = target(&gpu, precision, Config::infer(&checkpoint)?)?;
-        Painter::load_with(&gpu, &checkpoint, options, target)
+        let target = target(&device, precision, Config::infer(&checkpoint)?)?;
+        Painter::load_with(&device, &checkpoint, options, target)
     };
     let painter = load().with_context(|| format!("{weights}"))?;
     drop(checkpoint);

@@ -16,7 +16,12 @@ pub fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 /// The standard normal numbers of a seed's stream, up to 2^34 of them. Element e is lane e % 4 of block e / 4, whose
 /// counter is (e / 4, stream, 0, 0).
 pub fn normal(seed: u64, stream: u32) -> impl Iterator<Item = f64> {
-    (0..=u32::MAX).flat_map(move |block| normal_block(seed, stream, block))
+    normal_from(seed, stream, 0)
+}
+
+/// The same from a block of four on.
+pub fn normal_from(seed: u64, stream: u32, block: u32) -> impl Iterator<Item = f64> {
+    (block..=u32::MAX).flat_map(move |block| normal_block(seed, stream, block))
 }
 
 fn normal_block(seed: u64, stream: u32, block: u32) -> [f64; 4] {

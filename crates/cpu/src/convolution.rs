@@ -1,0 +1,209 @@
+//! Convolution by products of rows of pixels with panels of weights, one for each tap of the kernel; and what it has in common
+//! with Winograd's algorithm.
+
+use crate::input::Activations;
+use crate::product::{SLACK, product};
+use crate::winograd::transformed;
+use crate::{BLOCK, Buffers, Cpu, PANEL, blocks, places};
+use alias_plan::{Convolution, Method};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Pixels that a thread convolves at once: what it reads and writes then stays in its cache.
+const PIXELS: usize = 256;
+
+/// A convolution's weight, as its method reads it.
+#[derive(Debug)]
+pub struct ConvolutionWeights {
+    /// (panels, blocks of cin, taps, BLOCK, PANEL), or by Winograd's algorithm (panels, places, blocks of cin, BLOCK, PANEL).
+    pub(crate) panels: Vec<f32>,
+    /// (panels, PANEL).
+    pub(crate) bias: Vec<f32>,
+}
+
+impl ConvolutionWeights {
+    /// From (Cin K K, Cout) in rows of `width`, where Cin are the channels of `sources`, one after the other, and (Cout).
+    pub fn new(kernel: &[f32], width: usize, bias: &[f32], sources: &[usize], cout: usize, method: Method) -> Self {
+        let cin: usize = sources.iter().sum();
+        let taps = kernel.len() / width / cin;
+        let inner: usize = sources.iter().map(|&channels| blocks(channels)).sum();
+        let places: Vec<usize> = places(sources).collect();
+        let count = cout.div_ceil(PANEL);
+        let out_taps = if let Method::Winograd(m) = method { (m + 2) * (m + 2) } else { taps };
+        let mut panels = vec![0.0; count * inner * out_taps * BLOCK * PANEL];
+        panels.par_chunks_mut(inner * out_taps * BLOCK * PANEL).enumerate().for_each(|(panel, to)| {
+            let columns = panel * PANEL..cout.min((panel + 1) * PANEL);
+            for (ci, &place) in places.iter().enumerate() {
+                let (block, lane) = (place / BLOCK, place % BLOCK);
+                for (column, co) in columns.clone().enumerate() {
+                    let tap = |tap: usize| kernel[(ci * taps + tap) * width + co];
+                    match method {
+                        Method::Winograd(m) => {
+                            let weight = transformed(m, std::array::from_fn(|k| tap(k).into()));
+                            for (k, w) in weight.into_iter().enumerate() {
+                                to[((k * inner + block) * BLOCK + lane) * PANEL + column] = w as f32;
+                            }
+                        }
+                        _ => {
+                            for k in 0..taps {
+                                to[((block * taps + k) * BLOCK + lane) * PANEL + column] = tap(k);
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        let mut padded = bias[..cout.min(bias.len())].to_vec();
+        padded.resize(count * PANEL, 0.0);
+        ConvolutionWeights { panels, bias: padded }
+    }
+
+    /// Bytes that a weight takes.
+    pub fn bytes(sources: &[usize], kernel: usize, cout: usize, method: Method) -> u64 {
+        let inner: usize = sources.iter().map(|&channels| blocks(channels)).sum();
+        let taps = if let Method::Winograd(m) = method { (m + 2) * (m + 2) } else { kernel * kernel };
+        4 * ((inner * taps * BLOCK + 1) * cout.next_multiple_of(PANEL)) as u64
+    }
+}
+
+/// Rows of an image and channels of it that one thread computes.
+pub(crate) struct Strip<'a> {
+    pub(crate) n: usize,
+    /// Of the output.
+    pub(crate) rows: Range<usize>,
+    /// Of output channels.
+    pub(crate) panels: Range<usize>,
+    /// For each block of channels in the panels, (rows, W, BLOCK).
+    pub(crate) out: Vec<&'a mut [f32]>,
+}
+
+/// Divides the output of `step` into strips of some rows, and those by channels where there would be fewer than `wanted`.
+pub(crate) fn strips<'a>(step: &Convolution, out: &'a mut [f32], rows: usize, wanted: usize) -> Vec<Strip<'a>> {
+    let (blocks, panels) = (blocks(step.cout), step.cout.div_ceil(PANEL));
+    let line = step.input.width * BLOCK;
+    let count = step.rows.len().div_ceil(rows);
+    let parts = wanted.div_ceil(step.input.batch * count).clamp(1, panels);
+    let each = panels.div_ceil(parts);
+    let parts = panels.div_ceil(each);
+    let mut strips = Vec::with_capacity(step.input.batch * count * parts);
+    for n in 0..step.input.batch {
+        for strip in 0..count {
+            let start = step.rows.start + strip * rows;
+            for part in 0..parts {
+                let panels = part * each..panels.min((part + 1) * each);
+                strips.push(Strip { n, rows: start..step.rows.end.min(start + rows), panels, out: Vec::new() });
+            }
+        }
+    }
+    for (plane, out) in out.chunks_exact_mut(step.input.height * line).enumerate() {
+        let (n, part) = (plane / blocks, plane % blocks / (2 * each));
+        let band = &mut out[step.rows.start * line..step.rows.end * line];
+        for (strip, out) in band.chunks_mut(rows * line).enumerate() {
+            strips[(n * count + strip) * parts + part].out.push(out);
+        }
+    }
+    strips
+}
+
+/// How a sum becomes what is stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Epilogue {
+    accumulate: bool,
+    /// Of a block, how many channels end in a tanh.
+    tanh: usize,
+}
+
+impl Epilogue {
+    pub(crate) fn new(step: &Convolution) -> Epilogue {
+        Epilogue { accumulate: step.accumulate, tanh: if step.tanh { step.cout.min(BLOCK) } else { 0 } }
+    }
+
+    /// Stores vector `v` of a pixel's block.
+    #[inline(always)]
+    pub(crate) fn store<S: Simd>(self, simd: S, sum: S::f32s, v: usize, bias: &[f32], out: &mut [f32]) {
+        let bias = S::as_simd_f32s(bias).0[v];
+        let to = &mut S::as_mut_simd_f32s(out).0[v];
+        let mut value = simd.add_f32s(sum, bias);
+        if self.accumulate {
+            value = simd.add_f32s(value, *to);
+        }
+        *to = value;
+        let start = v * S::F32_LANES;
+        if start < self.tanh {
+            for value in &mut out[start..self.tanh.min(start + S::F32_LANES)] {
+                *value = value.tanh();
+            }
+        }
+    }
+}
+
+pub(crate) fn run(cpu: &Cpu, step: &Convolution, buffers: &mut Buffers, weights: &ConvolutionWeights) {
+    buffers.write(step.output, |buffers, out| {
+        let activations = Activations::new(step, buffers);
+        let width = step.input.width.min(PIXELS / 4);
+        let rows = (PIXELS / width).clamp(1, step.rows.len());
+        let strips = strips(step, out, rows, 4 * cpu.threads());
+        strips.into_par_iter().for_each_init(Vec::new, |scratch, strip| {
+            cpu.dispatch(Direct { step, activations: &activations, weights, width, strip, scratch });
+        });
+    });
+}
+
+/// A strip, rectangles of `width` columns of it one after the other.
+struct Direct<'a> {
+    step: &'a Convolution,
+    activations: &'a Activations<'a>,
+    weights: &'a ConvolutionWeights,
+    width: usize,
+    strip: Strip<'a>,
+    scratch: &'a mut Vec<f32>,
+}
+
+impl WithSimd for Direct<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Direct { step, activations, weights, width, strip, scratch } = self;
+        let Strip { n, rows, panels, mut out } = strip;
+        let (halo, taps) = (step.halo(), step.kernel * step.kernel);
+        let (image_w, blocks) = (step.input.width, activations.view.blocks());
+        // Pixels of the rectangle and of the halo left and right of it are rows of one product; those of the halo are not used.
+        let seen_w = width + 2 * halo;
+        let pixels = rows.len() * seen_w;
+        let plane = (rows.len() + 2 * halo) * seen_w * BLOCK;
+        let staged = blocks * plane + (2 * halo + SLACK) * BLOCK;
+        scratch.resize(scratch.len().max(staged + (pixels + SLACK) * PANEL), 0.0);
+        let (staged, sums) = scratch.split_at_mut(staged);
+        let starts: Vec<usize> = (0..blocks * taps)
+            .map(|k| {
+                let (block, tap) = (k / taps, k % taps);
+                block * plane + (tap / step.kernel * seen_w + tap % step.kernel) * BLOCK
+            })
+            .collect();
+        let epilogue = Epilogue::new(step);
+        for left in (0..image_w).step_by(width) {
+            for (block, staged) in staged.chunks_exact_mut(plane).take(blocks).enumerate() {
+                let corner = [rows.start as isize - halo as isize, left as isize - halo as isize];
+                activations.stage(simd, n, block, corner, [rows.len() + 2 * halo, seen_w], staged);
+            }
+            for panel in panels.clone() {
+                let each = blocks * taps * BLOCK * PANEL;
+                product(simd, staged, &starts, pixels, &weights.panels[panel * each..][..each], sums);
+                for (half, out) in out[2 * (panel - panels.start)..].iter_mut().take(2).enumerate() {
+                    let bias = &weights.bias[panel * PANEL + half * BLOCK..][..BLOCK];
+                    for (y, out) in out.chunks_exact_mut(image_w * BLOCK).enumerate() {
+                        let sums = &sums[y * seen_w * PANEL..];
+                        for (x, out) in out[left * BLOCK..].chunks_exact_mut(BLOCK).take(width).enumerate() {
+                            let sums = S::as_simd_f32s(&sums[x * PANEL + half * BLOCK..][..BLOCK]).0;
+                            for (v, &sum) in sums.iter().enumerate() {
+                                epilogue.store(simd, sum, v, bias, out);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

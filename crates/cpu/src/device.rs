@@ -1,0 +1,132 @@
+//! The processor: which vectors it has, and how many threads use it.
+
+use pulp::{Arch, WithSimd};
+use std::sync::Arc;
+
+/// Vector instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Instructions {
+    /// What every processor has.
+    Portable,
+    /// AVX2 and FMA (x86-64-v3), or NEON.
+    Wide,
+    /// AVX-512 (x86-64-v4).
+    Wider,
+}
+
+impl std::fmt::Display for Instructions {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Instructions::Portable => "without vector instructions",
+            Instructions::Wide if cfg!(target_arch = "x86_64") => "AVX2",
+            Instructions::Wide => "NEON",
+            Instructions::Wider => "AVX-512",
+        })
+    }
+}
+
+/// How to use the processor.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuOptions {
+    /// How many threads: as many as there are cores, unless told.
+    pub threads: Option<usize>,
+    /// The best instructions there are, unless told.
+    pub instructions: Option<Instructions>,
+}
+
+/// What can go wrong.
+#[derive(Debug)]
+pub enum Error {
+    /// The processor does not have these instructions.
+    Instructions(Instructions),
+    /// The threads could not be started.
+    Threads(rayon::ThreadPoolBuildError),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Error::Instructions(which) => {
+                let has = Cpu::available();
+                write!(f, "this processor has no {which:?} instructions; it has {has:?}")
+            }
+            Error::Threads(error) => write!(f, "threads could not be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The processor's cores, ready to compute. A cheap handle.
+#[derive(Clone)]
+pub struct Cpu {
+    arch: Arch,
+    pool: Arc<rayon::ThreadPool>,
+}
+
+impl std::fmt::Debug for Cpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Cpu").field("instructions", &self.instructions()).field("threads", &self.threads()).finish()
+    }
+}
+
+impl Cpu {
+    /// Starts threads.
+    ///
+    /// # Errors
+    /// Where the processor does not have the instructions that were asked for, or threads cannot be started.
+    pub fn open(options: CpuOptions) -> Result<Cpu, Error> {
+        let arch = match options.instructions {
+            None => Arch::new(),
+            Some(which) => arch(which).ok_or(Error::Instructions(which))?,
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build();
+        Ok(Cpu { arch, pool: Arc::new(pool.map_err(Error::Threads)?) })
+    }
+
+    /// The instructions that this processor has.
+    pub fn available() -> Vec<Instructions> {
+        let all = [Instructions::Portable, Instructions::Wide, Instructions::Wider];
+        all.into_iter().filter(|&which| arch(which).is_some()).collect()
+    }
+
+    /// The instructions in use.
+    pub fn instructions(&self) -> Instructions {
+        match self.arch {
+            Arch::Scalar => Instructions::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Arch::V4(_) => Instructions::Wider,
+            #[allow(unreachable_patterns, reason = "what there is depends on the target")]
+            _ => Instructions::Wide,
+        }
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Runs `work` where rayon's parallel iterators use this device's threads.
+    pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(work)
+    }
+
+    /// Runs `work`, compiled for the instructions in use.
+    pub(crate) fn dispatch<W: WithSimd>(&self, work: W) -> W::Output {
+        self.arch.dispatch(work)
+    }
+}
+
+fn arch(which: Instructions) -> Option<Arch> {
+    match which {
+        Instructions::Portable => Some(Arch::Scalar),
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Wide => pulp::x86::V3::try_new().map(Arch::V3),
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Wider => pulp::x86::V4::try_new().map(Arch::V4),
+        #[cfg(target_arch = "aarch64")]
+        Instructions::Wide => pulp::aarch64::Neon::try_new().map(Arch::Neon),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => None,
+    }
+}

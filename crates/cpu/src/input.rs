@@ -1,0 +1,211 @@
+//! What a convolution reads: resized, concatenated, noise added, normalized, modulated, through a leaky ReLU.
+
+use crate::{BLOCK, Buffers, PANEL, blocks};
+use alias_plan::{Convolution, Input};
+use pulp::Simd;
+use std::ops::Range;
+
+/// A source: (N, blocks, h, w, BLOCK).
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    data: &'a [f32],
+    blocks: usize,
+    h: usize,
+    w: usize,
+}
+
+/// One or two sources, resized to the same size.
+#[derive(Clone)]
+pub(crate) struct View<'a> {
+    sources: Vec<Source<'a>>,
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+    /// (N, H, W).
+    pub(crate) noise: Option<&'a [f32]>,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(input: &Input, buffers: &'a Buffers) -> View<'a> {
+        let source = |s: &alias_plan::Source| Source {
+            data: buffers.get(s.buffer),
+            blocks: blocks(s.channels),
+            h: s.height,
+            w: s.width,
+        };
+        let noise = input.noise.map(|noise| buffers.get(noise));
+        View { sources: input.sources.iter().map(source).collect(), h: input.height, w: input.width, noise }
+    }
+
+    /// Blocks of channels of all sources.
+    pub(crate) fn blocks(&self) -> usize {
+        self.sources.iter().map(|source| source.blocks).sum()
+    }
+
+    /// The plane of a block, before it is resized, and its size.
+    pub(crate) fn plane(&self, n: usize, block: usize) -> (&'a [f32], [usize; 2]) {
+        let mut block = block;
+        for source in &self.sources {
+            if block < source.blocks {
+                let plane = source.h * source.w * BLOCK;
+                return (&source.data[(n * source.blocks + block) * plane..][..plane], [source.h, source.w]);
+            }
+            block -= source.blocks;
+        }
+        panic!("an input of {} blocks has no block {block} more", self.blocks())
+    }
+}
+
+/// A plane resized to the nearest pixels.
+#[derive(Clone, Copy)]
+pub(crate) struct Resized<'a> {
+    data: &'a [f32],
+    w: usize,
+    up: u32,
+    down: u32,
+}
+
+impl<'a> Resized<'a> {
+    /// To height `h`.
+    pub(crate) fn new((data, [from_h, w]): (&'a [f32], [usize; 2]), h: usize) -> Resized<'a> {
+        Resized { data, w, up: (h / from_h).max(1).ilog2(), down: (from_h / h).max(1).ilog2() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> &'a [f32] {
+        &self.data[((i >> self.up) << self.down) * self.w * BLOCK..][..self.w * BLOCK]
+    }
+
+    /// Where in its row a pixel begins.
+    #[inline(always)]
+    pub(crate) fn at(&self, j: usize) -> usize {
+        ((j >> self.up) << self.down) * BLOCK
+    }
+}
+
+/// What normalizes and modulates.
+struct Norm<'a> {
+    /// (N, blocks, 8, BLOCK), as statistics.rs writes it.
+    coefficients: &'a [f32],
+    masked: bool,
+    /// (blocks, rows, PANEL): of a block of channels 1 + gamma, then beta.
+    table: &'a [f32],
+    /// (N, pixel_rows, W, 2).
+    pixels: &'a [u32],
+    pixel_rows: Range<usize>,
+}
+
+/// All that a convolution reads.
+pub(crate) struct Activations<'a> {
+    pub(crate) view: View<'a>,
+    norm: Option<Norm<'a>>,
+    slope: f32,
+}
+
+impl<'a> Activations<'a> {
+    pub(crate) fn new(step: &Convolution, buffers: &'a Buffers) -> Activations<'a> {
+        let norm = step.norm.as_ref().map(|norm| Norm {
+            coefficients: buffers.get(norm.coefficients),
+            masked: norm.masked,
+            table: buffers.get(norm.table),
+            pixels: buffers.indices(norm.pixels),
+            pixel_rows: norm.pixel_rows.clone(),
+        });
+        Activations { view: View::new(&step.input, buffers), norm, slope: step.slope }
+    }
+
+    /// Writes a block of channels of a rectangle of the image, which begins at row `top` and column `left` and may reach past
+    /// the image, where it is zero: (rows, columns, BLOCK).
+    #[inline(always)]
+    pub(crate) fn stage<S: Simd>(
+        &self,
+        simd: S,
+        n: usize,
+        block: usize,
+        [top, left]: [isize; 2],
+        [rows, columns]: [usize; 2],
+        out: &mut [f32],
+    ) {
+        let View { h, w, noise, .. } = self.view;
+        let plane = Resized::new(self.view.plane(n, block), h);
+        for (y, out) in out.chunks_exact_mut(columns * BLOCK).take(rows).enumerate() {
+            let i = top + y as isize;
+            if i < 0 || i >= h as isize {
+                out.fill(0.0);
+                continue;
+            }
+            let i = i as usize;
+            let row = plane.row(i);
+            // The columns inside the image.
+            let first = (-left).clamp(0, columns as isize) as usize;
+            let end = (w as isize - left).clamp(0, columns as isize) as usize;
+            out[..first * BLOCK].fill(0.0);
+            out[end * BLOCK..].fill(0.0);
+            let j = |x: usize| (left + x as isize) as usize;
+            let inside = out[first * BLOCK..end * BLOCK].chunks_exact_mut(BLOCK).enumerate();
+            let Some(norm) = &self.norm else {
+                let slope = simd.splat_f32s(self.slope);
+                for (x, out) in inside {
+                    let from = S::as_simd_f32s(&row[plane.at(j(first + x))..][..BLOCK]).0;
+                    for (out, &v) in S::as_mut_simd_f32s(out).0.iter_mut().zip(from) {
+                        *out = simd.max_f32s(simd.mul_f32s(v, slope), v);
+                    }
+                }
+                continue;
+            };
+            let coefficients = &norm.coefficients[(n * self.view.blocks() + block) * 8 * BLOCK..][..8 * BLOCK];
+            let table_rows = norm.table.len() / (self.view.blocks() * PANEL);
+            let table = &norm.table[block * table_rows * PANEL..][..table_rows * PANEL];
+            let line = n * norm.pixel_rows.len() + i - norm.pixel_rows.start;
+            let pixels = &norm.pixels[line * w * 2..][..w * 2];
+            let noise = noise.map(|noise| &noise[(n * h + i) * w..][..w]);
+            for (x, out) in inside {
+                let j = j(first + x);
+                let from = &row[plane.at(j)..][..BLOCK];
+                let modulation = &table[pixels[2 * j] as usize * PANEL..][..PANEL];
+                let mask = f32::from_bits(pixels[2 * j + 1]);
+                let z = noise.map_or(0.0, |noise| noise[j]);
+                norm.apply(simd, from, coefficients, modulation, mask, noise.map(|_| z), self.slope, out);
+            }
+        }
+    }
+}
+
+impl Norm<'_> {
+    /// One pixel of one block.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "the innermost loop: everything that a pixel depends on")]
+    fn apply<S: Simd>(
+        &self,
+        simd: S,
+        from: &[f32],
+        coefficients: &[f32],
+        modulation: &[f32],
+        mask: f32,
+        noise: Option<f32>,
+        slope: f32,
+        out: &mut [f32],
+    ) {
+        let per = BLOCK / S::F32_LANES;
+        let from = &S::as_simd_f32s(from).0[..per];
+        let c = &S::as_simd_f32s(coefficients).0[..8 * per];
+        let modulation = &S::as_simd_f32s(modulation).0[..2 * per];
+        let out = &mut S::as_mut_simd_f32s(out).0[..per];
+        for v in 0..per {
+            let mut x = from[v];
+            if let Some(z) = noise {
+                x = simd.mul_add_e_f32s(c[3 * per + v], simd.splat_f32s(z), x);
+            }
+            x = simd.sub_f32s(x, c[v]);
+            let mut y = simd.mul_f32s(simd.sub_f32s(x, c[per + v]), c[2 * per + v]);
+            if self.masked {
+                let rest = simd.mul_f32s(simd.sub_f32s(x, c[4 * per + v]), c[5 * per + v]);
+                y = simd.add_f32s(
+                    simd.mul_f32s(simd.splat_f32s(mask), y),
+                    simd.mul_f32s(simd.splat_f32s(1.0 - mask), rest),
+                );
+            }
+            let y = simd.mul_add_e_f32s(y, modulation[v], modulation[per + v]);
+            out[v] = simd.max_f32s(simd.mul_f32s(y, simd.splat_f32s(slope)), y);
+        }
+    }
+}

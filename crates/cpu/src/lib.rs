@@ -1,0 +1,77 @@
+//! Runs an [`alias_plan::Plan`] on processor cores: for machines without a GPU.
+//!
+//! Activations are float32 and lie in blocks of [`BLOCK`] channels, (N, C / BLOCK, H, W, BLOCK): a pixel's block is a vector,
+//! or two, or four, and a row of pixels is what [`product`] multiplies with a panel of weights. Each step is split into the same
+//! parts whatever the number of threads, and so is each sum: the bits of an image do not depend on it.
+
+mod convolution;
+mod device;
+mod input;
+mod memory;
+mod noise;
+mod peak;
+mod planes;
+mod product;
+mod statistics;
+mod table;
+mod winograd;
+
+pub use convolution::ConvolutionWeights;
+pub use device::{Cpu, CpuOptions, Error, Instructions};
+pub use memory::Buffers;
+pub use planes::{pack_coefficients, pack_planes, unpack_planes};
+pub use table::TableWeights;
+
+use alias_plan::{Method, Step};
+
+/// Channels that lie together.
+pub const BLOCK: usize = 16;
+/// Columns of weights that lie together: two blocks of output channels.
+const PANEL: usize = 2 * BLOCK;
+
+/// What a step computes with, besides buffers.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// Of a table.
+    Table(&'a TableWeights),
+    /// Of a convolution.
+    Convolution(&'a ConvolutionWeights),
+    /// Of statistics: (C), each channel's scale of the noise.
+    NoiseScale(&'a [f32]),
+    /// Noise has none.
+    None,
+}
+
+/// Executes a step.
+///
+/// # Panics
+/// Where the weights are not the step's, or a buffer is smaller than the step says.
+pub fn run(cpu: &Cpu, step: &Step, buffers: &mut Buffers, weights: Weights) {
+    cpu.install(|| match (step, weights) {
+        (Step::Table(step), Weights::Table(weights)) => table::run(cpu, step, buffers, weights),
+        (Step::Noise(step), Weights::None) => noise::run(step, buffers),
+        (Step::Statistics(step), Weights::NoiseScale(scale)) => statistics::run(cpu, step, buffers, scale),
+        (Step::Convolution(step), Weights::Convolution(weights)) => match step.method {
+            Method::Winograd(_) => winograd::run(cpu, step, buffers, weights),
+            Method::Fused | Method::Staged(_) => convolution::run(cpu, step, buffers, weights),
+        },
+        (step, _) => panic!("{}: weights of another kind of step", step.name()),
+    });
+}
+
+/// Blocks that so many channels take.
+fn blocks(channels: usize) -> usize {
+    channels.div_ceil(BLOCK)
+}
+
+/// Where in the blocks the channels of concatenated tensors are: of each channel, its place.
+fn places(sources: &[usize]) -> impl Iterator<Item = usize> {
+    sources
+        .iter()
+        .scan(0, |start, &channels| {
+            let places = *start..*start + channels;
+            *start += channels.next_multiple_of(BLOCK);
+            Some(places)
+        })
+        .flatten()
+}

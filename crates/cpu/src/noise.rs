@@ -1,0 +1,18 @@
+//! A plane of noise.
+
+use crate::Buffers;
+use alias_plan::{Noise, philox};
+use rayon::prelude::*;
+
+/// Numbers that are drawn at once, a multiple of Philox's four.
+const PART: usize = 4096;
+
+pub(crate) fn run(step: &Noise, buffers: &mut Buffers) {
+    let &[low, high] = buffers.indices(step.seed) else { panic!("a seed has two halves") };
+    let seed = u64::from(high) << 32 | u64::from(low);
+    let output = &mut buffers.get_mut(step.output)[..step.elements];
+    output.par_chunks_mut(PART).enumerate().for_each(|(part, output)| {
+        let numbers = philox::normal_from(seed, step.stream, (part * PART / 4) as u32);
+        output.iter_mut().zip(numbers).for_each(|(to, z)| *to = z as f32);
+    });
+}

@@ -1,0 +1,54 @@
+//! From planes to blocks of channels, and back.
+
+use crate::{BLOCK, Cpu, places};
+use rayon::prelude::*;
+
+/// Pixels that a thread moves at once.
+const PART: usize = 4096;
+
+/// From tensors (N, `channels`, H, W), one after the other along the channels, which one block holds, to (N, 1, H, W, BLOCK).
+pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], channels: usize, plane: usize, out: &mut [f32]) {
+    cpu.install(|| {
+        for (n, out) in out.chunks_exact_mut(plane * BLOCK).enumerate() {
+            out.par_chunks_mut(PART * BLOCK).enumerate().for_each(|(part, out)| {
+                out.fill(0.0);
+                for (place, from) in tensors
+                    .iter()
+                    .flat_map(|tensor| tensor[n * channels * plane..][..channels * plane].chunks_exact(plane))
+                    .enumerate()
+                {
+                    for (pixel, &value) in out.chunks_exact_mut(BLOCK).zip(&from[part * PART..]) {
+                        pixel[place] = value;
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// From (N, 1, H, W, BLOCK) to its first channels (N, `channels`, H, W).
+pub fn unpack_planes(cpu: &Cpu, blocks: &[f32], channels: usize, plane: usize) -> Vec<f32> {
+    let mut out = vec![0.0; blocks.len() / BLOCK * channels];
+    cpu.install(|| {
+        out.par_chunks_mut(plane).enumerate().for_each(|(k, out)| {
+            let from = &blocks[k / channels * plane * BLOCK..][..plane * BLOCK];
+            for (to, pixel) in out.iter_mut().zip(from.chunks_exact(BLOCK)) {
+                *to = pixel[k % channels];
+            }
+        });
+    });
+    out
+}
+
+/// From (C, 8), C the channels of `sources`, to (blocks, 8, BLOCK), for each image.
+pub fn pack_coefficients(values: &[f32], sources: &[usize], out: &mut [f32]) {
+    let each: usize = sources.iter().map(|channels| channels.next_multiple_of(BLOCK) * 8).sum();
+    for out in out.chunks_exact_mut(each) {
+        out.fill(0.0);
+        for (place, values) in places(sources).zip(values.chunks_exact(8)) {
+            for (k, &value) in values.iter().enumerate() {
+                out[place / BLOCK * 8 * BLOCK + k * BLOCK + place % BLOCK] = value;
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The statistics that normalize activations: of instance norm, or of mask norm.
+
+use crate::input::{Resized, View};
+use crate::{BLOCK, Buffers, Cpu, places};
+use alias_plan::Statistics;
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Pixels of a plane that are summed up as one.
+const PART: usize = 16384;
+
+/// Sums over pixels, a lane for each channel. Values are counted from the plane's first pixel, in float64.
+#[derive(Clone, Copy)]
+struct Sums {
+    /// For what is under the mask and for the rest: weights r, r v, r^2, r^2 v, r^2 v^2.
+    regions: [[[f64; BLOCK]; 5]; 2],
+}
+
+impl Sums {
+    const ZERO: Sums = Sums { regions: [[[0.0; BLOCK]; 5]; 2] };
+
+    #[inline(always)]
+    fn add(&mut self, other: &Sums) {
+        for (to, from) in self.regions.as_flattened_mut().iter_mut().zip(other.regions.as_flattened()) {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to += from;
+            }
+        }
+    }
+}
+
+/// `noise_scale` is (C).
+pub(crate) fn run(cpu: &Cpu, step: &Statistics, buffers: &mut Buffers, noise_scale: &[f32]) {
+    buffers.write(step.output, |buffers, out| {
+        let view = View::new(&step.input, buffers);
+        let mask = step.mask.map(|mask| buffers.get(mask));
+        let count = view.blocks();
+        let mut scales = vec![0.0; count * BLOCK];
+        let sources: Vec<usize> = step.input.sources.iter().map(|source| source.channels).collect();
+        places(&sources).zip(noise_scale).for_each(|(place, &scale)| scales[place] = scale);
+        let planes = (0..step.input.batch * count).into_par_iter();
+        planes.zip(out.par_chunks_mut(8 * BLOCK)).for_each(|(plane, out)| {
+            let (n, block) = (plane / count, plane % count);
+            let scales = &scales[block * BLOCK..][..BLOCK];
+            // Repeated pixels of a plane that is all there is have the statistics of the plane.
+            let plain = mask.is_none() && view.noise.is_none();
+            let (data, size) = view.plane(n, block);
+            let [h, w] = if plain { size } else { [view.h, view.w] };
+            let rows = (PART / w).max(1);
+            let parts: Vec<_> = (0..h.div_ceil(rows)).map(|part| part * rows..h.min((part + 1) * rows)).collect();
+            let [mask, noise] = [mask, view.noise].map(|plane| plane.map(|plane| &plane[n * h * w..][..h * w]));
+            let first = {
+                let z = noise.map_or(0.0, |noise| noise[0]);
+                std::array::from_fn(|c| data[c] + scales[c] * z)
+            };
+            let sums: Vec<Sums> = parts
+                .into_par_iter()
+                .map(|rows| {
+                    let source = Resized::new((data, size), h);
+                    cpu.dispatch(Part { source, w, rows, mask, noise, scales, first: &first })
+                })
+                .collect();
+            let mut all = Sums::ZERO;
+            sums.iter().for_each(|sums| all.add(sums));
+            finish(&all, mask.is_some(), (h * w) as f64, &first, scales, out);
+        });
+    });
+}
+
+/// Some rows of a plane.
+struct Part<'a> {
+    source: Resized<'a>,
+    w: usize,
+    rows: Range<usize>,
+    mask: Option<&'a [f32]>,
+    noise: Option<&'a [f32]>,
+    scales: &'a [f32],
+    first: &'a [f32; BLOCK],
+}
+
+impl WithSimd for Part<'_> {
+    type Output = Sums;
+
+    // Plain loops over a block: the compiler makes vectors of them, for whatever instructions this is dispatched to.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Sums {
+        let Part { source, w, rows, mask, noise, scales, first } = self;
+        let mut sums = Sums::ZERO;
+        for i in rows {
+            let row = source.row(i);
+            for j in 0..w {
+                let x = &row[source.at(j)..][..BLOCK];
+                let z = noise.map_or(0.0, |noise| noise[i * w + j]);
+                let mut d = [0.0f64; BLOCK];
+                for c in 0..BLOCK {
+                    d[c] = f64::from(x[c] + scales[c] * z) - f64::from(first[c]);
+                }
+                match mask {
+                    None => {
+                        let [_, sum, _, _, square] = &mut sums.regions[0];
+                        for c in 0..BLOCK {
+                            sum[c] += d[c];
+                            square[c] += d[c] * d[c];
+                        }
+                    }
+                    Some(mask) => {
+                        let m = f64::from(mask[i * w + j]);
+                        for (r, region) in [m, 1.0 - m].into_iter().zip(&mut sums.regions) {
+                            // Most pixels are in one region only.
+                            if r == 0.0 {
+                                continue;
+                            }
+                            for c in 0..BLOCK {
+                                region[0][c] += r;
+                                region[1][c] += r * d[c];
+                                region[2][c] += r * r;
+                                region[3][c] += r * r * d[c];
+                                region[4][c] += r * r * d[c] * d[c];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// (8, BLOCK): the first pixel, mean less that, scale, scale of the noise; mean and scale outside the mask; two unused.
+fn finish(sums: &Sums, masked: bool, pixels: f64, first: &[f32; BLOCK], scales: &[f32], out: &mut [f32]) {
+    let eps = f64::from(Statistics::EPS);
+    for c in 0..BLOCK {
+        let mut regions = [[0.0; 2]; 2];
+        for (region, result) in sums.regions.iter().zip(&mut regions) {
+            let [r, v, rr, rrv, rrvv] = region.map(|sum| sum[c]);
+            if masked {
+                // r (v - mu) sqrt(S / HW) / sqrt(sum(r^2 (v - mu)^2) / HW + eps)
+                let s = if r == 0.0 { 1.0 } else { r };
+                let mean = v / s;
+                let spread = (rrvv - 2.0 * mean * rrv + mean * mean * rr).max(0.0);
+                *result = [mean, (s / pixels).sqrt() / (spread / pixels + eps).sqrt()];
+            } else {
+                let mean = v / pixels;
+                *result = [mean, 1.0 / ((rrvv / pixels - mean * mean).max(0.0) + eps).sqrt()];
+            }
+        }
+        let [[mean, scale], [rest_mean, rest_scale]] = regions.map(|region| region.map(|value| value as f32));
+        let values = [first[c], mean, scale, scales[c], rest_mean, rest_scale, 0.0, 0.0];
+        values.into_iter().enumerate().for_each(|(k, value)| out[k * BLOCK + c] = value);
+    }
+}
