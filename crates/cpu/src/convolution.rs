@@ -1,8 +1,10 @@
 //! Convolution by products of rows of pixels with panels of weights, one for each tap of the kernel; and what it has in common
 //! with Winograd's algorithm.
 
+use crate::aligned::{Aligned, Scratch};
 use crate::input::Activations;
 use crate::product::{SLACK, product};
+use crate::tanh::tanh;
 use crate::winograd::transformed;
 use crate::{BLOCK, Buffers, Cpu, PANEL, blocks, places};
 use alias_plan::{Convolution, Method};
@@ -17,7 +19,7 @@ const PIXELS: usize = 256;
 #[derive(Debug)]
 pub struct ConvolutionWeights {
     /// (panels, blocks of cin, taps, BLOCK, PANEL), or by Winograd's algorithm (panels, places, blocks of cin, BLOCK, PANEL).
-    pub(crate) panels: Vec<f32>,
+    pub(crate) panels: Aligned,
     /// (panels, PANEL).
     pub(crate) bias: Vec<f32>,
 }
@@ -31,7 +33,7 @@ impl ConvolutionWeights {
         let places: Vec<usize> = places(sources).collect();
         let count = cout.div_ceil(PANEL);
         let out_taps = if let Method::Winograd(m) = method { (m + 2) * (m + 2) } else { taps };
-        let mut panels = vec![0.0; count * inner * out_taps * BLOCK * PANEL];
+        let mut panels = Aligned::zeros(count * inner * out_taps * BLOCK * PANEL);
         panels.par_chunks_mut(inner * out_taps * BLOCK * PANEL).enumerate().for_each(|(panel, to)| {
             let columns = panel * PANEL..cout.min((panel + 1) * PANEL);
             for (ci, &place) in places.iter().enumerate() {
@@ -110,13 +112,12 @@ pub(crate) fn strips<'a>(step: &Convolution, out: &'a mut [f32], rows: usize, wa
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue {
     accumulate: bool,
-    /// Of a block, how many channels end in a tanh.
-    tanh: usize,
+    tanh: bool,
 }
 
 impl Epilogue {
     pub(crate) fn new(step: &Convolution) -> Epilogue {
-        Epilogue { accumulate: step.accumulate, tanh: if step.tanh { step.cout.min(BLOCK) } else { 0 } }
+        Epilogue { accumulate: step.accumulate, tanh: step.tanh }
     }
 
     /// Stores vector `v` of a pixel's block.
@@ -129,10 +130,14 @@ impl Epilogue {
             value = simd.add_f32s(value, *to);
         }
         *to = value;
-        let start = v * S::F32_LANES;
-        if start < self.tanh {
-            for value in &mut out[start..self.tanh.min(start + S::F32_LANES)] {
-                *value = value.tanh();
+    }
+
+    /// What is left to do when all pixels of a strip are stored.
+    #[inline(always)]
+    pub(crate) fn finish(self, out: &mut [&mut [f32]]) {
+        if self.tanh {
+            for out in out {
+                out.iter_mut().for_each(|value| *value = tanh(*value));
             }
         }
     }
@@ -144,8 +149,8 @@ pub(crate) fn run(cpu: &Cpu, step: &Convolution, buffers: &mut Buffers, weights:
         let width = step.input.width.min(PIXELS / 4);
         let rows = (PIXELS / width).clamp(1, step.rows.len());
         let strips = strips(step, out, rows, 4 * cpu.threads());
-        strips.into_par_iter().for_each_init(Vec::new, |scratch, strip| {
-            cpu.dispatch(Direct { step, activations: &activations, weights, width, strip, scratch });
+        strips.into_par_iter().for_each(|strip| {
+            cpu.dispatch(Direct { step, activations: &activations, weights, width, strip });
         });
     });
 }
@@ -157,7 +162,6 @@ struct Direct<'a> {
     weights: &'a ConvolutionWeights,
     width: usize,
     strip: Strip<'a>,
-    scratch: &'a mut Vec<f32>,
 }
 
 impl WithSimd for Direct<'_> {
@@ -165,7 +169,7 @@ impl WithSimd for Direct<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Direct { step, activations, weights, width, strip, scratch } = self;
+        let Direct { step, activations, weights, width, strip } = self;
         let Strip { n, rows, panels, mut out } = strip;
         let (halo, taps) = (step.halo(), step.kernel * step.kernel);
         let (image_w, blocks) = (step.input.width, activations.view.blocks());
@@ -174,8 +178,6 @@ impl WithSimd for Direct<'_> {
         let pixels = rows.len() * seen_w;
         let plane = (rows.len() + 2 * halo) * seen_w * BLOCK;
         let staged = blocks * plane + (2 * halo + SLACK) * BLOCK;
-        scratch.resize(scratch.len().max(staged + (pixels + SLACK) * PANEL), 0.0);
-        let (staged, sums) = scratch.split_at_mut(staged);
         let starts: Vec<usize> = (0..blocks * taps)
             .map(|k| {
                 let (block, tap) = (k / taps, k % taps);
@@ -183,6 +185,8 @@ impl WithSimd for Direct<'_> {
             })
             .collect();
         let epilogue = Epilogue::new(step);
+        let mut scratch = Scratch::take(staged + (pixels + SLACK) * PANEL);
+        let (staged, sums) = scratch.split_at_mut(staged);
         for left in (0..image_w).step_by(width) {
             for (block, staged) in staged.chunks_exact_mut(plane).take(blocks).enumerate() {
                 let corner = [rows.start as isize - halo as isize, left as isize - halo as isize];
@@ -190,7 +194,8 @@ impl WithSimd for Direct<'_> {
             }
             for panel in panels.clone() {
                 let each = blocks * taps * BLOCK * PANEL;
-                product(simd, staged, &starts, pixels, &weights.panels[panel * each..][..each], sums);
+                let columns = step.cout - panel * PANEL;
+                product(simd, staged, &starts, pixels, columns, &weights.panels[panel * each..][..each], sums);
                 for (half, out) in out[2 * (panel - panels.start)..].iter_mut().take(2).enumerate() {
                     let bias = &weights.bias[panel * PANEL + half * BLOCK..][..BLOCK];
                     for (y, out) in out.chunks_exact_mut(image_w * BLOCK).enumerate() {
@@ -205,5 +210,7 @@ impl WithSimd for Direct<'_> {
                 }
             }
         }
+
+        epilogue.finish(&mut out);
     }
 }

@@ -128,12 +128,13 @@ impl<'a> Activations<'a> {
         let View { h, w, noise, .. } = self.view;
         let plane = Resized::new(self.view.plane(n, block), h);
         for (y, out) in out.chunks_exact_mut(columns * BLOCK).take(rows).enumerate() {
-            let i = top + y as isize;
-            if i < 0 || i >= h as isize {
+            // A band of the image has pixels for the rows that it sees; a tile may reach past them.
+            let seen = self.norm.as_ref().map_or(0..h, |norm| norm.pixel_rows.clone());
+            let i = usize::try_from(top + y as isize).unwrap_or(usize::MAX);
+            if !seen.contains(&i) {
                 out.fill(0.0);
                 continue;
             }
-            let i = i as usize;
             let row = plane.row(i);
             // The columns inside the image.
             let first = (-left).clamp(0, columns as isize) as usize;

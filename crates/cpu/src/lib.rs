@@ -4,6 +4,7 @@
 //! or two, or four, and a row of pixels is what [`product`] multiplies with a panel of weights. Each step is split into the same
 //! parts whatever the number of threads, and so is each sum: the bits of an image do not depend on it.
 
+mod aligned;
 mod convolution;
 mod device;
 mod input;
@@ -14,6 +15,7 @@ mod planes;
 mod product;
 mod statistics;
 mod table;
+mod tanh;
 mod winograd;
 
 pub use convolution::ConvolutionWeights;

@@ -6,39 +6,57 @@ use pulp::Simd;
 /// Rows past the last one that [`product`] may read and write.
 pub(crate) const SLACK: usize = 8;
 
-/// `c = a b`: rows of `a`, a block of channels at a time, with a panel of weights.
+/// `c = a b`: rows of `a`, a block of channels at a time, with the first `columns` of a panel of weights.
 ///
 /// Row r of the inner dimension's block k is `a[starts[k] + BLOCK r..][..BLOCK]`; `b` is (blocks, BLOCK, PANEL), `c` (rows,
 /// PANEL). Up to [`SLACK`] more rows are read and written, so that `a` and `c` must have them.
 #[inline(always)]
-pub(crate) fn product<S: Simd>(simd: S, a: &[f32], starts: &[usize], rows: usize, b: &[f32], c: &mut [f32]) {
+pub(crate) fn product<S: Simd>(
+    simd: S,
+    a: &[f32],
+    starts: &[usize],
+    rows: usize,
+    columns: usize,
+    b: &[f32],
+    c: &mut [f32],
+) {
     // As many sums as registers hold, besides what they are made of.
-    if S::REGISTER_COUNT >= 32 {
-        by_tiles::<S, 8>(simd, a, starts, rows, b, c);
-    } else {
-        by_tiles::<S, 6>(simd, a, starts, rows, b, c);
+    let narrow = columns <= BLOCK;
+    match (S::REGISTER_COUNT >= 32, narrow && S::F32_LANES == BLOCK) {
+        (true, false) => by_tiles::<S, 8, 2>(simd, a, starts, rows, narrow, b, c),
+        (true, true) => by_tiles::<S, 8, 1>(simd, a, starts, rows, narrow, b, c),
+        (false, _) => by_tiles::<S, 6, 2>(simd, a, starts, rows, narrow, b, c),
     }
 }
 
+/// By tiles of so many rows and vectors of columns.
 #[inline(always)]
-fn by_tiles<S: Simd, const ROWS: usize>(simd: S, a: &[f32], starts: &[usize], rows: usize, b: &[f32], c: &mut [f32]) {
+fn by_tiles<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    a: &[f32],
+    starts: &[usize],
+    rows: usize,
+    narrow: bool,
+    b: &[f32],
+    c: &mut [f32],
+) {
+    let columns = if narrow { BLOCK } else { PANEL };
     for row in (0..rows).step_by(ROWS) {
-        for vector in (0..PANEL / S::F32_LANES).step_by(VECTORS) {
-            let sums = tile::<S, ROWS>(simd, a, starts, row, b, vector);
-            for (r, sums) in sums.iter().enumerate() {
-                let to = &mut c[(row + r) * PANEL + vector * S::F32_LANES..][..VECTORS * S::F32_LANES];
-                S::as_mut_simd_f32s(to).0.copy_from_slice(sums);
+        let to = &mut S::as_mut_simd_f32s(&mut c[row * PANEL..][..ROWS * PANEL]).0[..ROWS * PANEL / S::F32_LANES];
+        for vector in (0..columns / S::F32_LANES).step_by(VECTORS) {
+            let sums = tile::<S, ROWS, VECTORS>(simd, a, starts, row, b, vector);
+            for r in 0..ROWS {
+                for v in 0..VECTORS {
+                    to[r * (PANEL / S::F32_LANES) + vector + v] = sums[r][v];
+                }
             }
         }
     }
 }
 
-/// Vectors of columns in a tile.
-const VECTORS: usize = 2;
-
-/// The sums of some rows and vectors, in registers.
+/// The sums of a tile, in registers.
 #[inline(always)]
-fn tile<S: Simd, const ROWS: usize>(
+fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     a: &[f32],
     starts: &[usize],

@@ -86,39 +86,44 @@ impl WithSimd for Part<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Sums {
         let Part { source, w, rows, mask, noise, scales, first } = self;
+        let first = first.map(f64::from);
         let mut sums = Sums::ZERO;
+        let Some(mask) = mask else {
+            let (mut sum, mut square) = ([0.0f64; BLOCK], [0.0f64; BLOCK]);
+            for i in rows {
+                let row = source.row(i);
+                for j in 0..w {
+                    let x = &row[source.at(j)..][..BLOCK];
+                    let z = noise.map(|noise| noise[i * w + j]);
+                    for c in 0..BLOCK {
+                        let x = z.map_or(x[c], |z| x[c] + scales[c] * z);
+                        let d = f64::from(x) - first[c];
+                        sum[c] += d;
+                        square[c] += d * d;
+                    }
+                }
+            }
+            (sums.regions[0][1], sums.regions[0][4]) = (sum, square);
+            return sums;
+        };
         for i in rows {
             let row = source.row(i);
             for j in 0..w {
                 let x = &row[source.at(j)..][..BLOCK];
                 let z = noise.map_or(0.0, |noise| noise[i * w + j]);
-                let mut d = [0.0f64; BLOCK];
-                for c in 0..BLOCK {
-                    d[c] = f64::from(x[c] + scales[c] * z) - f64::from(first[c]);
-                }
-                match mask {
-                    None => {
-                        let [_, sum, _, _, square] = &mut sums.regions[0];
-                        for c in 0..BLOCK {
-                            sum[c] += d[c];
-                            square[c] += d[c] * d[c];
-                        }
+                let m = f64::from(mask[i * w + j]);
+                for (r, region) in [m, 1.0 - m].into_iter().zip(&mut sums.regions) {
+                    // Most pixels are in one region only.
+                    if r == 0.0 {
+                        continue;
                     }
-                    Some(mask) => {
-                        let m = f64::from(mask[i * w + j]);
-                        for (r, region) in [m, 1.0 - m].into_iter().zip(&mut sums.regions) {
-                            // Most pixels are in one region only.
-                            if r == 0.0 {
-                                continue;
-                            }
-                            for c in 0..BLOCK {
-                                region[0][c] += r;
-                                region[1][c] += r * d[c];
-                                region[2][c] += r * r;
-                                region[3][c] += r * r * d[c];
-                                region[4][c] += r * r * d[c] * d[c];
-                            }
-                        }
+                    for c in 0..BLOCK {
+                        let d = f64::from(x[c] + scales[c] * z) - first[c];
+                        region[0][c] += r;
+                        region[1][c] += r * d;
+                        region[2][c] += r * r;
+                        region[3][c] += r * r * d;
+                        region[4][c] += r * r * d * d;
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! SPADE's scale and shift for each distinct window of a label map.
 
+use crate::aligned::{Aligned, Scratch};
 use crate::product::{SLACK, product};
 use crate::{BLOCK, Buffers, Cpu, PANEL, blocks, places};
 use alias_plan::Table;
@@ -10,11 +11,11 @@ use rayon::prelude::*;
 #[derive(Debug)]
 pub struct TableWeights {
     /// (panels, blocks of labels' columns, BLOCK, PANEL): labels under a window to the hidden layer.
-    shared: Vec<f32>,
+    shared: Aligned,
     /// (panels, PANEL).
     shared_bias: Vec<f32>,
     /// (panels, 9, blocks of hidden, BLOCK, PANEL): the hidden layer to the taps of gamma and beta.
-    taps: Vec<f32>,
+    taps: Aligned,
     /// (panels, PANEL).
     bias: Vec<f32>,
 }
@@ -26,7 +27,7 @@ impl TableWeights {
         let hidden = shared_bias.len();
         let inner = shared.len() / hidden;
         let panels = hidden.div_ceil(PANEL);
-        let mut packed_shared = vec![0.0; panels * blocks(inner) * BLOCK * PANEL];
+        let mut packed_shared = Aligned::zeros(panels * blocks(inner) * BLOCK * PANEL);
         for (k, row) in shared.chunks(hidden).enumerate() {
             for (co, &w) in row.iter().enumerate() {
                 packed_shared[(co / PANEL * blocks(inner) * BLOCK + k) * PANEL + co % PANEL] = w;
@@ -40,7 +41,7 @@ impl TableWeights {
         let places: Vec<usize> = places(sources).collect();
         let column = |channel: usize, beta: usize| places[channel] % BLOCK + beta * BLOCK;
         let each = 9 * blocks(hidden) * BLOCK * PANEL;
-        let mut packed_taps = vec![0.0; panels * each];
+        let mut packed_taps = Aligned::zeros(panels * each);
         let mut all_bias = vec![0.0; panels * PANEL];
         packed_taps.par_chunks_mut(each).zip(all_bias.par_chunks_mut(PANEL)).enumerate().for_each(
             |(panel, (to, to_bias))| {
@@ -74,13 +75,13 @@ pub(crate) fn run(cpu: &Cpu, step: &Table, buffers: &mut Buffers, weights: &Tabl
         // (blocks, windows, BLOCK), as products want rows.
         let patches = buffers.get(step.patches);
         let plane = (windows + SLACK) * BLOCK;
-        let mut rows = vec![0.0; blocks(width) * plane];
+        let mut rows = Aligned::zeros(blocks(width) * plane);
         for (window, patch) in patches.chunks(width).take(windows).enumerate() {
             for (k, &value) in patch.iter().enumerate() {
                 rows[k / BLOCK * plane + window * BLOCK + k % BLOCK] = value;
             }
         }
-        let mut hidden = vec![0.0; blocks(step.hidden_channels) * plane];
+        let mut hidden = Aligned::zeros(blocks(step.hidden_channels) * plane);
         let each = blocks(width) * BLOCK * PANEL;
         hidden.par_chunks_mut(2 * plane).enumerate().for_each(|(panel, hidden)| {
             let (b, bias) = (&weights.shared[panel * each..][..each], &weights.shared_bias[panel * PANEL..][..PANEL]);
@@ -88,10 +89,10 @@ pub(crate) fn run(cpu: &Cpu, step: &Table, buffers: &mut Buffers, weights: &Tabl
         });
         let index = buffers.indices(step.index);
         let each = 9 * blocks(step.hidden_channels) * BLOCK * PANEL;
-        out.par_chunks_mut(step.rows * PANEL).enumerate().for_each_init(Vec::new, |scratch, (panel, out)| {
+        out.par_chunks_mut(step.rows * PANEL).enumerate().for_each(|(panel, out)| {
             let (b, bias) = (&weights.taps[panel * each..][..each], &weights.bias[panel * PANEL..][..PANEL]);
             let shares_products = step.shares_products;
-            cpu.dispatch(Taps { hidden: &hidden, windows, index, b, bias, shares_products, scratch, out });
+            cpu.dispatch(Taps { hidden: &hidden, windows, index, b, bias, shares_products, out });
         });
     });
 }
@@ -114,8 +115,8 @@ impl WithSimd for Hidden<'_> {
         let Hidden { rows, windows, b, bias, hidden } = self;
         let plane = (windows + SLACK) * BLOCK;
         let starts: Vec<usize> = (0..rows.len() / plane).map(|block| block * plane).collect();
-        let mut sums = vec![0.0; (windows + SLACK) * PANEL];
-        product(simd, rows, &starts, windows, b, &mut sums);
+        let mut sums = Aligned::zeros((windows + SLACK) * PANEL);
+        product(simd, rows, &starts, windows, PANEL, b, &mut sums);
         for (half, hidden) in hidden.chunks_mut(plane).enumerate() {
             let bias = &bias[half * BLOCK..][..BLOCK];
             for (to, sums) in hidden.chunks_mut(BLOCK).zip(sums.chunks(PANEL)).take(windows) {
@@ -137,7 +138,6 @@ struct Taps<'a> {
     b: &'a [f32],
     bias: &'a [f32],
     shares_products: bool,
-    scratch: &'a mut Vec<f32>,
     /// (rows, PANEL).
     out: &'a mut [f32],
 }
@@ -150,15 +150,15 @@ impl WithSimd for Taps<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Taps { hidden, windows, index, b, bias, shares_products, scratch, out } = self;
+        let Taps { hidden, windows, index, b, bias, shares_products, out } = self;
         let plane = (windows + SLACK) * BLOCK;
         let blocks = hidden.len() / plane;
         if shares_products {
             let sums = (windows + SLACK) * PANEL;
-            scratch.resize(scratch.len().max(9 * sums), 0.0);
             let starts: Vec<usize> = (0..blocks).map(|block| block * plane).collect();
+            let mut scratch = Scratch::take(9 * sums);
             for (b, sums) in b.chunks_exact(blocks * BLOCK * PANEL).zip(scratch.chunks_exact_mut(sums)) {
-                product(simd, hidden, &starts, windows, b, sums);
+                product(simd, hidden, &starts, windows, PANEL, b, sums);
             }
             for (out, index) in out.chunks_exact_mut(PANEL).zip(index.chunks_exact(9)) {
                 let mut total = [0.0; PANEL];
@@ -168,13 +168,14 @@ impl WithSimd for Taps<'_> {
                 }
                 out.iter_mut().zip(total).zip(bias).for_each(|((out, total), bias)| *out = bias + total);
             }
+
             return;
         }
         let gathered = 9 * blocks * (ROWS + SLACK) * BLOCK;
-        scratch.resize(scratch.len().max(gathered + (ROWS + SLACK) * PANEL), 0.0);
-        let (gathered, sums) = scratch.split_at_mut(gathered);
         let plane_of_rows = (ROWS + SLACK) * BLOCK;
         let starts: Vec<usize> = (0..9 * blocks).map(|k| k * plane_of_rows).collect();
+        let mut scratch = Scratch::take(gathered + (ROWS + SLACK) * PANEL);
+        let (gathered, sums) = scratch.split_at_mut(gathered);
         for (out, index) in out.chunks_mut(ROWS * PANEL).zip(index.chunks(ROWS * 9)) {
             for (row, index) in index.chunks_exact(9).enumerate() {
                 for (tap, &window) in index.iter().enumerate() {
@@ -187,7 +188,7 @@ impl WithSimd for Taps<'_> {
                     }
                 }
             }
-            product(simd, gathered, &starts, index.len() / 9, b, sums);
+            product(simd, gathered, &starts, index.len() / 9, PANEL, b, sums);
             for (out, sums) in out.chunks_exact_mut(PANEL).zip(sums.chunks_exact(PANEL)) {
                 out.iter_mut().zip(sums).zip(bias).for_each(|((out, sum), bias)| *out = bias + sum);
             }

@@ -3,6 +3,7 @@
 //! For each tile of M x M pixels, `Y = A^T (sum over ci of (G w G^T) . (B^T d B)) A`: (M + 2)^2 products instead of 9 M^2. The points
 //! of F(4x4, 3x3) are 0, +-3/4, +-3/2 and infinity: with the usual 0, +-1, +-2 an image is some 8% less exact.
 
+use crate::aligned::Scratch;
 use crate::convolution::{ConvolutionWeights, Epilogue, Strip, strips};
 use crate::input::Activations;
 use crate::product::{SLACK, product};
@@ -121,9 +122,9 @@ pub(crate) fn run(cpu: &Cpu, step: &Convolution, buffers: &mut Buffers, weights:
     buffers.write(step.output, |buffers, out| {
         let activations = Activations::new(step, buffers);
         let strips = strips(step, out, TILES[0] * m, 4 * cpu.threads());
-        strips.into_par_iter().for_each_init(Vec::new, |scratch, strip| {
+        strips.into_par_iter().for_each(|strip| {
             let (activations, epilogue) = (&activations, Epilogue::new(step));
-            let work = Work { width: step.input.width, activations, epilogue, weights, strip, scratch };
+            let work = Work { width: step.input.width, activations, epilogue, weights, strip, cout: step.cout };
             if m == 2 { cpu.dispatch(By::<Two>(work, Two)) } else { cpu.dispatch(By::<Four>(work, Four)) }
         });
     });
@@ -135,7 +136,7 @@ struct Work<'a> {
     epilogue: Epilogue,
     weights: &'a ConvolutionWeights,
     strip: Strip<'a>,
-    scratch: &'a mut Vec<f32>,
+    cout: usize,
 }
 
 /// A strip, rectangles of [`TILES`] of it one after the other.
@@ -146,7 +147,7 @@ impl<T: Tile> WithSimd for By<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Work { width, activations, epilogue, weights, strip, scratch } = self.0;
+        let Work { width, activations, epilogue, weights, strip, cout } = self.0;
         let Strip { n, rows, panels, mut out } = strip;
         let (m, side, count) = (T::M, T::N, T::N * T::N);
         let blocks = activations.view.blocks();
@@ -154,13 +155,14 @@ impl<T: Tile> WithSimd for By<'_, T> {
         let across = TILES[1].min(width.div_ceil(m));
         let tiles = down * across;
         let [seen_h, seen_w] = [down * m + 2, across * m + 2];
-        // One block of channels; transforms (places, blocks, tiles, BLOCK); sums (places, tiles, PANEL).
+        // One block of channels; transforms (places, blocks, tiles, BLOCK); sums (panels, places, tiles, PANEL).
         let (staged, plane) = (seen_h * seen_w * BLOCK, (tiles + SLACK) * BLOCK);
         let (inputs, sums) = (count * blocks * plane, (tiles + SLACK) * PANEL);
-        scratch.resize(scratch.len().max(staged + inputs + count * sums), 0.0);
+        let all_sums = panels.len() * count * sums;
+        let mut scratch = Scratch::take(staged + inputs + all_sums);
         let (staged_at, rest) = scratch.split_at_mut(staged);
         let (inputs_at, rest) = rest.split_at_mut(inputs);
-        let sums_at = &mut rest[..count * sums];
+        let sums_at = &mut rest[..all_sums];
         let starts: Vec<usize> = (0..blocks).map(|block| block * plane).collect();
 
         for left in (0..width).step_by(across * m) {
@@ -172,15 +174,22 @@ impl<T: Tile> WithSimd for By<'_, T> {
                     let to = block * plane + tile * BLOCK;
                     for v in (0..BLOCK).step_by(S::F32_LANES) {
                         let d = |i: usize, j: usize| vector::<S>(&staged_at[corner + (i * seen_w + j) * BLOCK + v..]);
-                        // B^T d, by columns; then each row of it times B.
-                        let mut columns = [[simd.splat_f32s(0.0); 6]; 6];
+                        // B^T d, by columns; then each row of it times B. Loops, since closures over arrays are not always
+                        // compiled into their caller, and then not for its instructions.
+                        let zero = simd.splat_f32s(0.0);
+                        let mut half = [[zero; 6]; 6];
                         for j in 0..side {
-                            let column: [S::f32s; 6] =
-                                std::array::from_fn(|i| if i < side { d(i, j) } else { simd.splat_f32s(0.0) });
-                            columns[j] = T::input(simd, &column);
+                            let mut column = [zero; 6];
+                            for i in 0..side {
+                                column[i] = d(i, j);
+                            }
+                            let column = T::input(simd, &column);
+                            for i in 0..side {
+                                half[i][j] = column[i];
+                            }
                         }
                         for i in 0..side {
-                            let row = T::input(simd, &columns.map(|column| column[i]));
+                            let row = T::input(simd, &half[i]);
                             for j in 0..side {
                                 *vector_mut::<S>(&mut inputs_at[(i * side + j) * blocks * plane + to + v..]) = row[j];
                             }
@@ -188,13 +197,18 @@ impl<T: Tile> WithSimd for By<'_, T> {
                     }
                 }
             }
-            for panel in panels.clone() {
-                let each = blocks * BLOCK * PANEL;
-                for place in 0..count {
+            // A place's transforms stay in the cache for all panels.
+            let each = blocks * BLOCK * PANEL;
+            for place in 0..count {
+                let inputs = &inputs_at[place * blocks * plane..][..blocks * plane];
+                for panel in panels.clone() {
                     let weights = &weights.panels[(panel * count + place) * each..][..each];
-                    let inputs = &inputs_at[place * blocks * plane..][..blocks * plane];
-                    product(simd, inputs, &starts, tiles, weights, &mut sums_at[place * sums..][..sums]);
+                    let to = &mut sums_at[((panel - panels.start) * count + place) * sums..][..sums];
+                    product(simd, inputs, &starts, tiles, cout - panel * PANEL, weights, to);
                 }
+            }
+            for panel in panels.clone() {
+                let sums_at = &sums_at[(panel - panels.start) * count * sums..][..count * sums];
                 for (half, out) in out[2 * (panel - panels.start)..].iter_mut().take(2).enumerate() {
                     let bias = &weights.bias[panel * PANEL + half * BLOCK..][..BLOCK];
                     for tile in 0..tiles {
@@ -202,16 +216,20 @@ impl<T: Tile> WithSimd for By<'_, T> {
                         let (h, w) = (m.min(rows.len() - top), m.min(width.saturating_sub(start)));
                         for v in 0..BLOCK / S::F32_LANES {
                             let at = tile * PANEL + half * BLOCK + v * S::F32_LANES;
-                            let mut columns = [[simd.splat_f32s(0.0); 4]; 6];
+                            let zero = simd.splat_f32s(0.0);
+                            let mut half = [[zero; 6]; 4];
                             for j in 0..side {
-                                let column: [S::f32s; 6] = std::array::from_fn(|i| match i < side {
-                                    true => vector::<S>(&sums_at[(i * side + j) * sums + at..]),
-                                    false => simd.splat_f32s(0.0),
-                                });
-                                columns[j] = T::output(simd, &column);
+                                let mut column = [zero; 6];
+                                for i in 0..side {
+                                    column[i] = vector::<S>(&sums_at[(i * side + j) * sums + at..]);
+                                }
+                                let column = T::output(simd, &column);
+                                for i in 0..m {
+                                    half[i][j] = column[i];
+                                }
                             }
                             for y in 0..h {
-                                let row = T::output(simd, &columns.map(|column| column[y]));
+                                let row = T::output(simd, &half[y]);
                                 for (x, &sum) in row.iter().enumerate().take(w) {
                                     let to = &mut out[((top + y) * width + start + x) * BLOCK..][..BLOCK];
                                     epilogue.store(simd, sum, v, bias, to);
@@ -222,6 +240,8 @@ impl<T: Tile> WithSimd for By<'_, T> {
                 }
             }
         }
+
+        epilogue.finish(&mut out);
     }
 }
 

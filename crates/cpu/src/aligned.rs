@@ -1,0 +1,87 @@
+//! Memory that begins where a cache line does: a vector that lies across two lines takes two loads.
+
+use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
+
+/// Bytes of a cache line, and of the longest vector.
+const LINE: usize = 64;
+
+/// Numbers, the first of them at the beginning of a cache line.
+pub(crate) struct Aligned {
+    numbers: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    pub(crate) const EMPTY: Aligned = Aligned { numbers: Vec::new(), start: 0, len: 0 };
+
+    /// Pages that the system clears when they are first touched: an allocation of larger alignment would be cleared at once.
+    pub(crate) fn zeros(len: usize) -> Aligned {
+        let numbers = vec![0.0; len + LINE / size_of::<f32>()];
+        let start = numbers.as_ptr().align_offset(LINE);
+        Aligned { numbers, start, len }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.numbers[self.start..][..self.len]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.numbers[self.start..][..self.len]
+    }
+}
+
+impl std::fmt::Debug for Aligned {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} numbers", self.len)
+    }
+}
+
+/// A thread's scratch memory, until it is dropped: whatever is in it.
+///
+/// Not lent to a closure: that would not be compiled for the instructions of who calls.
+pub(crate) struct Scratch(Aligned);
+
+thread_local! {
+    static SCRATCH: Cell<Aligned> = const { Cell::new(Aligned::EMPTY) };
+}
+
+impl Scratch {
+    /// At least `len` numbers.
+    pub(crate) fn take(len: usize) -> Scratch {
+        let mut memory = SCRATCH.replace(Aligned::EMPTY);
+        if memory.len < len {
+            // First the old one goes, then the new one comes: both together would be the peak.
+            drop(memory);
+            memory = Aligned::zeros(len);
+        }
+        Scratch(memory)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        SCRATCH.set(std::mem::replace(&mut self.0, Aligned::EMPTY));
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
