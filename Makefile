@@ -7,7 +7,7 @@
 # Some Vulkan layers complain, on every start, where no session has set this.
 export XDG_RUNTIME_DIR ?= /tmp
 
-demo: adapter
+demo: rust
 	cargo run --release --package tryon -- demo
 
 test: adapter
@@ -15,14 +15,14 @@ test: adapter
 	cargo clippy --release --all-targets -- -D warnings
 	cargo test --release
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
-	cargo bench --bench kernels --bench generator -- --test
+	cargo bench --bench cpu --bench kernels --bench generator -- --test
 
 bundle: rust
 	rm -rf bundle && mkdir -p bundle/bin bundle/tests
 	cargo build --release --package tryon
 	@for file in $$(cargo test --release --no-run --package alias --package alias-kernels 2>&1 \
 			| sed -n 's/.*(\(target\/release\/deps\/[^)]*\))/\1/p'); do cp $$file bundle/bin/test-$$(basename $$file); done
-	@for file in $$(cargo bench --no-run --bench kernels --bench generator 2>&1 \
+	@for file in $$(cargo bench --no-run --bench cpu --bench kernels --bench generator 2>&1 \
 			| sed -n 's/.*(\(target\/release\/deps\/[^)]*\))/\1/p'); do cp $$file bundle/bin/bench-$$(basename $$file); done
 	cp target/release/tryon bundle/bin/ && strip bundle/bin/*
 	cp -r tests/golden bundle/tests/ && cp -r shaders bundle/
@@ -39,10 +39,10 @@ rust:
 	@command -v cargo >/dev/null || { \
 		echo "Rust is missing. Install it with: curl -sSf https://sh.rustup.rs | sh"; exit 1; }
 
-# `tryon info` fails where there is no adapter; Mesa's software one, which needs no GPU, is the way out.
+# `tryon info --device gpu` fails where there is no adapter; Mesa's software one, which needs no GPU, is the way out.
 adapter: rust
 	cargo build --release --package tryon
-	@target/release/tryon info >/dev/null || { \
+	@target/release/tryon info --device gpu >/dev/null || { \
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 			echo "no adapter: installing mesa-vulkan-drivers"; \
 			apt-get update -qq && apt-get install -y -qq --no-install-recommends mesa-vulkan-drivers; \
@@ -51,4 +51,4 @@ adapter: rust
 		else \
 			echo "No adapter with Vulkan, Metal or DX12. Install your GPU's Vulkan driver, or Mesa's lavapipe."; exit 1; \
 		fi; }
-	@target/release/tryon info
+	@target/release/tryon info --device gpu

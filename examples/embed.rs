@@ -3,8 +3,7 @@
 //! `cargo run --release --example embed -- WEIGHTS INPUTS`, for instance with `tests/golden/checkpoint.pth` and
 //! `tests/golden/most_hard_mask.safetensors`.
 
-use alias_model::{Checkpoint, Noise, Painter, Sample};
-use alias_tensor::{Gpu, GpuOptions};
+use alias_model::{Checkpoint, Device, Noise, Painter, Sample};
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -12,10 +11,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(weights), Some(inputs)) = (arguments.next(), arguments.next()) else {
         return Err("usage: embed WEIGHTS INPUTS".into());
     };
-    let gpu = Gpu::open(&GpuOptions::default())?; // or Gpu::from_device(device, queue), if you have them
-    let painter = Painter::load(&gpu, &Checkpoint::read(weights)?)?;
+    let device = Device::auto()?; // or Gpu::from_device(device, queue), if you have them, or Device::cores(options)
+    let painter = Painter::load(&device, &Checkpoint::read(weights)?)?;
     let sample = Sample::from_tensors(&Checkpoint::read(inputs)?)?; // or fill in its fields yourself
     let pixels = painter.draw(&sample, Noise::None)?; // (N, 3, H, W) in [-1, 1]
-    println!("{}x{} on {}, first pixel {:.3}", sample.height, sample.width, gpu.info().name, pixels[0]);
+    println!("{}x{}, first pixel {:.3}", sample.height, sample.width, pixels[0]);
     Ok(())
 }

@@ -309,3 +309,22 @@ fn threads_take_turns_with_a_person() {
         }
     });
 }
+
+/// How many threads share the work changes nothing, nor does how many images they draw at once.
+#[test]
+fn threads_and_company_change_no_bit() {
+    let checkpoint = narrow();
+    let sample = noisy(pair(128, 64));
+    let draw = |threads| {
+        let device = Device::cores(CpuOptions { threads: Some(threads), ..Default::default() }).unwrap();
+        let painter = Painter::load(device, &checkpoint).unwrap();
+        let alone = painter.draw(&sample, Noise::Seed(2)).unwrap();
+        std::thread::scope(|scope| {
+            let together = || assert!(painter.draw(&sample, Noise::Seed(2)).unwrap() == alone);
+            (0..3).for_each(|_| drop(scope.spawn(together)));
+        });
+        alone
+    };
+    let one = draw(1);
+    assert!([2, 5].into_iter().all(|threads| draw(threads) == one));
+}

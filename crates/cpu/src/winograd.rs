@@ -146,6 +146,7 @@ impl<T: Tile> WithSimd for By<'_, T> {
     type Output = ();
 
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "i, j are places of a matrix, as in the formula")]
     fn with_simd<S: Simd>(self, simd: S) {
         let Work { width, activations, epilogue, weights, strip, cout } = self.0;
         let Strip { n, rows, panels, mut out } = strip;

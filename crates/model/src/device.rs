@@ -2,7 +2,8 @@
 
 use crate::Result;
 use alias_cpu::{Cpu, CpuOptions};
-use alias_tensor::{Gpu, GpuOptions};
+use alias_tensor::wgpu::{Adapter, DeviceType};
+use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 
 /// A GPU, or processor cores. A cheap handle.
 #[derive(Clone, Debug)]
@@ -14,16 +15,36 @@ pub enum Device {
 }
 
 impl Device {
-    /// A real GPU where there is one, else the cores. A software rasterizer is slower than the cores that it runs on, so that
-    /// it is taken only by who names it: `Gpu::open` with its name.
+    /// A real GPU where there is one, else the cores: [`Device::choose`].
     ///
     /// # Errors
-    /// Where not even threads can be started.
+    /// Where the environment names an adapter that is not there; what the device reports.
     pub fn auto() -> Result<Device> {
-        match Gpu::open(&GpuOptions::default()) {
-            Ok(gpu) if !gpu.is_software() => Ok(Device::Gpu(gpu)),
-            _ => Device::cores(CpuOptions::default()),
+        match Device::choose(&AdapterChoice::Best, &adapters())? {
+            (Some(_), _) => Ok(Device::Gpu(Gpu::open(&GpuOptions::default())?)),
+            (None, _) => Device::cores(CpuOptions::default()),
         }
+    }
+
+    /// Which of `adapters` to compute on, or none for the cores, and why. A software rasterizer is slower than the cores that it
+    /// runs on, so that it is taken only where somebody names it.
+    ///
+    /// # Errors
+    /// [`alias_tensor::Error::NoAdapter`] where the one that is named is not there.
+    pub fn choose(choice: &AdapterChoice, adapters: &[Adapter]) -> Result<(Option<Adapter>, String)> {
+        let picked = choice.pick(adapters);
+        if choice.is_named() {
+            let (adapter, reason) = picked?;
+            return Ok((Some(adapter), reason));
+        }
+        Ok(match picked {
+            Ok((adapter, reason)) if adapter.get_info().device_type != DeviceType::Cpu => (Some(adapter), reason),
+            Ok((adapter, _)) => {
+                let name = adapter.get_info().name;
+                (None, format!("the only adapter, {name}, would run on them as well, and slower"))
+            }
+            Err(_) => (None, "there is no adapter with Vulkan, Metal or DX12".into()),
+        })
     }
 
     /// Processor cores.

@@ -41,6 +41,11 @@ pub fn adapters() -> Vec<wgpu::Adapter> {
 }
 
 impl AdapterChoice {
+    /// Whether somebody named an adapter, here or in the environment, rather than take what comes.
+    pub fn is_named(&self) -> bool {
+        *self != AdapterChoice::Best || from_environment().is_some()
+    }
+
     /// Picks one of `adapters`, sorted as [`adapters`] does, and says why in a few words.
     ///
     /// # Errors
@@ -48,8 +53,7 @@ impl AdapterChoice {
     pub fn pick(&self, adapters: &[wgpu::Adapter]) -> Result<(wgpu::Adapter, String)> {
         let infos: Vec<_> = adapters.iter().map(wgpu::Adapter::get_info).collect();
         let named = |name: &str| infos.iter().position(|i| i.name.to_lowercase().contains(&name.to_lowercase()));
-        let from_environment = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
-        let (position, reason) = match (self, from_environment) {
+        let (position, reason) = match (self, from_environment()) {
             (AdapterChoice::Name(name), _) => (named(name), format!("named '{name}'")),
             (AdapterChoice::Kind(kind), _) => {
                 (infos.iter().position(|i| i.device_type == *kind), format!("of kind {kind:?}"))
@@ -65,6 +69,11 @@ impl AdapterChoice {
             None => Err(Error::NoAdapter { wanted: reason, found: list(&infos), remedy: remedy(&infos) }),
         }
     }
+}
+
+/// The name that the environment gives.
+fn from_environment() -> Option<String> {
+    std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty())
 }
 
 fn capability(kind: wgpu::DeviceType) -> u32 {

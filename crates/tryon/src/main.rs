@@ -5,7 +5,7 @@
 mod commands;
 
 use alias_model::{Config, CpuOptions, Device, Precision, Target, Tuning};
-use alias_tensor::wgpu::{Adapter, DeviceType, Features};
+use alias_tensor::wgpu::{Adapter, Features};
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
@@ -75,21 +75,11 @@ impl DeviceArguments {
             ensure!(self.adapter.is_none(), "--adapter names a GPU, --device cpu uses none; leave one of them out");
             return Ok((None, "as --device says".into()));
         }
-        // Who names an adapter, or asks for a GPU, gets it or an error.
-        if self.device == DeviceKind::Gpu || self.adapter.is_some() {
+        if self.device == DeviceKind::Gpu {
             let (adapter, reason) = self.choice().pick(adapters)?;
-            return Ok((Some(adapter), reason.to_string()));
+            return Ok((Some(adapter), reason));
         }
-        match self.choice().pick(adapters) {
-            Ok((adapter, reason)) if adapter.get_info().device_type != DeviceType::Cpu => {
-                Ok((Some(adapter), reason.to_string()))
-            }
-            Ok((adapter, _)) => {
-                let name = adapter.get_info().name;
-                Ok((None, format!("the only adapter, {name}, would run on them as well, and slower")))
-            }
-            Err(_) => Ok((None, "there is no adapter with Vulkan, Metal or DX12".into())),
-        }
+        Ok(Device::choose(&self.choice(), adapters)?)
     }
 
     /// Opens the device, a GPU with what `precision` needs, and timestamps where it has them.

@@ -207,7 +207,11 @@ fn the_environment_is_honoured() {
     // A back end that no machine has beside its own.
     let elsewhere = if cfg!(windows) { "metal" } else { "dx12" };
     let (code, printed) = info("WGPU_BACKEND", elsewhere);
-    assert!(code == Some(1) && printed.contains("found: none. WGPU_BACKEND is"), "{printed}");
+    assert!(code == Some(0) && printed.contains("cores") && printed.contains("there is no adapter"), "{printed}");
+    let mut insists = Command::new(env!("CARGO_BIN_EXE_tryon"));
+    let output = insists.args(["info", "--device", "gpu"]).env("WGPU_BACKEND", elsewhere).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && complaint.contains("found: none. WGPU_BACKEND is"), "{complaint}");
 }
 
 #[test]
@@ -222,12 +226,7 @@ fn inspect_shows_configuration_names_shapes_and_count() {
 
 #[test]
 fn bench_prints_one_line_of_json() {
-    let arguments = ["bench", "--size", "256x128", "--ngf", "2", "--runs", "2", "--map", "flat", "--json"];
-    let printed = succeeds(&arguments);
-    assert_eq!(printed.lines().count(), 1);
-    let report: serde_json::Value = serde_json::from_str(&printed).unwrap();
-    assert_eq!((&report["size"], &report["precision"]), (&"256x128".into(), &"f32".into()));
-    let keys = [
+    let common = [
         "ms_median",
         "ms_min",
         "ms_first",
@@ -236,20 +235,36 @@ fn bench_prints_one_line_of_json() {
         "bytes_moved_mib",
         "peak_mib",
         "largest_binding_mib",
-        "launches",
-        "submits",
     ];
-    for key in keys {
-        assert!(report[key].as_f64().is_some_and(|v| v > 0.0), "{key} in {printed}");
+    for (device, own) in [("gpu", ["launches", "submits"].as_slice()), ("cpu", &["peak_gflops"])] {
+        let size = ["--size", "256x128", "--ngf", "2", "--runs", "2", "--map", "flat"];
+        let printed = succeeds(&[["bench", "--json", "--device", device].as_slice(), &size].concat());
+        assert_eq!(printed.lines().count(), 1);
+        let report: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!((&report["size"], &report["precision"]), (&"256x128".into(), &"f32".into()));
+        for key in common.iter().chain(own) {
+            assert!(report[key].as_f64().is_some_and(|v| v > 0.0), "{key} in {printed}");
+        }
+        assert!(report["ms_min"].as_f64() <= report["ms_median"].as_f64());
     }
-    assert!(report["ms_min"].as_f64() <= report["ms_median"].as_f64());
+}
+
+#[test]
+fn devices_that_do_not_fit_what_is_asked_for_are_named() {
+    let narrow = ["bench", "--size", "128x128", "--ngf", "2", "--runs", "1", "--device", "cpu"];
+    let refused = |more: &[&str]| fails(1, &[narrow.as_slice(), more].concat());
+    assert!(refused(&["--precision", "f16"]).contains("name a GPU with --adapter"));
+    assert!(refused(&["--tune"]).contains("nothing to tune on processor cores"));
+    assert!(refused(&["--adapter", "x"]).contains("leave one of them out"));
+    let printed = succeeds(&["info", "--device", "cpu", "--threads", "3"]);
+    assert!(printed.contains("used: 3 cores") && printed.contains("as --device says"), "{printed}");
 }
 
 #[test]
 fn bench_tunes_and_keeps_what_it_found() {
     let cache = tempfile::tempdir().unwrap();
     let bench = || {
-        let arguments = ["bench", "--size", "128x128", "--ngf", "2", "--runs", "1"];
+        let arguments = ["bench", "--size", "128x128", "--ngf", "2", "--runs", "1", "--device", "gpu"];
         let mut command = Command::new(env!("CARGO_BIN_EXE_tryon"));
         // Where a cache is on Linux, on macOS and on Windows.
         command.env("XDG_CACHE_HOME", cache.path()).env("HOME", cache.path()).env("LOCALAPPDATA", cache.path());
