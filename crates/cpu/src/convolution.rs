@@ -5,7 +5,7 @@ use crate::aligned::{Aligned, Scratch};
 use crate::input::Activations;
 use crate::product::{SLACK, product};
 use crate::tanh::tanh;
-use crate::winograd::transformed;
+use crate::winograd::{transform_weights, weight_transform};
 use crate::{BLOCK, Buffers, Cpu, PANEL, blocks, places};
 use alias_plan::{Convolution, Method};
 use pulp::{Simd, WithSimd};
@@ -32,28 +32,28 @@ impl ConvolutionWeights {
         let inner: usize = sources.iter().map(|&channels| blocks(channels)).sum();
         let places: Vec<usize> = places(sources).collect();
         let count = cout.div_ceil(PANEL);
-        let out_taps = if let Method::Winograd(m) = method { (m + 2) * (m + 2) } else { taps };
+        let transform = if let Method::Winograd(m) = method { Some(weight_transform(m)) } else { None };
+        let out_taps = transform.as_ref().map_or(taps, |g| g.len() * g.len());
         let mut panels = Aligned::zeros(count * inner * out_taps * BLOCK * PANEL);
         panels.par_chunks_mut(inner * out_taps * BLOCK * PANEL).enumerate().for_each(|(panel, to)| {
             let columns = panel * PANEL..cout.min((panel + 1) * PANEL);
             for (ci, &place) in places.iter().enumerate() {
                 let (block, lane) = (place / BLOCK, place % BLOCK);
-                for (column, co) in columns.clone().enumerate() {
-                    let tap = |tap: usize| kernel[(ci * taps + tap) * width + co];
-                    match method {
-                        Method::Winograd(m) => {
-                            let weight = transformed(m, std::array::from_fn(|k| tap(k).into()));
-                            for (k, w) in weight.into_iter().enumerate() {
-                                to[((k * inner + block) * BLOCK + lane) * PANEL + column] = w as f32;
-                            }
-                        }
-                        _ => {
-                            for k in 0..taps {
-                                to[((block * taps + k) * BLOCK + lane) * PANEL + column] = tap(k);
-                            }
-                        }
+                let row = |tap: usize| &kernel[(ci * taps + tap) * width..][columns.clone()];
+                let Some(g) = &transform else {
+                    for tap in 0..taps {
+                        let to = &mut to[((block * taps + tap) * BLOCK + lane) * PANEL..][..columns.len()];
+                        to.copy_from_slice(row(tap));
                     }
+                    continue;
+                };
+                let mut w = [[0.0; PANEL]; 9];
+                for (tap, w) in w.iter_mut().enumerate() {
+                    w.iter_mut().zip(row(tap)).for_each(|(to, &value)| *to = value.into());
                 }
+                transform_weights(g, &w, |k, values| {
+                    to[((k * inner + block) * BLOCK + lane) * PANEL..][..PANEL].copy_from_slice(values);
+                });
             }
         });
         let mut padded = bias[..cout.min(bias.len())].to_vec();
@@ -64,7 +64,7 @@ impl ConvolutionWeights {
     /// Bytes that a weight takes.
     pub fn bytes(sources: &[usize], kernel: usize, cout: usize, method: Method) -> u64 {
         let inner: usize = sources.iter().map(|&channels| blocks(channels)).sum();
-        let taps = if let Method::Winograd(m) = method { (m + 2) * (m + 2) } else { kernel * kernel };
+        let taps = method.taps(kernel);
         4 * ((inner * taps * BLOCK + 1) * cout.next_multiple_of(PANEL)) as u64
     }
 }

@@ -26,18 +26,35 @@ fn points(m: usize) -> &'static [f64] {
     }
 }
 
-/// `G w G^T` of a 3x3 kernel, row by row: M + 2 of them.
-pub(crate) fn transformed(m: usize, w: [f64; 9]) -> Vec<f64> {
+/// G, row by row: what the values of a kernel's polynomial at the points are, over the product of their distances.
+pub(crate) fn weight_transform(m: usize) -> Vec<[f64; 3]> {
     let points = points(m);
-    let column = |w: [f64; 3]| {
-        let at = |(i, &x): (usize, &f64)| {
-            let others = points.iter().enumerate().filter(|&(j, _)| j != i);
-            (w[0] + x * w[1] + x * x * w[2]) / others.map(|(_, &y)| x - y).product::<f64>()
-        };
-        points.iter().enumerate().map(at).chain([w[2]]).collect::<Vec<_>>()
+    let row = |(i, &x): (usize, &f64)| {
+        let others = points.iter().enumerate().filter(|&(j, _)| j != i);
+        let distances: f64 = others.map(|(_, &y)| x - y).product();
+        [1.0, x, x * x].map(|power| power / distances)
     };
-    let columns = [0, 1, 2].map(|k| column([w[k], w[k + 3], w[k + 6]]));
-    (0..m + 2).flat_map(|i| column([columns[0][i], columns[1][i], columns[2][i]])).collect()
+    points.iter().enumerate().map(row).chain([[0.0, 0.0, 1.0]]).collect()
+}
+
+/// `G w G^T` for a panel of 3x3 kernels side by side: to `out(place)[column]`.
+pub(crate) fn transform_weights(g: &[[f64; 3]], w: &[[f64; PANEL]; 9], mut out: impl FnMut(usize, &[f32; PANEL])) {
+    for (i, gi) in g.iter().enumerate() {
+        // A row of G w.
+        let mut rows = [[0.0; PANEL]; 3];
+        for (k, row) in rows.iter_mut().enumerate() {
+            for (column, value) in row.iter_mut().enumerate() {
+                *value = gi[0] * w[k][column] + gi[1] * w[3 + k][column] + gi[2] * w[6 + k][column];
+            }
+        }
+        for (j, gj) in g.iter().enumerate() {
+            let mut product = [0.0; PANEL];
+            for (column, value) in product.iter_mut().enumerate() {
+                *value = (gj[0] * rows[0][column] + gj[1] * rows[1][column] + gj[2] * rows[2][column]) as f32;
+            }
+            out(i * g.len() + j, &product);
+        }
+    }
 }
 
 /// The transforms of one line, as vectors.
@@ -59,7 +76,7 @@ impl Tile for Two {
     #[inline(always)]
     fn input<S: Simd>(simd: S, d: &[S::f32s]) -> [S::f32s; 6] {
         let zero = simd.splat_f32s(0.0);
-        // At 0 and infinity the sign is not the usual one; nor is that of `transformed`, and of `output`.
+        // At 0 and infinity the sign is not the usual one; nor is that of `weight_transform`, and of `output`.
         [
             simd.sub_f32s(d[2], d[0]),
             simd.add_f32s(d[2], d[1]),
