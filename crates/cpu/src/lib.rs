@@ -1,7 +1,7 @@
 //! Runs an [`alias_plan::Plan`] on processor cores: for machines without a GPU.
 //!
 //! Activations are float32 and lie in blocks of [`BLOCK`] channels, (N, C / BLOCK, H, W, BLOCK): a pixel's block is a vector,
-//! or two, or four, and a row of pixels is what [`product`] multiplies with a panel of weights. Each step is split into the same
+//! or two, or four, and a row of pixels is what products multiply with a panel of weights. Each step is split into the same
 //! parts whatever the number of threads, and so is each sum: the bits of an image do not depend on it.
 
 mod aligned;
