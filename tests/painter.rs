@@ -328,3 +328,12 @@ fn threads_and_company_change_no_bit() {
     let one = draw(1);
     assert!([2, 5].into_iter().all(|threads| draw(threads) == one));
 }
+
+#[test]
+fn a_target_of_another_kind_of_device_is_refused() {
+    let cores = Device::cores(CpuOptions::default()).unwrap();
+    for (device, target) in [(cores, Target::GUARANTEED), (gpu().into(), Target::CORES)] {
+        let refused = Painter::load_with(device, &narrow(), LoadOptions::default(), target).unwrap_err().to_string();
+        assert!(refused.contains("another kind of device"), "{refused}");
+    }
+}

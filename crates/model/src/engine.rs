@@ -3,8 +3,8 @@
 mod cpu;
 mod gpu;
 
-use crate::choice::Target;
-use crate::{Architecture, Checkpoint, Device, Result};
+use crate::choice::{Processor, Target};
+use crate::{Architecture, Checkpoint, Device, Error, Result};
 use alias_plan::{BufferId, Memory, Plan, Step};
 use std::fmt::Debug;
 use std::time::Duration;
@@ -42,6 +42,13 @@ pub(crate) fn load(
     checkpoint: &Checkpoint,
     target: &Target,
 ) -> Result<Box<dyn Engine>> {
+    let (on_cores, for_cores) = (matches!(device, Device::Cpu(_)), target.processor == Processor::Cores);
+    if on_cores != for_cores {
+        return Err(Error::Config(format!(
+            "a plan for {:?} on another kind of device; Target::of the device makes one that fits",
+            target.processor
+        )));
+    }
     Ok(match device {
         Device::Gpu(gpu) => Box::new(gpu::GpuEngine::load(gpu, architecture, checkpoint, target)?),
         Device::Cpu(cpu) => Box::new(cpu::CpuEngine::load(cpu, architecture, checkpoint, target)?),

@@ -56,7 +56,7 @@ impl Painter {
     ///
     /// # Errors
     /// As [`Generator::load`](crate::Generator::load); [`alias_tensor::Error::MissingFeature`] where the device was opened without
-    /// what the target needs.
+    /// what the target needs; [`Error::Config`] where the target is another kind of device.
     pub fn load_with(
         device: impl Into<Device>,
         checkpoint: &Checkpoint,
