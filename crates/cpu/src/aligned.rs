@@ -1,6 +1,6 @@
 //! Memory that begins where a cache line does: a vector that lies across two lines takes two loads.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 /// Bytes of a cache line, and of the longest vector.
@@ -44,19 +44,20 @@ impl std::fmt::Debug for Aligned {
     }
 }
 
-/// A thread's scratch memory, until it is dropped: whatever is in it.
+/// Scratch memory of a thread, until it is dropped: whatever is in it.
 ///
 /// Not lent to a closure: that would not be compiled for the instructions of who calls.
 pub(crate) struct Scratch(Aligned);
 
 thread_local! {
-    static SCRATCH: Cell<Aligned> = const { Cell::new(Aligned::EMPTY) };
+    /// Whoever takes the same in the same order again, gets what is there already.
+    static SCRATCH: RefCell<Vec<Aligned>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Scratch {
     /// At least `len` numbers.
     pub(crate) fn take(len: usize) -> Scratch {
-        let mut memory = SCRATCH.replace(Aligned::EMPTY);
+        let mut memory = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or(Aligned::EMPTY);
         if memory.len < len {
             // First the old one goes, then the new one comes: both together would be the peak.
             drop(memory);
@@ -68,7 +69,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        SCRATCH.set(std::mem::replace(&mut self.0, Aligned::EMPTY));
+        let memory = std::mem::replace(&mut self.0, Aligned::EMPTY);
+        SCRATCH.with_borrow_mut(|all| all.push(memory));
     }
 }
 

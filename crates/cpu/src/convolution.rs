@@ -24,41 +24,35 @@ pub struct ConvolutionWeights {
     pub(crate) bias: Vec<f32>,
 }
 
+/// A convolution's parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel<'a> {
+    /// (Cout, Cin, K, K).
+    pub weight: &'a [f32],
+    /// What the weight is to be multiplied with.
+    pub scale: f64,
+    /// (Cout).
+    pub bias: &'a [f32],
+}
+
 impl ConvolutionWeights {
-    /// From (Cin K K, Cout) in rows of `width`, where Cin are the channels of `sources`, one after the other, and (Cout).
-    pub fn new(kernel: &[f32], width: usize, bias: &[f32], sources: &[usize], cout: usize, method: Method) -> Self {
-        let cin: usize = sources.iter().sum();
-        let taps = kernel.len() / width / cin;
-        let inner: usize = sources.iter().map(|&channels| blocks(channels)).sum();
+    /// Of a kernel whose input's channels are those of `sources`, one after the other.
+    pub fn new(cpu: &Cpu, kernel: &Kernel, sources: &[usize], method: Method) -> ConvolutionWeights {
+        let (cout, cin) = (kernel.bias.len(), sources.iter().sum::<usize>());
+        let taps = kernel.weight.len() / cout / cin;
         let places: Vec<usize> = places(sources).collect();
+        let inner: usize = sources.iter().map(|&channels| blocks(channels)).sum();
         let count = cout.div_ceil(PANEL);
         let transform = if let Method::Winograd(m) = method { Some(weight_transform(m)) } else { None };
         let out_taps = transform.as_ref().map_or(taps, |g| g.len() * g.len());
         let mut panels = Aligned::zeros(count * inner * out_taps * BLOCK * PANEL);
-        panels.par_chunks_mut(inner * out_taps * BLOCK * PANEL).enumerate().for_each(|(panel, to)| {
-            let columns = panel * PANEL..cout.min((panel + 1) * PANEL);
-            for (ci, &place) in places.iter().enumerate() {
-                let (block, lane) = (place / BLOCK, place % BLOCK);
-                let row = |tap: usize| &kernel[(ci * taps + tap) * width..][columns.clone()];
-                let Some(g) = &transform else {
-                    for tap in 0..taps {
-                        let to = &mut to[((block * taps + tap) * BLOCK + lane) * PANEL..][..columns.len()];
-                        to.copy_from_slice(row(tap));
-                    }
-                    continue;
-                };
-                let mut w = [[0.0; PANEL]; 9];
-                for (tap, w) in w.iter_mut().enumerate() {
-                    w.iter_mut().zip(row(tap)).for_each(|(to, &value)| *to = value.into());
-                }
-                transform_weights(g, &w, |k, values| {
-                    to[((k * inner + block) * BLOCK + lane) * PANEL..][..PANEL].copy_from_slice(values);
-                });
-            }
-        });
-        let mut padded = bias[..cout.min(bias.len())].to_vec();
-        padded.resize(count * PANEL, 0.0);
-        ConvolutionWeights { panels, bias: padded }
+        let transform = transform.as_deref();
+        for (panel, to) in panels.chunks_exact_mut(inner * out_taps * BLOCK * PANEL).enumerate() {
+            cpu.dispatch(Packing { kernel, taps, places: &places, inner, transform, panel, to });
+        }
+        let mut bias = kernel.bias.to_vec();
+        bias.resize(count * PANEL, 0.0);
+        ConvolutionWeights { panels, bias }
     }
 
     /// Bytes that a weight takes.
@@ -66,6 +60,50 @@ impl ConvolutionWeights {
         let inner: usize = sources.iter().map(|&channels| blocks(channels)).sum();
         let taps = method.taps(kernel);
         4 * ((inner * taps * BLOCK + 1) * cout.next_multiple_of(PANEL)) as u64
+    }
+}
+
+/// A panel of weights in the making.
+struct Packing<'a> {
+    kernel: &'a Kernel<'a>,
+    taps: usize,
+    /// Of each channel in.
+    places: &'a [usize],
+    /// Blocks of those.
+    inner: usize,
+    transform: Option<&'a [[f64; 3]]>,
+    panel: usize,
+    to: &'a mut [f32],
+}
+
+impl WithSimd for Packing<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Packing { kernel, taps, places, inner, transform, panel, to } = self;
+        let rows = kernel.weight.chunks_exact(places.len() * taps).skip(panel * PANEL).take(PANEL);
+        for (ci, place) in places.iter().enumerate() {
+            let (block, lane) = (place / BLOCK, place % BLOCK);
+            let mut w = [[0.0; PANEL]; 9];
+            for (column, row) in rows.clone().enumerate() {
+                for (tap, &value) in row[ci * taps..][..taps].iter().enumerate() {
+                    w[tap][column] = f64::from(value) * kernel.scale;
+                }
+            }
+            if let Some(g) = transform {
+                let mut out = [[0.0; PANEL]; 36];
+                transform_weights(g, &w, &mut out);
+                for (k, values) in out.iter().enumerate().take(g.len() * g.len()) {
+                    to[((k * inner + block) * BLOCK + lane) * PANEL..][..PANEL].copy_from_slice(values);
+                }
+            } else {
+                for (tap, values) in w.iter().enumerate().take(taps) {
+                    let to = &mut to[((block * taps + tap) * BLOCK + lane) * PANEL..][..PANEL];
+                    to.iter_mut().zip(values).for_each(|(to, &value)| *to = value as f32);
+                }
+            }
+        }
     }
 }
 
@@ -132,19 +170,17 @@ impl Epilogue {
         *to = value;
     }
 
-    /// What is left to do when all pixels of a strip are stored.
+    /// What is left to do with pixels when they are stored.
     #[inline(always)]
-    pub(crate) fn finish(self, out: &mut [&mut [f32]]) {
+    pub(crate) fn finish(self, out: &mut [f32]) {
         if self.tanh {
-            for out in out {
-                out.iter_mut().for_each(|value| *value = tanh(*value));
-            }
+            out.iter_mut().for_each(|value| *value = tanh(*value));
         }
     }
 }
 
 pub(crate) fn run(cpu: &Cpu, step: &Convolution, buffers: &mut Buffers, weights: &ConvolutionWeights) {
-    buffers.write(step.output, |buffers, out| {
+    buffers.write([step.output], |buffers, [out]| {
         let activations = Activations::new(step, buffers);
         let width = step.input.width.min(PIXELS / 4);
         let rows = (PIXELS / width).clamp(1, step.rows.len());
@@ -211,6 +247,6 @@ impl WithSimd for Direct<'_> {
             }
         }
 
-        epilogue.finish(&mut out);
+        out.into_iter().for_each(|out| epilogue.finish(out));
     }
 }

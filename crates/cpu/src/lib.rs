@@ -18,11 +18,12 @@ mod table;
 mod tanh;
 mod winograd;
 
-pub use convolution::ConvolutionWeights;
+pub use convolution::{ConvolutionWeights, Kernel};
 pub use device::{Cpu, CpuOptions, Error, Instructions};
 pub use memory::Buffers;
 pub use planes::{pack_coefficients, pack_planes, unpack_planes};
 pub use table::TableWeights;
+pub use winograd::scratch_elements;
 
 use alias_plan::{Method, Step};
 

@@ -36,12 +36,19 @@ impl Buffers {
         bytemuck::cast_slice(self.get(id))
     }
 
-    /// Lets `work` write one buffer while it reads others, none of which may share its memory.
-    pub(crate) fn write<T>(&mut self, id: BufferId, work: impl FnOnce(&Buffers, &mut [f32]) -> T) -> T {
-        let (slot, elements) = self.places[id.0];
-        let mut output = std::mem::replace(&mut self.slots[slot], Aligned::EMPTY);
-        let result = work(self, &mut output[..elements]);
-        self.slots[slot] = output;
+    /// Lets `work` write some buffers while it reads others, none of which may share memory with them.
+    pub(crate) fn write<T, const COUNT: usize>(
+        &mut self,
+        ids: [BufferId; COUNT],
+        work: impl FnOnce(&Buffers, [&mut [f32]; COUNT]) -> T,
+    ) -> T {
+        let places = ids.map(|id| self.places[id.0]);
+        let mut slots = places.map(|(slot, _)| std::mem::replace(&mut self.slots[slot], Aligned::EMPTY));
+        let mut elements = places.iter().map(|(_, elements)| *elements);
+        let result = work(self, slots.each_mut().map(|slot| &mut slot[..elements.next().unwrap_or_default()]));
+        for ((slot, _), memory) in places.into_iter().zip(slots) {
+            self.slots[slot] = memory;
+        }
         result
     }
 }

@@ -4,7 +4,10 @@ use crate::{BLOCK, PANEL};
 use pulp::Simd;
 
 /// Rows past the last one that [`product`] may read and write.
-pub(crate) const SLACK: usize = 8;
+pub(crate) const SLACK: usize = 3;
+
+/// Blocks of the inner dimension that are multiplied at once: their weights then stay in the first cache for all rows.
+const INNER: usize = 8;
 
 /// `c = a b`: rows of `a`, a block of channels at a time, with the first `columns` of a panel of weights.
 ///
@@ -20,63 +23,81 @@ pub(crate) fn product<S: Simd>(
     b: &[f32],
     c: &mut [f32],
 ) {
-    // As many sums as registers hold, besides what they are made of.
     let narrow = columns <= BLOCK;
-    match (S::REGISTER_COUNT >= 32, narrow && S::F32_LANES == BLOCK) {
-        (true, false) => by_tiles::<S, 8, 2>(simd, a, starts, rows, narrow, b, c),
-        (true, true) => by_tiles::<S, 8, 1>(simd, a, starts, rows, narrow, b, c),
-        (false, _) => by_tiles::<S, 6, 2>(simd, a, starts, rows, narrow, b, c),
+    let parts = starts.chunks(INNER).zip(b.chunks(INNER * BLOCK * PANEL));
+    for (part, (starts, b)) in parts.enumerate() {
+        let factors = Factors { a, starts, b, first: part == 0 };
+        // As many sums as registers hold, besides what they are made of.
+        match (S::REGISTER_COUNT >= 32, narrow && S::F32_LANES == BLOCK) {
+            (true, false) => factors.by_tiles::<S, 12, 4, 2>(simd, rows, narrow, c),
+            (true, true) => factors.by_tiles::<S, 12, 4, 1>(simd, rows, narrow, c),
+            (false, _) => factors.by_tiles::<S, 6, 2, 2>(simd, rows, narrow, c),
+        }
     }
 }
 
-/// By tiles of so many rows and vectors of columns.
-#[inline(always)]
-fn by_tiles<S: Simd, const ROWS: usize, const VECTORS: usize>(
-    simd: S,
-    a: &[f32],
-    starts: &[usize],
-    rows: usize,
-    narrow: bool,
-    b: &[f32],
-    c: &mut [f32],
-) {
-    let columns = if narrow { BLOCK } else { PANEL };
-    for row in (0..rows).step_by(ROWS) {
-        let to = &mut S::as_mut_simd_f32s(&mut c[row * PANEL..][..ROWS * PANEL]).0[..ROWS * PANEL / S::F32_LANES];
+/// What is multiplied, of some blocks of the inner dimension.
+#[derive(Clone, Copy)]
+struct Factors<'a> {
+    a: &'a [f32],
+    starts: &'a [usize],
+    b: &'a [f32],
+    /// Or else there are sums already.
+    first: bool,
+}
+
+impl Factors<'_> {
+    /// By tiles of so many rows, the last ones of `FEW`, and vectors of columns.
+    #[inline(always)]
+    fn by_tiles<S: Simd, const ROWS: usize, const FEW: usize, const VECTORS: usize>(
+        self,
+        simd: S,
+        rows: usize,
+        narrow: bool,
+        c: &mut [f32],
+    ) {
+        let columns = if narrow { BLOCK } else { PANEL };
+        let whole = rows / ROWS * ROWS;
         for vector in (0..columns / S::F32_LANES).step_by(VECTORS) {
-            let sums = tile::<S, ROWS, VECTORS>(simd, a, starts, row, b, vector);
-            for r in 0..ROWS {
-                for v in 0..VECTORS {
-                    to[r * (PANEL / S::F32_LANES) + vector + v] = sums[r][v];
-                }
+            for row in (0..whole).step_by(ROWS) {
+                self.tile::<S, ROWS, VECTORS>(simd, row, vector, c);
+            }
+            for row in (whole..rows).step_by(FEW) {
+                self.tile::<S, FEW, VECTORS>(simd, row, vector, c);
             }
         }
     }
-}
 
-/// The sums of a tile, in registers.
-#[inline(always)]
-fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
-    simd: S,
-    a: &[f32],
-    starts: &[usize],
-    row: usize,
-    b: &[f32],
-    vector: usize,
-) -> [[S::f32s; VECTORS]; ROWS] {
-    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-    for (&start, b) in starts.iter().zip(b.chunks_exact(BLOCK * PANEL)) {
-        let a = &a[start + row * BLOCK..][..ROWS * BLOCK];
-        let b = &S::as_simd_f32s(b).0[..BLOCK * PANEL / S::F32_LANES];
-        for k in 0..BLOCK {
-            let b = &b[k * (PANEL / S::F32_LANES) + vector..][..VECTORS];
+    /// A tile's sums, in registers.
+    #[inline(always)]
+    fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S, row: usize, vector: usize, c: &mut [f32]) {
+        let line = PANEL / S::F32_LANES;
+        let to = &mut S::as_mut_simd_f32s(&mut c[row * PANEL..][..ROWS * PANEL]).0[..ROWS * line];
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+        if !self.first {
             for r in 0..ROWS {
-                let a = simd.splat_f32s(a[r * BLOCK + k]);
                 for v in 0..VECTORS {
-                    sums[r][v] = simd.mul_add_e_f32s(a, b[v], sums[r][v]);
+                    sums[r][v] = to[r * line + vector + v];
                 }
             }
         }
+        for (&start, b) in self.starts.iter().zip(self.b.chunks_exact(BLOCK * PANEL)) {
+            let a = &self.a[start + row * BLOCK..][..ROWS * BLOCK];
+            let b = &S::as_simd_f32s(b).0[..BLOCK * line];
+            for k in 0..BLOCK {
+                let b = &b[k * line + vector..][..VECTORS];
+                for r in 0..ROWS {
+                    let a = simd.splat_f32s(a[r * BLOCK + k]);
+                    for v in 0..VECTORS {
+                        sums[r][v] = simd.mul_add_e_f32s(a, b[v], sums[r][v]);
+                    }
+                }
+            }
+        }
+        for r in 0..ROWS {
+            for v in 0..VECTORS {
+                to[r * line + vector + v] = sums[r][v];
+            }
+        }
     }
-    sums
 }

@@ -32,7 +32,7 @@ impl Sums {
 
 /// `noise_scale` is (C).
 pub(crate) fn run(cpu: &Cpu, step: &Statistics, buffers: &mut Buffers, noise_scale: &[f32]) {
-    buffers.write(step.output, |buffers, out| {
+    buffers.write([step.output], |buffers, [out]| {
         let view = View::new(&step.input, buffers);
         let mask = step.mask.map(|mask| buffers.get(mask));
         let count = view.blocks();

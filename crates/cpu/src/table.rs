@@ -2,7 +2,7 @@
 
 use crate::aligned::{Aligned, Scratch};
 use crate::product::{SLACK, product};
-use crate::{BLOCK, Buffers, Cpu, PANEL, blocks, places};
+use crate::{BLOCK, Buffers, Cpu, Kernel, PANEL, blocks, places};
 use alias_plan::Table;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -21,44 +21,39 @@ pub struct TableWeights {
 }
 
 impl TableWeights {
-    /// From `shared` (inner, hidden), its bias (hidden), and `taps` (hidden, 9, [`Table::columns`]) and `bias` (columns), gamma
-    /// and beta of a channel side by side. Channels are those of `sources`, one after the other.
-    pub fn new(shared: &[f32], shared_bias: &[f32], taps: &[f32], bias: &[f32], sources: &[usize]) -> TableWeights {
-        let hidden = shared_bias.len();
-        let inner = shared.len() / hidden;
+    /// Of a norm's shared convolution, gamma's and beta's, whose channels are those of `sources`, one after the other.
+    pub fn new([shared, gamma, beta]: &[Kernel; 3], sources: &[usize]) -> TableWeights {
+        let hidden = shared.bias.len();
+        let labels = shared.weight.len() / (9 * hidden);
+        let inner = blocks(Table::patch_width(labels)) * BLOCK;
         let panels = hidden.div_ceil(PANEL);
-        let mut packed_shared = Aligned::zeros(panels * blocks(inner) * BLOCK * PANEL);
-        for (k, row) in shared.chunks(hidden).enumerate() {
-            for (co, &w) in row.iter().enumerate() {
-                packed_shared[(co / PANEL * blocks(inner) * BLOCK + k) * PANEL + co % PANEL] = w;
+        let mut packed_shared = Aligned::zeros(panels * inner * PANEL);
+        for (co, row) in shared.weight.chunks_exact(9 * labels).enumerate() {
+            let to = &mut packed_shared[co / PANEL * inner * PANEL + co % PANEL..];
+            for (k, &w) in row.iter().enumerate() {
+                // A patch has its taps outside and its labels inside, the weight the other way round.
+                to[(k % 9 * labels + k / 9) * PANEL] = (f64::from(w) * shared.scale) as f32;
             }
         }
-        let mut packed_bias = shared_bias.to_vec();
-        packed_bias.resize(panels * PANEL, 0.0);
+        let mut shared_bias = shared.bias.to_vec();
+        shared_bias.resize(panels * PANEL, 0.0);
 
-        let columns = Table::columns(sources.iter().sum());
         let panels: usize = sources.iter().map(|&channels| blocks(channels)).sum();
-        let places: Vec<usize> = places(sources).collect();
-        let column = |channel: usize, beta: usize| places[channel] % BLOCK + beta * BLOCK;
-        let each = 9 * blocks(hidden) * BLOCK * PANEL;
-        let mut packed_taps = Aligned::zeros(panels * each);
-        let mut all_bias = vec![0.0; panels * PANEL];
-        packed_taps.par_chunks_mut(each).zip(all_bias.par_chunks_mut(PANEL)).enumerate().for_each(
-            |(panel, (to, to_bias))| {
-                for channel in (0..places.len()).filter(|&channel| places[channel] / BLOCK == panel) {
-                    for beta in 0..2 {
-                        to_bias[column(channel, beta)] = bias[2 * channel + beta];
-                        for k in 0..hidden {
-                            for tap in 0..9 {
-                                let at = (tap * blocks(hidden) * BLOCK + k) * PANEL + column(channel, beta);
-                                to[at] = taps[(k * 9 + tap) * columns + 2 * channel + beta];
-                            }
-                        }
-                    }
+        let inner = blocks(hidden) * BLOCK;
+        let mut taps = Aligned::zeros(panels * 9 * inner * PANEL);
+        let mut bias = vec![0.0; panels * PANEL];
+        for (kernel, half, plus) in [(gamma, 0, 1.0), (beta, BLOCK, 0.0)] {
+            let rows = kernel.weight.chunks_exact(9 * hidden).zip(kernel.bias);
+            for (place, (row, own)) in places(sources).zip(rows) {
+                let (panel, column) = (place / BLOCK, place % BLOCK + half);
+                bias[panel * PANEL + column] = plus + own;
+                let to = &mut taps[panel * 9 * inner * PANEL + column..];
+                for (k, &w) in row.iter().enumerate() {
+                    to[(k % 9 * inner + k / 9) * PANEL] = (f64::from(w) * kernel.scale) as f32;
                 }
-            },
-        );
-        TableWeights { shared: packed_shared, shared_bias: packed_bias, taps: packed_taps, bias: all_bias }
+            }
+        }
+        TableWeights { shared: packed_shared, shared_bias, taps, bias }
     }
 
     /// Bytes that the weights take.
@@ -71,28 +66,32 @@ impl TableWeights {
 
 pub(crate) fn run(cpu: &Cpu, step: &Table, buffers: &mut Buffers, weights: &TableWeights) {
     let (windows, width) = (step.windows, Table::patch_width(step.labels));
-    buffers.write(step.output, |buffers, out| {
+    buffers.write([step.output], |buffers, [out]| {
         // (blocks, windows, BLOCK), as products want rows.
         let patches = buffers.get(step.patches);
         let plane = (windows + SLACK) * BLOCK;
-        let mut rows = Aligned::zeros(blocks(width) * plane);
+        let (inner, hidden) = (blocks(width) * plane, blocks(step.hidden_channels) * plane);
+        let mut scratch = Scratch::take(inner + hidden);
+        let (rows, hidden) = scratch.split_at_mut(inner);
         for (window, patch) in patches.chunks(width).take(windows).enumerate() {
-            for (k, &value) in patch.iter().enumerate() {
-                rows[k / BLOCK * plane + window * BLOCK + k % BLOCK] = value;
+            for (block, values) in patch.chunks(BLOCK).enumerate() {
+                let to = &mut rows[block * plane + window * BLOCK..][..BLOCK];
+                to[..values.len()].copy_from_slice(values);
+                to[values.len()..].fill(0.0);
             }
         }
-        let mut hidden = Aligned::zeros(blocks(step.hidden_channels) * plane);
+        let (rows, hidden) = (&*rows, &mut hidden[..blocks(step.hidden_channels) * plane]);
         let each = blocks(width) * BLOCK * PANEL;
         hidden.par_chunks_mut(2 * plane).enumerate().for_each(|(panel, hidden)| {
             let (b, bias) = (&weights.shared[panel * each..][..each], &weights.shared_bias[panel * PANEL..][..PANEL]);
-            cpu.dispatch(Hidden { rows: &rows, windows, b, bias, hidden });
+            cpu.dispatch(Hidden { rows, windows, b, bias, hidden });
         });
-        let index = buffers.indices(step.index);
+        let (hidden, index) = (&*hidden, buffers.indices(step.index));
         let each = 9 * blocks(step.hidden_channels) * BLOCK * PANEL;
         out.par_chunks_mut(step.rows * PANEL).enumerate().for_each(|(panel, out)| {
             let (b, bias) = (&weights.taps[panel * each..][..each], &weights.bias[panel * PANEL..][..PANEL]);
             let shares_products = step.shares_products;
-            cpu.dispatch(Taps { hidden: &hidden, windows, index, b, bias, shares_products, out });
+            cpu.dispatch(Taps { hidden, windows, index, b, bias, shares_products, out });
         });
     });
 }
@@ -115,7 +114,7 @@ impl WithSimd for Hidden<'_> {
         let Hidden { rows, windows, b, bias, hidden } = self;
         let plane = (windows + SLACK) * BLOCK;
         let starts: Vec<usize> = (0..rows.len() / plane).map(|block| block * plane).collect();
-        let mut sums = Aligned::zeros((windows + SLACK) * PANEL);
+        let mut sums = Scratch::take((windows + SLACK) * PANEL);
         product(simd, rows, &starts, windows, PANEL, b, &mut sums);
         for (half, hidden) in hidden.chunks_mut(plane).enumerate() {
             let bias = &bias[half * BLOCK..][..BLOCK];

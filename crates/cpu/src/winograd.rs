@@ -1,265 +1,321 @@
 //! 3x3 convolution by Winograd's algorithm (Lavin and Gray 2016): F(2x2, 3x3) and F(4x4, 3x3).
 //!
-//! For each tile of M x M pixels, `Y = A^T (sum over ci of (G w G^T) . (B^T d B)) A`: (M + 2)^2 products instead of 9 M^2. The points
-//! of F(4x4, 3x3) are 0, +-3/4, +-3/2 and infinity: with the usual 0, +-1, +-2 an image is some 8% less exact.
+//! For each tile of M x M pixels, `Y = A^T (sum over ci of (G w G^T) . (B^T d B)) A`: (M + 2)^2 products instead of 9 M^2. A
+//! rectangle of tiles goes through three phases, transforming its input a block of channels at a time, multiplying at each
+//! place of the transforms, and transforming a panel of sums at a time. Where weights are small, each thread computes its own
+//! rectangles, so that what it transforms stays in its cache. Where they are large, the threads share a larger rectangle,
+//! phase by phase, so that weights are read from memory less often.
+
+mod transform;
+
+pub(crate) use transform::{transform_weights, weight_transform};
 
 use crate::aligned::Scratch;
 use crate::convolution::{ConvolutionWeights, Epilogue, Strip, strips};
 use crate::input::Activations;
 use crate::product::{SLACK, product};
 use crate::{BLOCK, Buffers, Cpu, PANEL};
-use alias_plan::Convolution;
+use alias_plan::{Convolution, Method};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Range;
+use transform::{F, Transform};
 
-/// Tiles that a thread computes at once, down and across: what it transforms then stays in its cache.
+/// Tiles of a thread's own rectangle, down and across.
 const TILES: [usize; 2] = [4, 12];
+/// Strips of such rectangles that are enough for any number of threads.
+const STRIPS: usize = 16;
+/// Tiles across a rectangle that threads share, at most.
+const ACROSS: usize = 36;
+/// Bytes that the transforms of a shared rectangle take at one place: part of a core's second cache.
+const SHARED: usize = 512 << 10;
+/// Bytes of weights from which on threads share rectangles.
+const LARGE: u64 = 8 << 20;
 
-/// The finite points, of which the first is 0.
-const A: f64 = 0.75;
-const B: f64 = 1.5;
-fn points(m: usize) -> &'static [f64] {
-    match m {
-        2 => &[0.0, 1.0, -1.0],
-        4 => &[0.0, A, -A, B, -B],
-        _ => panic!("F({m}x{m}, 3x3) is not there; there are 2 and 4"),
-    }
+/// Whether threads had better share rectangles of a convolution.
+fn is_shared(step: &Convolution, m: usize) -> bool {
+    let sources: Vec<usize> = step.input.sources.iter().map(|source| source.channels).collect();
+    let weights = ConvolutionWeights::bytes(&sources, step.kernel, step.cout, step.method);
+    weights >= LARGE || step.input.batch * step.rows.len().div_ceil(TILES[0] * m) < STRIPS
 }
 
-/// G, row by row: what the values of a kernel's polynomial at the points are, over the product of their distances.
-pub(crate) fn weight_transform(m: usize) -> Vec<[f64; 3]> {
-    let points = points(m);
-    let row = |(i, &x): (usize, &f64)| {
-        let others = points.iter().enumerate().filter(|&(j, _)| j != i);
-        let distances: f64 = others.map(|(_, &y)| x - y).product();
-        [1.0, x, x * x].map(|power| power / distances)
+/// Tiles of a rectangle, down and across: all of them have the same, or nearly.
+fn rectangle(step: &Convolution, m: usize, shared: bool) -> [usize; 2] {
+    let [down, across] = [step.rows.len(), step.input.width].map(|pixels| pixels.div_ceil(m));
+    let most = if shared {
+        let across = across.min(ACROSS);
+        [(SHARED / (step.input.stored_channels(BLOCK) * size_of::<f32>()) / across).max(1), across]
+    } else {
+        TILES
     };
-    points.iter().enumerate().map(row).chain([[0.0, 0.0, 1.0]]).collect()
+    [(down, most[0]), (across, most[1])].map(|(tiles, most)| tiles.div_ceil(tiles.div_ceil(most)))
 }
 
-/// `G w G^T` for a panel of 3x3 kernels side by side: to `out(place)[column]`.
-pub(crate) fn transform_weights(g: &[[f64; 3]], w: &[[f64; PANEL]; 9], mut out: impl FnMut(usize, &[f32; PANEL])) {
-    for (i, gi) in g.iter().enumerate() {
-        // A row of G w.
-        let mut rows = [[0.0; PANEL]; 3];
-        for (k, row) in rows.iter_mut().enumerate() {
-            for (column, value) in row.iter_mut().enumerate() {
-                *value = gi[0] * w[k][column] + gi[1] * w[3 + k][column] + gi[2] * w[6 + k][column];
-            }
-        }
-        for (j, gj) in g.iter().enumerate() {
-            let mut product = [0.0; PANEL];
-            for (column, value) in product.iter_mut().enumerate() {
-                *value = (gj[0] * rows[0][column] + gj[1] * rows[1][column] + gj[2] * rows[2][column]) as f32;
-            }
-            out(i * g.len() + j, &product);
-        }
-    }
+/// Elements of what is between the phases.
+fn between(step: &Convolution, m: usize, [down, across]: [usize; 2]) -> usize {
+    let channels = step.input.stored_channels(BLOCK) + step.cout.next_multiple_of(PANEL);
+    (m + 2) * (m + 2) * (down * across + SLACK) * channels
 }
 
-/// The transforms of one line, as vectors.
-trait Tile {
-    /// Pixels of a tile's side, and places of its transform's.
-    const M: usize;
-    const N: usize;
-    /// `B^T d`.
-    fn input<S: Simd>(simd: S, d: &[S::f32s]) -> [S::f32s; 6];
-    /// `A^T m`.
-    fn output<S: Simd>(simd: S, m: &[S::f32s]) -> [S::f32s; 4];
-}
-
-struct Two;
-impl Tile for Two {
-    const M: usize = 2;
-    const N: usize = 4;
-
-    #[inline(always)]
-    fn input<S: Simd>(simd: S, d: &[S::f32s]) -> [S::f32s; 6] {
-        let zero = simd.splat_f32s(0.0);
-        // At 0 and infinity the sign is not the usual one; nor is that of `weight_transform`, and of `output`.
-        [
-            simd.sub_f32s(d[2], d[0]),
-            simd.add_f32s(d[2], d[1]),
-            simd.sub_f32s(d[2], d[1]),
-            simd.sub_f32s(d[3], d[1]),
-            zero,
-            zero,
-        ]
-    }
-
-    #[inline(always)]
-    fn output<S: Simd>(simd: S, m: &[S::f32s]) -> [S::f32s; 4] {
-        let zero = simd.splat_f32s(0.0);
-        let (even, odd) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
-        [simd.add_f32s(m[0], even), simd.add_f32s(odd, m[3]), zero, zero]
-    }
-}
-
-struct Four;
-impl Tile for Four {
-    const M: usize = 4;
-    const N: usize = 6;
-
-    #[inline(always)]
-    fn input<S: Simd>(simd: S, d: &[S::f32s]) -> [S::f32s; 6] {
-        let (a, b) = (A as f32, B as f32);
-        // By x + y k.
-        let fma = |y: S::f32s, k: f32, x: S::f32s| simd.mul_add_e_f32s(y, simd.splat_f32s(k), x);
-        let (even_a, odd_a) = (fma(d[2], -b * b, d[4]), fma(d[1], -b * b, d[3]));
-        let (even_b, odd_b) = (fma(d[2], -a * a, d[4]), fma(d[1], -a * a, d[3]));
-        let ends = |d0, d2, d4| fma(d0, a * a * b * b, fma(d2, -(a * a + b * b), d4));
-        [
-            ends(d[0], d[2], d[4]),
-            fma(odd_a, a, even_a),
-            fma(odd_a, -a, even_a),
-            fma(odd_b, b, even_b),
-            fma(odd_b, -b, even_b),
-            ends(d[1], d[3], d[5]),
-        ]
-    }
-
-    #[inline(always)]
-    fn output<S: Simd>(simd: S, m: &[S::f32s]) -> [S::f32s; 4] {
-        let (a, b) = (A as f32, B as f32);
-        let scaled = |x: S::f32s, k: f32| simd.mul_f32s(x, simd.splat_f32s(k));
-        let fma = |y: S::f32s, k: f32, x: S::f32s| simd.mul_add_e_f32s(y, simd.splat_f32s(k), x);
-        let (even_a, odd_a) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
-        let (even_b, odd_b) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
-        [
-            simd.add_f32s(m[0], simd.add_f32s(even_a, even_b)),
-            fma(odd_a, a, scaled(odd_b, b)),
-            fma(even_a, a * a, scaled(even_b, b * b)),
-            fma(odd_a, a * a * a, fma(odd_b, b * b * b, m[5])),
-        ]
+/// Elements of a step's [`scratch`](Convolution::scratch); 0 where it needs none.
+pub fn scratch_elements(step: &Convolution) -> usize {
+    match step.method {
+        Method::Winograd(m) if is_shared(step, m) => between(step, m, rectangle(step, m, true)),
+        _ => 0,
     }
 }
 
 pub(crate) fn run(cpu: &Cpu, step: &Convolution, buffers: &mut Buffers, weights: &ConvolutionWeights) {
-    let alias_plan::Method::Winograd(m) = step.method else { panic!("{}: another method", step.name) };
-    buffers.write(step.output, |buffers, out| {
-        let activations = Activations::new(step, buffers);
-        let strips = strips(step, out, TILES[0] * m, 4 * cpu.threads());
-        strips.into_par_iter().for_each(|strip| {
-            let (activations, epilogue) = (&activations, Epilogue::new(step));
-            let work = Work { width: step.input.width, activations, epilogue, weights, strip, cout: step.cout };
-            if m == 2 { cpu.dispatch(By::<Two>(work, Two)) } else { cpu.dispatch(By::<Four>(work, Four)) }
-        });
-    });
+    match step.method {
+        Method::Winograd(2) => convolve::<2, 4>(cpu, step, buffers, weights),
+        Method::Winograd(4) => convolve::<4, 6>(cpu, step, buffers, weights),
+        method => panic!("{}: {method:?} is not Winograd's algorithm for tiles of 2 or 4 pixels", step.name),
+    }
 }
 
-struct Work<'a> {
-    width: usize,
+fn convolve<const M: usize, const N: usize>(
+    cpu: &Cpu,
+    step: &Convolution,
+    buffers: &mut Buffers,
+    weights: &ConvolutionWeights,
+) where
+    F<M, N>: Transform<M, N>,
+{
+    let shared = step.scratch.is_some();
+    let [down, across] = rectangle(step, M, shared);
+    let convolve = |buffers: &Buffers, out: &mut [f32], scratch: &mut [f32]| {
+        let activations = &Activations::new(step, buffers);
+        let work = Work::<M, N> { cpu, step, activations, weights, across, shared };
+        let strips = strips(step, out, down * M, 1);
+        if shared {
+            strips.into_iter().for_each(|strip| work.strip(strip, scratch));
+        } else {
+            let len = between(step, M, [down, across]);
+            strips.into_par_iter().for_each(|strip| work.strip(strip, &mut Scratch::take(len)));
+        }
+    };
+    match step.scratch {
+        Some(scratch) => {
+            buffers.write([step.output, scratch], |buffers, [out, scratch]| convolve(buffers, out, scratch));
+        }
+        None => buffers.write([step.output], |buffers, [out]| convolve(buffers, out, &mut [])),
+    }
+}
+
+/// What the strips of a convolution have in common.
+struct Work<'a, const M: usize, const N: usize> {
+    cpu: &'a Cpu,
+    step: &'a Convolution,
     activations: &'a Activations<'a>,
-    epilogue: Epilogue,
     weights: &'a ConvolutionWeights,
-    strip: Strip<'a>,
-    cout: usize,
+    /// Tiles of a rectangle.
+    across: usize,
+    /// Whether all threads compute a rectangle together.
+    shared: bool,
 }
 
-/// A strip, rectangles of [`TILES`] of it one after the other.
-struct By<'a, T>(Work<'a>, T);
+impl<const M: usize, const N: usize> Work<'_, M, N>
+where
+    F<M, N>: Transform<M, N>,
+{
+    /// A strip, rectangles of it one after the other. `between` has room for what is between the phases.
+    fn strip(&self, strip: Strip, between: &mut [f32]) {
+        let Work::<M, N> { cpu, step, activations, weights, across, .. } = *self;
+        let Strip { n, rows, mut out, .. } = strip;
+        let (blocks, panels, width) = (activations.view.blocks(), step.cout.div_ceil(PANEL), step.input.width);
+        let down = rows.len().div_ceil(M);
+        let slots = down * across + SLACK;
+        // (blocks, places, slots, BLOCK) and (places, panels, slots, PANEL).
+        let (inputs, sums) = between.split_at_mut(blocks * N * N * slots * BLOCK);
+        let sums = &mut sums[..N * N * panels * slots * PANEL];
+        // A place's products, in so many parts that there are some for every thread.
+        let parts = if self.shared { (4 * cpu.threads()).div_ceil(N * N).min(panels) } else { 1 };
+        let each = panels.div_ceil(parts);
+        for left in (0..width).step_by(across * M) {
+            let tiles = Tiles { n, rows: &rows, left, down, across, slots };
+            self.for_each(inputs.chunks_exact_mut(N * N * slots * BLOCK), |(block, to)| {
+                cpu.dispatch(Load::<M, N> { activations, tiles, block, to });
+            });
+            let inputs = &*inputs;
+            let parts = sums.chunks_exact_mut(panels * slots * PANEL).enumerate().flat_map(|(place, sums)| {
+                sums.chunks_mut(each * slots * PANEL).enumerate().map(move |(part, sums)| (place, part * each, sums))
+            });
+            self.for_each(parts, |(_, (place, panel, sums))| {
+                cpu.dispatch(Multiply { inputs, weights, tiles, place, places: N * N, panel, cout: step.cout, sums });
+            });
+            let sums = &*sums;
+            self.for_each(out.chunks_mut(2), |(panel, out)| {
+                let bias = &weights.bias[panel * PANEL..][..PANEL];
+                cpu.dispatch(Store::<M, N> { step, tiles, sums, panel, bias, out });
+            });
+        }
+    }
 
-impl<T: Tile> WithSimd for By<'_, T> {
+    /// `work` of all items, with their numbers.
+    fn for_each<I: Send>(&self, items: impl Iterator<Item = I>, work: impl Fn((usize, I)) + Sync + Send) {
+        if self.shared {
+            items.enumerate().collect::<Vec<_>>().into_par_iter().for_each(work);
+        } else {
+            items.enumerate().for_each(work);
+        }
+    }
+}
+
+/// A rectangle of tiles.
+#[derive(Clone, Copy)]
+struct Tiles<'a> {
+    n: usize,
+    /// Of the image.
+    rows: &'a Range<usize>,
+    /// The first column of the image.
+    left: usize,
+    down: usize,
+    across: usize,
+    /// Tiles that there is room for.
+    slots: usize,
+}
+
+/// The first phase, of one block of channels: `B^T d B` of each tile.
+struct Load<'a, const M: usize, const N: usize> {
+    activations: &'a Activations<'a>,
+    tiles: Tiles<'a>,
+    block: usize,
+    /// (places, slots, BLOCK).
+    to: &'a mut [f32],
+}
+
+impl<const M: usize, const N: usize> WithSimd for Load<'_, M, N>
+where
+    F<M, N>: Transform<M, N>,
+{
     type Output = ();
 
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "i, j are places of a matrix, as in the formula")]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Work { width, activations, epilogue, weights, strip, cout } = self.0;
-        let Strip { n, rows, panels, mut out } = strip;
-        let (m, side, count) = (T::M, T::N, T::N * T::N);
-        let blocks = activations.view.blocks();
-        let down = rows.len().div_ceil(m);
-        let across = TILES[1].min(width.div_ceil(m));
-        let tiles = down * across;
-        let [seen_h, seen_w] = [down * m + 2, across * m + 2];
-        // One block of channels; transforms (places, blocks, tiles, BLOCK); sums (panels, places, tiles, PANEL).
-        let (staged, plane) = (seen_h * seen_w * BLOCK, (tiles + SLACK) * BLOCK);
-        let (inputs, sums) = (count * blocks * plane, (tiles + SLACK) * PANEL);
-        let all_sums = panels.len() * count * sums;
-        let mut scratch = Scratch::take(staged + inputs + all_sums);
-        let (staged_at, rest) = scratch.split_at_mut(staged);
-        let (inputs_at, rest) = rest.split_at_mut(inputs);
-        let sums_at = &mut rest[..all_sums];
-        let starts: Vec<usize> = (0..blocks).map(|block| block * plane).collect();
-
-        for left in (0..width).step_by(across * m) {
-            for block in 0..blocks {
-                let corner = [rows.start as isize - 1, left as isize - 1];
-                activations.stage(simd, n, block, corner, [seen_h, seen_w], staged_at);
-                for tile in 0..tiles {
-                    let corner = (tile / across * m * seen_w + tile % across * m) * BLOCK;
-                    let to = block * plane + tile * BLOCK;
-                    for v in (0..BLOCK).step_by(S::F32_LANES) {
-                        let d = |i: usize, j: usize| vector::<S>(&staged_at[corner + (i * seen_w + j) * BLOCK + v..]);
-                        // B^T d, by columns; then each row of it times B. Loops, since closures over arrays are not always
-                        // compiled into their caller, and then not for its instructions.
-                        let zero = simd.splat_f32s(0.0);
-                        let mut half = [[zero; 6]; 6];
-                        for j in 0..side {
-                            let mut column = [zero; 6];
-                            for i in 0..side {
-                                column[i] = d(i, j);
-                            }
-                            let column = T::input(simd, &column);
-                            for i in 0..side {
-                                half[i][j] = column[i];
-                            }
-                        }
-                        for i in 0..side {
-                            let row = T::input(simd, &half[i]);
-                            for j in 0..side {
-                                *vector_mut::<S>(&mut inputs_at[(i * side + j) * blocks * plane + to + v..]) = row[j];
-                            }
-                        }
+        let Load { activations, tiles, block, to } = self;
+        let Tiles { n, rows, left, down, across, slots } = tiles;
+        let seen = [down * M + 2, across * M + 2];
+        let mut staged = Scratch::take(seen[0] * seen[1] * BLOCK);
+        let corner = [rows.start as isize - 1, left as isize - 1];
+        activations.stage(simd, n, block, corner, seen, &mut staged);
+        for tile in 0..down * across {
+            let corner = (tile / across * M * seen[1] + tile % across * M) * BLOCK;
+            for v in (0..BLOCK).step_by(S::F32_LANES) {
+                // By columns; then each row times B. Loops, since closures over arrays are not always compiled into their
+                // caller, and then not for its instructions.
+                let mut half = [[simd.splat_f32s(0.0); N]; N];
+                for j in 0..N {
+                    let mut d = [simd.splat_f32s(0.0); N];
+                    for i in 0..N {
+                        d[i] = vector::<S>(&staged[corner + (i * seen[1] + j) * BLOCK + v..]);
+                    }
+                    let column = F::<M, N>::input(simd, d);
+                    for i in 0..N {
+                        half[i][j] = column[i];
                     }
                 }
-            }
-            // A place's transforms stay in the cache for all panels.
-            let each = blocks * BLOCK * PANEL;
-            for place in 0..count {
-                let inputs = &inputs_at[place * blocks * plane..][..blocks * plane];
-                for panel in panels.clone() {
-                    let weights = &weights.panels[(panel * count + place) * each..][..each];
-                    let to = &mut sums_at[((panel - panels.start) * count + place) * sums..][..sums];
-                    product(simd, inputs, &starts, tiles, cout - panel * PANEL, weights, to);
-                }
-            }
-            for panel in panels.clone() {
-                let sums_at = &sums_at[(panel - panels.start) * count * sums..][..count * sums];
-                for (half, out) in out[2 * (panel - panels.start)..].iter_mut().take(2).enumerate() {
-                    let bias = &weights.bias[panel * PANEL + half * BLOCK..][..BLOCK];
-                    for tile in 0..tiles {
-                        let (top, start) = (tile / across * m, left + tile % across * m);
-                        let (h, w) = (m.min(rows.len() - top), m.min(width.saturating_sub(start)));
-                        for v in 0..BLOCK / S::F32_LANES {
-                            let at = tile * PANEL + half * BLOCK + v * S::F32_LANES;
-                            let zero = simd.splat_f32s(0.0);
-                            let mut half = [[zero; 6]; 4];
-                            for j in 0..side {
-                                let mut column = [zero; 6];
-                                for i in 0..side {
-                                    column[i] = vector::<S>(&sums_at[(i * side + j) * sums + at..]);
-                                }
-                                let column = T::output(simd, &column);
-                                for i in 0..m {
-                                    half[i][j] = column[i];
-                                }
-                            }
-                            for y in 0..h {
-                                let row = T::output(simd, &half[y]);
-                                for (x, &sum) in row.iter().enumerate().take(w) {
-                                    let to = &mut out[((top + y) * width + start + x) * BLOCK..][..BLOCK];
-                                    epilogue.store(simd, sum, v, bias, to);
-                                }
-                            }
-                        }
+                for i in 0..N {
+                    let row = F::<M, N>::input(simd, half[i]);
+                    for j in 0..N {
+                        *vector_mut::<S>(&mut to[((i * N + j) * slots + tile) * BLOCK + v..]) = row[j];
                     }
                 }
             }
         }
+    }
+}
 
-        epilogue.finish(&mut out);
+/// The second, of one place and some panels.
+struct Multiply<'a> {
+    /// (blocks, places, slots, BLOCK).
+    inputs: &'a [f32],
+    weights: &'a ConvolutionWeights,
+    tiles: Tiles<'a>,
+    place: usize,
+    places: usize,
+    /// The first of them.
+    panel: usize,
+    cout: usize,
+    /// (panels, slots, PANEL).
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Multiply { inputs, weights, tiles, place, places, panel, cout, sums } = self;
+        let plane = tiles.slots * BLOCK;
+        let blocks = inputs.len() / (places * plane);
+        let starts: Vec<usize> = (0..blocks).map(|block| (block * places + place) * plane).collect();
+        let each = blocks * BLOCK * PANEL;
+        for (panel, sums) in (panel..).zip(sums.chunks_exact_mut(tiles.slots * PANEL)) {
+            let weights = &weights.panels[(panel * places + place) * each..][..each];
+            product(simd, inputs, &starts, tiles.down * tiles.across, cout - panel * PANEL, weights, sums);
+        }
+    }
+}
+
+/// The third, of one panel: `A^T m A`, and what is left to do with the output.
+struct Store<'a, 'out, const M: usize, const N: usize> {
+    step: &'a Convolution,
+    tiles: Tiles<'a>,
+    /// (places, panels, slots, PANEL).
+    sums: &'a [f32],
+    panel: usize,
+    bias: &'a [f32],
+    /// For each block of channels, (rows, W, BLOCK).
+    out: &'a mut [&'out mut [f32]],
+}
+
+impl<const M: usize, const N: usize> WithSimd for Store<'_, '_, M, N>
+where
+    F<M, N>: Transform<M, N>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "i, j are places of a matrix, as in the formula")]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Store { step, tiles, sums, panel, bias, out } = self;
+        let Tiles { rows, left, down, across, slots, .. } = tiles;
+        let (epilogue, width) = (Epilogue::new(step), step.input.width);
+        let stride = step.cout.div_ceil(PANEL) * slots * PANEL;
+        let sums = &sums[panel * slots * PANEL..];
+        for (half, out) in out.iter_mut().enumerate() {
+            let bias = &bias[half * BLOCK..][..BLOCK];
+            for tile in 0..down * across {
+                let (top, start) = (tile / across * M, left + tile % across * M);
+                let (h, w) = (M.min(rows.len() - top), M.min(width.saturating_sub(start)));
+                for v in 0..BLOCK / S::F32_LANES {
+                    let at = tile * PANEL + half * BLOCK + v * S::F32_LANES;
+                    let mut half = [[simd.splat_f32s(0.0); N]; M];
+                    for j in 0..N {
+                        let mut m = [simd.splat_f32s(0.0); N];
+                        for i in 0..N {
+                            m[i] = vector::<S>(&sums[(i * N + j) * stride + at..]);
+                        }
+                        let column = F::<M, N>::output(simd, m);
+                        for i in 0..M {
+                            half[i][j] = column[i];
+                        }
+                    }
+                    for y in 0..h {
+                        let row = F::<M, N>::output(simd, half[y]);
+                        for (x, &sum) in row.iter().enumerate().take(w) {
+                            let to = &mut out[((top + y) * width + start + x) * BLOCK..][..BLOCK];
+                            epilogue.store(simd, sum, v, bias, to);
+                        }
+                    }
+                }
+            }
+            let right = width.min(left + across * M);
+            for row in out.chunks_exact_mut(width * BLOCK) {
+                epilogue.finish(&mut row[left * BLOCK..right * BLOCK]);
+            }
+        }
     }
 }
 

@@ -125,7 +125,7 @@ impl Program {
                 buffers: Vec::new(),
                 steps: Vec::new(),
             },
-            stores_between: target.processor != Processor::Cores,
+            for_cores: target.processor == Processor::Cores,
             keeps_tables: options.keeps_tables,
             tables: Vec::new(),
             uploads: Vec::new(),
@@ -167,8 +167,8 @@ impl Program {
 
 struct Compiler {
     plan: Plan,
-    /// Whether what lies between the parts of a step is stored: a GPU's kernels take turns.
-    stores_between: bool,
+    /// Whether for processor cores.
+    for_cores: bool,
     /// Whether tables are computed once for a person, and not for each image.
     keeps_tables: bool,
     tables: Vec<Step>,
@@ -322,9 +322,9 @@ impl Compiler {
         }
     }
 
-    /// A buffer that only some executors need.
+    /// A buffer between the parts of a step, which on a GPU are kernels that take turns.
     fn between(&mut self, name: String, elements: usize) -> Option<BufferId> {
-        self.stores_between.then(|| self.buffer(name, elements, false, Role::Temporary))
+        (!self.for_cores).then(|| self.buffer(name, elements, false, Role::Temporary))
     }
 
     /// `stored`: channels with what fills up their blocks.
@@ -358,8 +358,10 @@ impl Compiler {
         step.method = self.methods[&step.name];
         if let Method::Staged(_) = step.method {
             step.method = Method::Staged(staged_rows(&step));
-            let elements = step.scratch_elements();
-            step.scratch = Some(self.buffer(format!("{} staged", step.name), elements, true, Role::Temporary));
+        }
+        let elements = if self.for_cores { alias_cpu::scratch_elements(&step) } else { step.scratch_elements() };
+        if elements > 0 {
+            step.scratch = Some(self.buffer(format!("{} scratch", step.name), elements, true, Role::Temporary));
         }
         self.plan.steps.push(Step::Convolution(step));
     }

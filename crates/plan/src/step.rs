@@ -158,7 +158,7 @@ pub struct Convolution {
     pub output: BufferId,
     /// How it is done.
     pub method: Method,
-    /// Room for a staged band.
+    /// Room for a staged band, or on processor cores for what lies between the phases of Winograd's algorithm.
     pub scratch: Option<BufferId>,
 }
 
@@ -302,8 +302,11 @@ impl Convolution {
         ((rows + 2 * self.halo()) * self.staged_width()).next_multiple_of(4)
     }
 
-    /// Elements of the largest staged band.
+    /// Elements of the largest staged band; none by another method.
     pub fn scratch_elements(&self) -> usize {
+        if !matches!(self.method, Method::Staged(_)) {
+            return 0;
+        }
         let rows = self.bands().map(|band| band.len()).max().unwrap_or(0);
         self.input.batch * self.input.channels() * self.staged_plane(rows)
     }

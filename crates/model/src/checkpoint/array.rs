@@ -161,6 +161,22 @@ impl Array {
         self.map(|x| x as f32)
     }
 
+    /// The elements in row-major order, as [`Array::to_f32`]: borrowed if they lie in memory as this processor reads them.
+    pub(crate) fn as_f32(&self) -> Cow<'_, [f32]> {
+        if let (Dtype::F32, Cow::Borrowed(bytes)) = (self.dtype, self.to_le_bytes())
+            && cfg!(target_endian = "little")
+            && let Ok(values) = bytemuck::try_cast_slice(bytes)
+        {
+            return Cow::Borrowed(values);
+        }
+        Cow::Owned(self.to_f32())
+    }
+
+    /// Lets go of the memory that a file's elements were read into. Whoever reads them again, reads the file again.
+    pub(crate) fn release(&self) {
+        self.data.release();
+    }
+
     /// The elements in row-major order. Exact, but for integers beyond 2^53.
     #[must_use]
     pub fn to_f64(&self) -> Vec<f64> {

@@ -1,18 +1,47 @@
 //! Bytes of a file: shared slices of it, and a cursor over it that never panics.
 
+use std::fs::File;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
+
+use memmap2::Mmap;
 
 use super::error::Problem;
 
 /// A slice of a buffer that it keeps alive, so that tensors need no copy of the file.
 #[derive(Clone, Debug)]
 pub(super) struct SharedBytes {
-    buffer: Arc<Vec<u8>>,
+    buffer: Arc<Buffer>,
     range: Range<usize>,
 }
 
+#[derive(Debug)]
+enum Buffer {
+    Memory(Vec<u8>),
+    File(Mmap),
+}
+
 impl SharedBytes {
+    /// The content of a regular file, each page of it read when it is first used.
+    pub(super) fn map(file: &File) -> Result<SharedBytes, Problem> {
+        // SAFETY: Nobody may write to a checkpoint that is being read, as `Checkpoint::read` says.
+        #[expect(unsafe_code, reason = "a checkpoint is several hundred megabytes, and most of it is read once")]
+        let file = unsafe { Mmap::map(file) }?;
+        Ok(SharedBytes { range: 0..file.len(), buffer: Arc::new(Buffer::File(file)) })
+    }
+
+    /// Lets go of the memory that these bytes of a file were read into, until they are read again.
+    pub(super) fn release(&self) {
+        #[cfg(unix)]
+        if let Buffer::File(file) = &*self.buffer {
+            let what = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: The map is shared and read-only: what is dropped is a copy of the file. That it could not be dropped is no
+            // matter.
+            #[expect(unsafe_code, reason = "else the whole file stays in memory beside what is made of it")]
+            let _ = unsafe { file.unchecked_advise_range(what, self.range.start, self.range.len()) };
+        }
+    }
+
     /// The part of these bytes at `range`, or `None` if it reaches outside them.
     pub(super) fn slice(&self, range: Range<usize>) -> Option<SharedBytes> {
         self.get(range.clone())?;
@@ -25,7 +54,7 @@ impl SharedBytes {
 
 impl From<Vec<u8>> for SharedBytes {
     fn from(buffer: Vec<u8>) -> SharedBytes {
-        SharedBytes { range: 0..buffer.len(), buffer: Arc::new(buffer) }
+        SharedBytes { range: 0..buffer.len(), buffer: Arc::new(Buffer::Memory(buffer)) }
     }
 }
 
@@ -33,7 +62,11 @@ impl Deref for SharedBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.buffer[self.range.clone()]
+        let all: &[u8] = match &*self.buffer {
+            Buffer::Memory(bytes) => bytes,
+            Buffer::File(bytes) => bytes,
+        };
+        &all[self.range.clone()]
     }
 }
 

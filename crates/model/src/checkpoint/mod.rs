@@ -25,7 +25,7 @@ mod state_dict;
 mod zip;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 pub use array::{Array, Dtype};
@@ -59,12 +59,15 @@ impl Checkpoint {
     /// A training checkpoint such as `{"state_dict": {...}, "epoch": 3}` gives the state dict
     /// inside it, and the prefix `module.` of `DataParallel` is dropped if every name has it.
     ///
+    /// The file is mapped into memory: as long as the checkpoint or any of its tensors lives, it must not be written to. (To
+    /// replace it by another file of its name, as this crate and most programs save, is no harm.)
+    ///
     /// # Errors
     /// If the file cannot be read, or is not a checkpoint that this reader takes.
     pub fn read(path: impl AsRef<Path>) -> Result<Checkpoint, CheckpointError> {
         let path = path.as_ref();
-        let bytes = read_file(path).map_err(|problem| CheckpointError::new(path, problem))?;
-        parse(&bytes.into()).map_err(|problem| CheckpointError::new(path, problem))
+        let read = || parse(&map_file(path)?);
+        read().map_err(|problem| CheckpointError::new(path, problem))
     }
 
     /// Reads the content of a file, as [`Checkpoint::read`] does.
@@ -145,11 +148,12 @@ impl Checkpoint {
 }
 
 /// The content of a regular file; a device or a pipe might never end.
-fn read_file(path: &Path) -> Result<Vec<u8>, Problem> {
+fn map_file(path: &Path) -> Result<SharedBytes, Problem> {
+    // Asked before it is opened: to open a pipe waits for who writes to it.
     if !fs::metadata(path)?.is_file() {
         return Err(Problem::unsupported("this is not a regular file"));
     }
-    Ok(fs::read(path)?)
+    SharedBytes::map(&File::open(path)?)
 }
 
 /// The content of a file in any supported format.

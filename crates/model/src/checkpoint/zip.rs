@@ -108,6 +108,7 @@ impl<'a> Archive<'a> {
         };
         let mut crc = Crc::new();
         crc.update(&content);
+        content.release();
         if content.len() != entry.size || ![0, crc.sum()].contains(&entry.crc) {
             return Err(damaged("its content does not match its size and CRC-32"));
         }

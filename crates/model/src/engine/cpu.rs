@@ -22,7 +22,7 @@ impl CpuEngine {
         checkpoint: &Checkpoint,
         target: &Target,
     ) -> Result<CpuEngine> {
-        let weights = Arc::new(Weights::new(&CpuPack, architecture, checkpoint, target)?);
+        let weights = Arc::new(Weights::new(&CpuPack(cpu.clone()), architecture, checkpoint, target)?);
         Ok(CpuEngine { cpu: cpu.clone(), weights })
     }
 }

@@ -41,24 +41,22 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
-    let start = Instant::now();
     let drawing = &arguments.drawing;
     let [height, width] = drawing.size;
     let precision = drawing.precision.into();
     // What can be wrong without a device is found before one is opened.
-    let checkpoint = arguments.weights.as_ref().map(Checkpoint::read).transpose()?;
+    let (read, checkpoint) = timed(|| Ok(arguments.weights.as_ref().map(Checkpoint::read).transpose()?))?;
     let config = match &checkpoint {
         Some(checkpoint) => Config::infer(checkpoint)?,
         None => drawing.architecture()?.config,
     };
     let sample = drawing.sample(config.layers)?;
     let resident = resident();
-    let device = device.open(precision)?;
+    let (opened, device) = timed(|| device.open(precision))?;
     let checkpoint = match checkpoint {
         Some(checkpoint) => checkpoint,
         None => fill(&Architecture::new(config)?, 1),
     };
-    let opened = start.elapsed();
     let options = LoadOptions::default();
     if arguments.tune {
         let Device::Gpu(gpu) = &device else {
@@ -69,10 +67,11 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         std::fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(|| format!("{}", path.display()))?;
         found.write(&path)?;
     }
-    let start = Instant::now();
-    let painter = Painter::load_with(&device, &checkpoint, options, target(&device, precision, config)?)?;
-    drop(checkpoint);
-    let loaded = opened + start.elapsed();
+    let (packed, painter) = timed(|| {
+        let painter = Painter::load_with(&device, &checkpoint, options, target(&device, precision, config)?)?;
+        drop(checkpoint);
+        Ok(painter)
+    })?;
     let person_options = PersonOptions { noise: false, keeps_tables: arguments.keep_tables };
     let (first, person) = timed(|| {
         let person = painter.person(&sample, person_options)?;
@@ -108,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         min: times[0],
         first,
         prepared,
-        loaded,
+        loaded: read + opened + packed,
         // What the device counted, where it counts.
         executed: match cores {
             None => (after.flops - before.flops) / runs,
