@@ -1,5 +1,5 @@
-//! The generator on processor cores, weights drawn from a seed, on a drawn person: by kind of instructions, by number of threads, and
-//! each kind of step by itself.
+//! The generator on processor cores, weights drawn from a seed, on a drawn person: by kind of instructions, by number of
+//! threads, and each kind of step by itself.
 //!
 //! `cargo bench --bench cpu`. Throughput is in floating-point operations (as elements).
 

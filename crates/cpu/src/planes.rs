@@ -29,11 +29,21 @@ pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], channels: usize, plane: usize,
 /// From (N, 1, H, W, BLOCK) to its first channels (N, `channels`, H, W).
 pub fn unpack_planes(cpu: &Cpu, blocks: &[f32], channels: usize, plane: usize) -> Vec<f32> {
     let mut out = vec![0.0; blocks.len() / BLOCK * channels];
+    // For each part of an image, its part of each channel.
+    let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
+    for image in out.chunks_exact_mut(channels * plane) {
+        let start = parts.len();
+        parts.resize_with(start + plane.div_ceil(PART), Vec::new);
+        for channel in image.chunks_exact_mut(plane) {
+            parts[start..].iter_mut().zip(channel.chunks_mut(PART)).for_each(|(part, channel)| part.push(channel));
+        }
+    }
+    let from = blocks.chunks_exact(plane * BLOCK).flat_map(|image| image.chunks(PART * BLOCK));
+    let work: Vec<_> = parts.into_iter().zip(from).collect();
     cpu.install(|| {
-        out.par_chunks_mut(plane).enumerate().for_each(|(k, out)| {
-            let from = &blocks[k / channels * plane * BLOCK..][..plane * BLOCK];
-            for (to, pixel) in out.iter_mut().zip(from.chunks_exact(BLOCK)) {
-                *to = pixel[k % channels];
+        work.into_par_iter().for_each(|(mut part, from)| {
+            for (at, pixel) in from.chunks_exact(BLOCK).enumerate() {
+                part.iter_mut().zip(pixel).for_each(|(channel, &value)| channel[at] = value);
             }
         });
     });

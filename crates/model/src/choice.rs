@@ -42,7 +42,8 @@ pub enum Tuning {
     /// The one that is the fastest as a rule.
     #[default]
     Default,
-    /// This one wherever it can, whatever number of rows it stages: Winograd's algorithm takes 3x3 kernels past the second block, the others are fused then.
+    /// This one wherever it can, whatever number of rows it stages: Winograd's algorithm takes 3x3 kernels past the second
+    /// block, the others are fused then.
     Always(Method),
     /// By name of the convolution, as [`Tuning::measure`] found them; the default for others.
     Measured(BTreeMap<String, Method>),

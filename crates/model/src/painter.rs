@@ -55,8 +55,8 @@ impl Painter {
     /// Loads a checkpoint by `options`, to draw by plans made for `target`: [`Target::of`] the device, as a rule.
     ///
     /// # Errors
-    /// As [`Generator::load`](crate::Generator::load); [`alias_tensor::Error::MissingFeature`] where the device was opened without
-    /// what the target needs; [`Error::Config`] where the target is another kind of device.
+    /// As [`Generator::load`](crate::Generator::load); [`alias_tensor::Error::MissingFeature`] where the device was opened
+    /// without what the target needs; [`Error::Config`] where the target is another kind of device.
     pub fn load_with(
         device: impl Into<Device>,
         checkpoint: &Checkpoint,

@@ -101,8 +101,8 @@ pub struct Statistics {
     pub mask: Option<BufferId>,
     /// (N, C, parts, 12): the statistics of the parts of a plane, where they are stored: on a GPU.
     pub partial: Option<BufferId>,
-    /// (N, C, 8), where channels lie in blocks (N, C / block, 8, block): the plane's first pixel, mean less that, scale, scale of the noise, and for what is outside the mask mean less
-    /// the first pixel, scale, and two unused.
+    /// (N, C, 8), where channels lie in blocks (N, C / block, 8, block): the plane's first pixel, mean less that, scale, scale
+    /// of the noise, and for what is outside the mask mean less the first pixel, scale, and two unused.
     pub output: BufferId,
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// A compute entry point of a WGSL file and the workgroup size it is specialised with.
 ///
-/// The file declares `override WG: u32` as its workgroup size, which other overrides may follow, its uniform `Params` at binding 0 and its buffers from
-/// binding 1, in the order in which [`Gpu::launch`] gets them.
+/// The file declares `override WG: u32` as its workgroup size, which other overrides may follow, its uniform `Params` at
+/// binding 0 and its buffers from binding 1, in the order in which [`Gpu::launch`] gets them.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     name: &'static str,

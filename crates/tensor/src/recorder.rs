@@ -11,7 +11,8 @@ use bytemuck::Pod;
 pub(crate) const SLOT: usize = 256;
 /// Launches per submission. Bounds the uniform buffer, and how long the host records while the device idles.
 pub(crate) const MAX_LAUNCHES: usize = 256;
-/// Floating-point operations per submission: a tenth of a second on a slow GPU, far from the two seconds after which Windows resets it.
+/// Floating-point operations per submission: a tenth of a second on a slow GPU, far from the two seconds after which Windows
+/// resets it.
 const MAX_FLOPS: u64 = 30_000_000_000;
 
 /// The open command encoder and the uniforms of its launches.

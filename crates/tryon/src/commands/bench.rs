@@ -205,7 +205,8 @@ impl Report {
         }
         line("an image", "", self.median, self.executed, self.moved);
         text += &format!(
-            "{} on {}, {}: median {:.1} ms, minimum {:.1}, the first {:.1}, {:.1} for a person and {:.1} to load; {} launches, {} submits\n",
+            "{} on {}, {}: median {:.1} ms, minimum {:.1}, the first {:.1}, {:.1} for a person and {:.1} to load; {} launches, \
+             {} submits\n",
             self.size,
             self.adapter,
             self.precision,
