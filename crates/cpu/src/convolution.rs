@@ -167,15 +167,10 @@ impl Epilogue {
         if self.accumulate {
             value = simd.add_f32s(value, *to);
         }
-        *to = value;
-    }
-
-    /// What is left to do with pixels when they are stored.
-    #[inline(always)]
-    pub(crate) fn finish(self, out: &mut [f32]) {
         if self.tanh {
-            out.iter_mut().for_each(|value| *value = tanh(*value));
+            value = tanh(simd, value);
         }
+        *to = value;
     }
 }
 
@@ -246,7 +241,5 @@ impl WithSimd for Direct<'_> {
                 }
             }
         }
-
-        out.into_iter().for_each(|out| epilogue.finish(out));
     }
 }

@@ -1,44 +1,85 @@
 //! The hyperbolic tangent, as shaders/shared/math.wgsl has it: within two units in the last place.
 
-/// Plain operations, so that loops of it become vectors.
+use pulp::Simd;
+
+/// Added to a number below 2^22 and subtracted again, it leaves the nearest integer; until then that is in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
 #[inline(always)]
-pub(crate) fn tanh(x: f32) -> f32 {
-    let z = x * x;
-    let mut q = -5.704_989e-3;
-    for k in [2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
-        q = q * z + k;
+pub(crate) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let k = |value: f32| simd.splat_f32s(value);
+    let z = simd.mul_f32s(x, x);
+    let mut q = k(-5.704_989e-3);
+    for c in [2.063_909e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328e-1] {
+        q = simd.add_f32s(simd.mul_f32s(q, z), k(c));
     }
-    let small = q * z * x + x;
+    let small = simd.add_f32s(simd.mul_f32s(simd.mul_f32s(q, z), x), x);
     // 1 - tanh(10) is below float32's rounding.
-    let large = 1.0 - 2.0 / (exp(2.0 * x.abs().min(10.0)) + 1.0);
+    let magnitude = simd.abs_f32s(x);
+    let e = exp(simd, simd.mul_f32s(k(2.0), simd.min_f32s(magnitude, k(10.0))));
+    let large = simd.sub_f32s(k(1.0), simd.div_f32s(k(2.0), simd.add_f32s(e, k(1.0))));
+    let sign = simd.and_u32s(simd.transmute_u32s_f32s(x), simd.splat_u32s(1 << 31));
+    let large = simd.transmute_f32s_u32s(simd.or_u32s(simd.transmute_u32s_f32s(large), sign));
     // NaN is not >= 0.625 and passes through `small`.
-    if x.abs() >= 0.625 { large.copysign(x) } else { small }
+    simd.select_f32s(simd.greater_than_or_equal_f32s(magnitude, k(0.625)), large, small)
 }
 
 /// For x from 0 to 20.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
-    let n = (std::f32::consts::LOG2_E * x + 0.5).floor();
+fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let k = |value: f32| simd.splat_f32s(value);
+    let shifted = simd.add_f32s(simd.mul_f32s(x, k(std::f32::consts::LOG2_E)), k(ROUND));
+    let n = simd.sub_f32s(shifted, k(ROUND));
     // ln 2 in two parts, so that the product is exact.
-    let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;
-    let mut q = 1.987_569_2e-4;
-    for k in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1] {
-        q = q * r + k;
+    let r = simd.sub_f32s(x, simd.mul_f32s(n, k(0.693_359_4)));
+    let r = simd.sub_f32s(r, simd.mul_f32s(n, k(-2.121_944_4e-4)));
+    let mut q = k(1.987_569_2e-4);
+    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1] {
+        q = simd.add_f32s(simd.mul_f32s(q, r), k(c));
     }
-    (q * r * r + r + 1.0) * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    let mantissa = simd.add_f32s(simd.add_f32s(simd.mul_f32s(simd.mul_f32s(q, r), r), r), k(1.0));
+    let power = simd.add_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(127));
+    simd.mul_f32s(mantissa, simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(power, simd.splat_u32s(23))))
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::{BLOCK, Cpu, CpuOptions};
+    use pulp::{Simd, WithSimd};
+
+    struct Tanh<'a>(&'a mut [f32; BLOCK]);
+
+    impl WithSimd for Tanh<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            S::as_mut_simd_f32s(self.0).0.iter_mut().for_each(|x| *x = super::tanh(simd, *x));
+        }
+    }
+
     #[test]
     fn is_exact_to_two_units_in_the_last_place() {
-        for k in -200_000..=200_000 {
-            let x = k as f32 * 6e-5;
-            let (got, want) = (super::tanh(x), f64::from(x).tanh());
-            let unit = f64::from(f32::EPSILON) * want.abs().max(f64::from(f32::MIN_POSITIVE));
-            assert!((f64::from(got) - want).abs() <= 2.0 * unit, "tanh({x}) = {got}, not {want}");
+        for instructions in Cpu::available() {
+            let options = CpuOptions { instructions: Some(instructions), ..Default::default() };
+            let cpu = Cpu::open(options).unwrap();
+            let tanh = |mut x: [f32; BLOCK]| {
+                cpu.dispatch(Tanh(&mut x));
+                x
+            };
+            for k in -12_500..=12_500 {
+                let x = std::array::from_fn(|lane| (k * 16 + lane as i32) as f32 * 6e-5);
+                for (x, got) in x.into_iter().zip(tanh(x)) {
+                    let want = f64::from(x).tanh();
+                    let unit = f64::from(f32::EPSILON) * want.abs().max(f64::from(f32::MIN_POSITIVE));
+                    let error = (f64::from(got) - want).abs();
+                    assert!(error <= 2.0 * unit, "{instructions:?}: tanh({x}) = {got}, not {want}");
+                }
+            }
+            let [nan, one, minus_one, zero, ..] =
+                tanh([&[f32::NAN, 1e30, f32::NEG_INFINITY, -0.0][..], &[0.0; 12]].concat().try_into().unwrap());
+            assert!(nan.is_nan());
+            assert_eq!([one, minus_one, zero], [1.0, -1.0, 0.0]);
         }
-        assert!(super::tanh(f32::NAN).is_nan());
-        assert_eq!([super::tanh(1e30), super::tanh(f32::NEG_INFINITY), super::tanh(-0.0)], [1.0, -1.0, 0.0]);
     }
 }

@@ -311,10 +311,6 @@ where
                     }
                 }
             }
-            let right = width.min(left + across * M);
-            for row in out.chunks_exact_mut(width * BLOCK) {
-                epilogue.finish(&mut row[left * BLOCK..right * BLOCK]);
-            }
         }
     }
 }

@@ -9,6 +9,8 @@ use anyhow::Result;
 
 /// List the adapters, their limits and features, and the cores, and say what would be used and why.
 #[derive(clap::Args)]
+// What an image is like matters for its plan only.
+#[command(mut_arg("size", of_plan), mut_arg("ngf", of_plan), mut_arg("precision", of_plan), mut_arg("map", of_plan))]
 pub(crate) struct Arguments {
     /// List the steps that an image takes instead: shapes, operations, bytes, kernels
     #[arg(long)]
@@ -29,6 +31,10 @@ const FEATURES: [(&str, Features); 4] = [
     ("timestamps", Features::TIMESTAMP_QUERY),
     ("cooperative matrices", Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
 ];
+
+fn of_plan(argument: clap::Arg) -> clap::Arg {
+    argument.requires("plan")
+}
 
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     let precision = arguments.drawing.precision.into();
