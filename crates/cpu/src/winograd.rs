@@ -191,7 +191,6 @@ where
     type Output = ();
 
     #[inline(always)]
-    #[expect(clippy::needless_range_loop, reason = "i, j are places of a matrix, as in the formula")]
     fn with_simd<S: Simd>(self, simd: S) {
         let Load { activations, tiles, block, to } = self;
         let Tiles { n, rows, left, down, across, slots } = tiles;
@@ -277,7 +276,6 @@ where
     type Output = ();
 
     #[inline(always)]
-    #[expect(clippy::needless_range_loop, reason = "i, j are places of a matrix, as in the formula")]
     fn with_simd<S: Simd>(self, simd: S) {
         let Store { step, tiles, sums, panel, bias, out } = self;
         let Tiles { rows, left, down, across, slots, .. } = tiles;

@@ -10,14 +10,14 @@ use anyhow::Result;
 /// List the adapters, their limits and features, and the cores, and say what would be used and why.
 #[derive(clap::Args)]
 // What an image is like matters for its plan only.
-#[command(mut_arg("size", of_plan), mut_arg("ngf", of_plan), mut_arg("precision", of_plan), mut_arg("map", of_plan))]
+#[command(mut_args(of_plan))]
 pub(crate) struct Arguments {
     /// List the steps that an image takes instead: shapes, operations, bytes, kernels
     #[arg(long)]
     plan: bool,
 
     /// With --plan: for a GPU with no more than the limits that WebGPU guarantees, instead of the adapter
-    #[arg(long, requires = "plan")]
+    #[arg(long)]
     guaranteed: bool,
 
     #[command(flatten)]
@@ -33,7 +33,7 @@ const FEATURES: [(&str, Features); 4] = [
 ];
 
 fn of_plan(argument: clap::Arg) -> clap::Arg {
-    argument.requires("plan")
+    if argument.get_id() == "plan" { argument } else { argument.requires("plan") }
 }
 
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
