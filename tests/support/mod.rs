@@ -1,6 +1,6 @@
 //! What the tests of both generators have in common: golden cases as configurations and samples.
 
-#![allow(unreachable_pub)] // each test is a crate of its own
+#![allow(unreachable_pub, dead_code)] // each test is a crate of its own, and needs what it needs
 
 use alias_model::{Config, Sample};
 use alias_oracle::golden::Golden;

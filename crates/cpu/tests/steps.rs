@@ -400,7 +400,10 @@ fn tables_are_their_twins() {
     for (windows, rows) in [(1, 1), (13, 70), (130, 9)] {
         let width = Table::patch_width(labels);
         let patches =
-            Array::from_fn([windows, width], |[_, k]| if k < 9 * labels && random.bits().is_multiple_of(4) { 1.0 } else { 0.0 });
+            Array::from_fn(
+                [windows, width],
+                |[_, k]| if k < 9 * labels && random.bits().is_multiple_of(4) { 1.0 } else { 0.0 },
+            );
         let index = Array::from_fn([rows, 9], |_| (random.bits() % (windows as u64 + 1)) as f64);
         let mut kernel =
             |shape: [usize; 2]| (random.array(&[shape[0], shape[1], 3, 3]).map(|v| v / 8.0), random.array(&[shape[0]]));

@@ -15,6 +15,7 @@ use alias_tensor::Kernel;
 #[macro_use]
 mod macros;
 
+mod adam;
 mod add;
 mod affine;
 mod avg_pool;
@@ -50,6 +51,7 @@ mod tanh;
 mod unfold_windows;
 mod winograd_conv2d;
 
+pub use adam::Adam;
 pub use add::add;
 pub use affine::affine;
 pub use avg_pool::avg_pool;

@@ -10,14 +10,14 @@ const INPUT: usize = 9;
 /// Channels of each resized input's features, past the first.
 const FEATURES: usize = 16;
 /// Classes of the segmentation.
-const LABELS: usize = 7;
+pub(crate) const LABELS: usize = 7;
 /// No generator is wider; a file that claims more is damaged, and its sizes would overflow.
 pub(crate) const WIDEST: usize = 4096;
 /// Blocks that see the misalignment mask, as an eighth label and, unless plain, in their normalization.
 const MASKED_BLOCKS: usize = 5;
 const BLOCKS: [&str; 8] = ["head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4"];
 
-/// A convolution with stride 1 that keeps the size.
+/// A convolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conv {
     /// Its name in the state dict.
@@ -26,8 +26,12 @@ pub struct Conv {
     pub cin: usize,
     /// Channels out.
     pub cout: usize,
-    /// Side of the kernel: 1 or 3.
+    /// Side of the kernel.
     pub kernel: usize,
+    /// Distance of the pixels that it computes.
+    pub stride: usize,
+    /// Zeros around the image: half of the kernel keeps the size.
+    pub padding: usize,
     /// Whether it has a bias.
     pub bias: bool,
     /// Whether its weight is divided by its spectral norm.
@@ -108,7 +112,7 @@ impl Architecture {
         if config.layers == Layers::Most {
             widths.push(ngf / 2);
         }
-        let plain_conv = |key: String, cin, cout| Conv { key, cin, cout, kernel: 3, bias: true, spectral: false };
+        let plain_conv = |key: String, cin, cout| Conv::new(key, cin, cout, 3);
         // The checkpoint has eight of these even where the last one's resolution is not reached.
         let feature = |i| plain_conv(format!("conv_{i}"), INPUT, if i == 0 { 16 * ngf } else { FEATURES });
         let mut cin = 16 * ngf;
@@ -167,7 +171,7 @@ impl ResBlock {
         };
         let conv = |name: &str, cin, cout, kernel, bias| {
             let key = format!("{key}.{name}");
-            Conv { key, cin, cout, kernel, bias, spectral: config.spectral }
+            Conv { bias, spectral: config.spectral, ..Conv::new(key, cin, cout, kernel) }
         };
         ResBlock {
             key,
@@ -196,10 +200,7 @@ impl ResBlock {
 
 impl AliasNorm {
     fn new(key: String, channels: usize, labels: usize, kind: NormKind, stream: u32) -> AliasNorm {
-        let conv = |name: &str, cin, cout| {
-            let key = format!("{key}.{name}");
-            Conv { key, cin, cout, kernel: 3, bias: true, spectral: false }
-        };
+        let conv = |name: &str, cin, cout| Conv::new(format!("{key}.{name}"), cin, cout, 3);
         AliasNorm {
             channels,
             kind,
@@ -235,6 +236,11 @@ impl AliasNorm {
 }
 
 impl Conv {
+    /// One that keeps the size, with a bias and without spectral norm.
+    pub(crate) fn new(key: String, cin: usize, cout: usize, kernel: usize) -> Conv {
+        Conv { key, cin, cout, kernel, stride: 1, padding: kernel / 2, bias: true, spectral: false }
+    }
+
     /// Floating-point operations for so many pixels.
     fn flops(&self, pixels: usize) -> u64 {
         2 * (self.cin * self.cout * self.kernel * self.kernel) as u64 * pixels as u64
@@ -255,7 +261,7 @@ impl Conv {
         format!("{}.bias", self.key)
     }
 
-    fn add_to(&self, state: &mut BTreeMap<String, Vec<usize>>) {
+    pub(crate) fn add_to(&self, state: &mut BTreeMap<String, Vec<usize>>) {
         let shape = vec![self.cout, self.cin, self.kernel, self.kernel];
         if self.spectral {
             let [orig, u, v] = self.spectral_keys();

@@ -32,4 +32,18 @@ pub enum Error {
     /// An input that is missing, misshapen or out of range.
     #[error("{0}")]
     Input(String),
+
+    /// A loss that is no number any more.
+    #[error(
+        "the {loss} loss of step {step} is {value}: the training has diverged; go on from an earlier checkpoint with lower \
+         learning rates"
+    )]
+    Diverged {
+        /// The step, from 0.
+        step: u64,
+        /// Which loss.
+        loss: &'static str,
+        /// What it is.
+        value: f32,
+    },
 }

@@ -3,6 +3,7 @@
 use crate::Architecture;
 use crate::checkpoint::{Array, Checkpoint, Dtype};
 use alias_kernels::philox;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +13,12 @@ use std::sync::{Mutex, PoisonError};
 /// N(0, 0.05 / fan_in); biases and noise scales ~ 0.1 N(0, 1); running statistics 0 and 1; u and v by 20 rounds of power
 /// iteration in float64.
 pub fn fill(architecture: &Architecture, seed: u64) -> Checkpoint {
-    let state: Vec<_> = architecture.state_dict().into_iter().collect();
+    fill_state_dict(architecture.state_dict(), seed)
+}
+
+/// A state dict of these names and shapes, of any network, drawn likewise.
+pub fn fill_state_dict(shapes: BTreeMap<String, Vec<usize>>, seed: u64) -> Checkpoint {
+    let state: Vec<_> = shapes.into_iter().collect();
     let stream =
         |key: &str| state.binary_search_by(|(k, _)| k.as_str().cmp(key)).expect("a key of the state dict") as u32;
     let draw = |index: usize| -> Vec<(String, Array)> {

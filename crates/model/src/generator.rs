@@ -1,14 +1,15 @@
 //! The ALIAS generator, on a device.
 
+use crate::conv::{Conv2d, Take};
 use crate::table::Table;
 use crate::{Architecture, Checkpoint, Config, Error, Inputs, NormKind, Result, architecture, strictness};
 use alias_kernels::{
-    PackedWeight, RunningStatistics, add, add_noise, batch_norm, concat, conv2d, conv2d_packed, instance_norm,
-    leaky_relu, mask_norm, modulate, modulate_rows, relu, resize, spectral_norm, tanh, unfold_windows,
+    RunningStatistics, add, add_noise, batch_norm, batch_norm_train, concat, instance_norm, leaky_relu, mask_norm,
+    modulate, modulate_rows, relu, resize, tanh, unfold_windows,
 };
 use alias_plan::Statistics;
 use alias_tensor::{Gpu, Tensor};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What every normalization adds to a variance.
 const EPS: f32 = Statistics::EPS;
@@ -50,7 +51,10 @@ impl Default for LoadOptions {
     }
 }
 
-/// The ALIAS generator in evaluation, its weights on a device.
+/// How far batch norm's running statistics move in a step of training.
+const MOMENTUM: f32 = 0.1;
+
+/// The ALIAS generator, its weights on a device.
 ///
 /// Forward passes are recorded on the tape, so that the image can be differentiated with respect to tracked inputs, and
 /// to tracked weights given to [`Generator::from_state`].
@@ -101,22 +105,8 @@ enum Standardize {
     Mask,
     Instance,
     Batch(RunningStatistics),
-}
-
-/// A convolution that keeps the size; its weight already divided by the spectral norm, if it has one.
-#[derive(Debug)]
-struct Conv2d {
-    weight: Weight,
-    bias: Option<Tensor>,
-    padding: usize,
-}
-
-#[derive(Debug)]
-enum Weight {
-    /// One that gets a gradient.
-    Tracked(Tensor),
-    /// One that does not, packed once and for all.
-    Packed(PackedWeight),
+    /// By the batch's own statistics, which move the running ones.
+    BatchInTraining(Mutex<RunningStatistics>),
 }
 
 impl Generator {
@@ -166,6 +156,28 @@ impl Generator {
         Ok(Generator { architecture, stages, image })
     }
 
+    /// The same in training: batch norm goes by the batch, and moves its running statistics.
+    pub(crate) fn in_training(mut self) -> Generator {
+        for norm in self.stages.iter_mut().flat_map(|stage| stage.block.norms_mut()) {
+            if let Standardize::Batch(running) = &norm.standardize {
+                norm.standardize = Standardize::BatchInTraining(Mutex::new(running.clone()));
+            }
+        }
+        self
+    }
+
+    /// Names and values of the running statistics that training has moved.
+    pub(crate) fn running_statistics(&self) -> Vec<(String, Tensor)> {
+        let layers = self.architecture.blocks.iter().flat_map(architecture::ResBlock::halves);
+        let norms = self.stages.iter().flat_map(|stage| stage.block.norms());
+        let moved = layers.zip(norms).filter_map(|((layers, _), norm)| {
+            let Standardize::BatchInTraining(running) = &norm.standardize else { return None };
+            let RunningStatistics { mean, variance } = running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Some(layers.running_statistics_keys().into_iter().zip([mean, variance]))
+        });
+        moved.flatten().collect()
+    }
+
     /// Its layers.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
@@ -211,9 +223,6 @@ impl Generator {
     }
 }
 
-/// Gives the tensor of a name.
-type Take<'a> = &'a mut dyn FnMut(&str) -> Result<Tensor>;
-
 impl AliasResBlock {
     fn new(layers: &architecture::ResBlock, take: Take) -> Result<AliasResBlock> {
         let mut half = |(norm, conv): &(architecture::AliasNorm, architecture::Conv)| {
@@ -225,6 +234,15 @@ impl AliasResBlock {
             second: half(&layers.second)?,
             skip: layers.skip.as_ref().map(half).transpose()?,
         })
+    }
+
+    /// In the order of [`architecture::ResBlock::halves`].
+    fn norms(&self) -> impl Iterator<Item = &AliasNorm> {
+        [&self.first, &self.second].into_iter().chain(&self.skip).map(|(norm, _)| norm)
+    }
+
+    fn norms_mut(&mut self) -> impl Iterator<Item = &mut AliasNorm> {
+        [&mut self.first, &mut self.second].into_iter().chain(&mut self.skip).map(|(norm, _)| norm)
     }
 
     fn forward(&self, x: &Tensor, inputs: &Inputs, noise: Noise, modulation: Modulation) -> Result<Tensor> {
@@ -282,6 +300,12 @@ impl AliasNorm {
             }
             Standardize::Instance => instance_norm(&x, EPS)?,
             Standardize::Batch(running) => batch_norm(&x, running, EPS)?,
+            Standardize::BatchInTraining(running) => {
+                let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+                let (y, moved) = batch_norm_train(&x, &running, MOMENTUM, EPS)?;
+                *running = moved;
+                y
+            }
         };
         match labels {
             Labels::Dense(labels) => {
@@ -296,40 +320,5 @@ impl AliasNorm {
                 Ok(modulate_rows(&standardized, &gamma, &beta, &table.rows)?)
             }
         }
-    }
-}
-
-impl Conv2d {
-    fn new(layer: &architecture::Conv, take: Take) -> Result<Conv2d> {
-        let weight = if layer.spectral {
-            let [orig, u, v] = layer.spectral_keys();
-            spectral_norm(&take(&orig)?, &take(&u)?, &take(&v)?)?
-        } else {
-            take(&layer.weight_key())?
-        };
-        let bias = layer.bias.then(|| take(&layer.bias_key())).transpose()?;
-        let weight =
-            if weight.is_tracked() { Weight::Tracked(weight) } else { Weight::Packed(PackedWeight::new(&weight)?) };
-        Ok(Conv2d { weight, bias, padding: layer.kernel / 2 })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.as_ref();
-        Ok(match &self.weight {
-            Weight::Tracked(weight) => conv2d(x, weight, bias, 1, self.padding)?,
-            Weight::Packed(weight) => conv2d_packed(x, weight, bias, 1, self.padding)?,
-        })
-    }
-
-    /// The same where `x` holds, in its channels, what lies under the kernel: a product, written as a 1x1 convolution.
-    fn forward_unfolded(&self, x: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.as_ref();
-        Ok(match &self.weight {
-            Weight::Tracked(weight) => {
-                let [cout, cin, k, _] = weight.shape().nchw("conv", "weight")?;
-                conv2d(x, &weight.reshape(&[cout, cin * k * k, 1, 1])?, bias, 1, 0)?
-            }
-            Weight::Packed(weight) => conv2d_packed(x, &weight.unfolded()?, bias, 1, 0)?,
-        })
     }
 }

@@ -1,0 +1,80 @@
+//! Adam (Kingma & Ba 2015), as SPADE and VITON-HD use it: with `beta_1 = 0`, so that the first moment is the gradient itself
+//! and is not kept.
+
+use crate::kernel;
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("adam", "grid");
+static UPDATE: Kernel = kernel("adam", SOURCE, "update");
+
+params! { n: u32, beta: f32, correction: f32, rate: f32, eps: f32 }
+
+/// One step of Adam: `torch.optim.Adam(lr=rate, betas=(0, beta_2), eps=eps)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Adam {
+    /// The learning rate of this step.
+    pub rate: f32,
+    /// How much of the second moment stays.
+    pub beta_2: f64,
+    /// What is added to its root.
+    pub eps: f32,
+    /// Which step it is, from 1.
+    pub step: u64,
+}
+
+impl Adam {
+    /// The `parameter` and its `second_moment` after this step, in tensors of their own; all are of one shape. Not
+    /// differentiable.
+    ///
+    /// # Errors
+    /// Where the shapes differ; what the device reports.
+    pub fn update(&self, parameter: &Tensor, gradient: &Tensor, second_moment: &Tensor) -> Result<(Tensor, Tensor)> {
+        gradient.shape().check("adam", "gradient", &parameter.shape())?;
+        second_moment.shape().check("adam", "second_moment", &parameter.shape())?;
+        let (gpu, n) = (parameter.gpu(), parameter.numel());
+        let params = Params {
+            n: n as u32,
+            beta: self.beta_2 as f32,
+            correction: (1.0 - self.beta_2.powf(self.step as f64)).sqrt() as f32,
+            rate: self.rate,
+            eps: self.eps,
+        };
+        let next = [Tensor::empty(gpu, &parameter.shape())?, Tensor::empty(gpu, &parameter.shape())?];
+        let work = Work::threads(n).flops(10 * n as u64);
+        gpu.launch(&UPDATE, &params, &[parameter, gradient, second_moment], &[&next[0], &next[1]], work)?;
+        let [parameter, second_moment] = next;
+        Ok((parameter, second_moment))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Adam;
+    use alias_oracle::{Array, Random, gpu, relative_l2};
+    use alias_tensor::Tensor;
+
+    #[test]
+    fn several_steps_are_the_twins() {
+        for (shape, eps) in [(&[1][..], 1e-8), (&[257], 1e-3), (&[3, 5, 3, 3], 1e-8)] {
+            let mut random = Random::new(5);
+            let (mut x, mut v) = (random.array(shape), Array::zeros(shape));
+            let tensor = |array: &Array| Tensor::new(gpu(), shape, &array.to_f32()).unwrap();
+            let mut got = (tensor(&x), tensor(&v));
+            for step in 1..=4 {
+                // Gradients of very different sizes, some of them none.
+                let size = 10f64.powi(-3 * step as i32);
+                let g = random.array(shape).map(|g| if g.abs() < 0.1 { 0.0 } else { f64::from((size * g) as f32) });
+                let adam = Adam { rate: 0.01, beta_2: 0.9, eps, step };
+                got = adam.update(&got.0, &tensor(&g), &got.1).unwrap();
+                v = v.zip(&g, |v, g| 0.9 * v + 0.1 * g * g);
+                let correction = 1.0 - 0.9f64.powi(step as i32);
+                let moved = v.zip(&g, |v, g| 0.01 * g / ((v / correction).sqrt() + f64::from(eps)));
+                x = x.zip(&moved, |x, moved| x - moved);
+            }
+            for (got, want) in [(&got.0, &x), (&got.1, &v)] {
+                let error = relative_l2(&got.to_vec().unwrap(), &want.data);
+                assert!(error <= 5e-7, "{shape:?}: {error:.1e}");
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the generator and the discriminator are trained by.
+
+use crate::{Result, Vgg19};
+use alias_kernels::{add, affine, l1, mean, mul, relu, scale, softplus};
+use alias_tensor::{Tensor, no_grad};
+
+/// The adversarial loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gan {
+    /// `max(0, 1 - D(real)) + max(0, 1 + D(fake))`, and `-D(fake)` for the generator (Lim & Ye 2017).
+    Hinge,
+    /// The log loss of the scores as logits (Goodfellow et al. 2014), as the paper writes it.
+    Vanilla,
+    /// Least squares (Mao et al. 2017).
+    LeastSquares,
+}
+
+/// Weights of VGG-19's features, the finest first.
+const PERCEPTUAL_WEIGHTS: [f32; 5] = [1.0 / 32.0, 1.0 / 16.0, 1.0 / 8.0, 1.0 / 4.0, 1.0];
+
+impl Gan {
+    /// The discriminator's loss on what it made of an image that is real, or is not; a scalar.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn discriminator_loss(self, predictions: &[Vec<Tensor>], real: bool) -> Result<Tensor> {
+        mean_of_scores(predictions, |scores| match self {
+            Gan::Hinge => Ok(mean(&relu(&line(scores, if real { -1.0 } else { 1.0 }, 1.0)?)?)?),
+            Gan::Vanilla | Gan::LeastSquares => self.distance(scores, real),
+        })
+    }
+
+    /// The generator's loss on what the discriminator made of its image; a scalar.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn generator_loss(self, predictions: &[Vec<Tensor>]) -> Result<Tensor> {
+        mean_of_scores(predictions, |scores| match self {
+            Gan::Hinge => Ok(scale(&mean(scores)?, -1.0)?),
+            Gan::Vanilla | Gan::LeastSquares => self.distance(scores, true),
+        })
+    }
+
+    /// Of scores from those of an image that is real, or is not.
+    fn distance(self, scores: &Tensor, real: bool) -> Result<Tensor> {
+        Ok(match self {
+            // -log(sigmoid(x)) = softplus(-x), -log(1 - sigmoid(x)) = softplus(x)
+            Gan::Vanilla => mean(&softplus(&scale(scores, if real { -1.0 } else { 1.0 })?)?)?,
+            _ => {
+                let difference = line(scores, 1.0, if real { -1.0 } else { 0.0 })?;
+                mean(&mul(&difference, &difference)?)?
+            }
+        })
+    }
+}
+
+/// The mean over scales of `loss` of the scores, which are the last output.
+fn mean_of_scores(predictions: &[Vec<Tensor>], loss: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let losses = predictions.iter().filter_map(|outputs| outputs.last()).map(loss);
+    Ok(scale(&sum(losses)?, 1.0 / predictions.len() as f32)?)
+}
+
+/// `factor * x + shift`
+fn line(x: &Tensor, factor: f32, shift: f32) -> Result<Tensor> {
+    let [_, c, _, _] = x.shape().nchw("loss", "scores")?;
+    let of = |value| Tensor::new(x.gpu(), &[c], &vec![value; c]);
+    Ok(affine(x, &of(factor)?, &of(shift)?)?)
+}
+
+/// How far the discriminator's layers are apart on a fake and a real image (Wang et al. 2018): the L1 distance of every
+/// output but the scores, mean over scales; a scalar. The gradient goes to the fake ones alone.
+///
+/// # Errors
+/// What the device reports.
+pub fn feature_matching(fake: &[Vec<Tensor>], real: &[Vec<Tensor>]) -> Result<Tensor> {
+    let layers = fake.iter().zip(real).flat_map(|(fake, real)| {
+        let features = fake.len() - 1;
+        fake.iter().zip(real).take(features)
+    });
+    let distances = layers.map(|(fake, real)| Ok(l1(fake, &real.detach())?));
+    Ok(scale(&sum(distances)?, 1.0 / fake.len() as f32)?)
+}
+
+/// How far VGG-19's features of two images are apart (Johnson et al. 2016); a scalar. The gradient goes to the fake one.
+///
+/// # Errors
+/// What the device reports.
+pub fn perceptual(vgg: &Vgg19, fake: &Tensor, real: &Tensor) -> Result<Tensor> {
+    let real = no_grad(|| vgg.forward(real))?;
+    let features = vgg.forward(fake)?.into_iter().zip(real).zip(PERCEPTUAL_WEIGHTS);
+    sum(features.map(|((fake, real), weight)| Ok(scale(&l1(&fake, &real)?, weight)?)))
+}
+
+/// The sum of scalars, of which there is at least one.
+fn sum(mut terms: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
+    let first = terms.next().expect("a loss has terms")?;
+    terms.try_fold(first, |sum, term| Ok(add(&sum, &term?)?))
+}

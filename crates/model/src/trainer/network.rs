@@ -1,0 +1,114 @@
+//! What a network learns, and what it keeps besides.
+
+use crate::checkpoint::{Array, Dtype};
+use crate::{Checkpoint, Error, Result};
+use alias_kernels::{Adam, power_iteration};
+use alias_tensor::{Gpu, Gradients, Tensor};
+use std::collections::BTreeMap;
+
+/// Tensors by their names in the state dict.
+pub(super) type Tensors = BTreeMap<String, Tensor>;
+
+/// What batch norm counts, and nothing computes with.
+const COUNT: &str = "num_batches_tracked";
+
+/// A network's state on a device. Clones share their tensors, none of which is ever written to.
+#[derive(Clone, Debug)]
+pub(super) struct Network {
+    /// The state dict, but for what is only counted.
+    state: Tensors,
+    /// Adam's, of what is learned.
+    second_moments: Tensors,
+    /// Names of batch norm's counts, and their value.
+    counts: (Vec<String>, i64),
+}
+
+/// Whether gradients reach what has this name.
+fn is_learned(key: &str) -> bool {
+    let name = key.rsplit('.').next().unwrap_or_default();
+    !["weight_u", "weight_v", "running_mean", "running_var"].contains(&name)
+}
+
+impl Network {
+    /// The state in `checkpoint`, whose names and shapes are `shapes`.
+    pub(super) fn new(gpu: &Gpu, shapes: &BTreeMap<String, Vec<usize>>, checkpoint: &Checkpoint) -> Result<Network> {
+        let (mut state, mut second_moments) = (Tensors::new(), Tensors::new());
+        let mut counts = (Vec::new(), 0);
+        for (key, shape) in shapes {
+            let array = checkpoint.get(key).filter(|array| array.shape() == shape);
+            if key.ends_with(COUNT) {
+                counts.0.push(key.clone());
+                counts.1 = array.map_or(0, |array| array.to_f64()[0] as i64);
+                continue;
+            }
+            let array = array.ok_or_else(|| Error::StateDict(format!("no tensor '{key}' of shape {shape:?}")))?;
+            state.insert(key.clone(), Tensor::new(gpu, shape, &array.to_f32())?);
+            if is_learned(key) {
+                second_moments.insert(key.clone(), Tensor::new(gpu, shape, &vec![0.0; array.numel()])?);
+            }
+        }
+        Ok(Network { state, second_moments, counts })
+    }
+
+    /// What is learned, as leaves of the tape.
+    pub(super) fn leaves(&self) -> Tensors {
+        self.second_moments.keys().map(|key| (key.clone(), self.state[key].requires_grad())).collect()
+    }
+
+    /// Gives the state, for a network to be assembled from, with `leaves` in place of what is learned.
+    pub(super) fn with<'a>(&'a self, leaves: &'a Tensors) -> impl FnMut(&str, &[usize]) -> Result<Tensor> + 'a {
+        |key, _| Ok(leaves.get(key).unwrap_or_else(|| &self.state[key]).clone())
+    }
+
+    /// Gives the state, for a network that does not learn.
+    pub(super) fn frozen(&self) -> impl FnMut(&str, &[usize]) -> Result<Tensor> + '_ {
+        |key, _| Ok(self.state[key].clone())
+    }
+
+    /// One round of power iteration for each weight with spectral norm, as each forward pass in training begins with.
+    pub(super) fn power_iteration(&mut self) -> Result<()> {
+        let weights: Vec<_> = self.state.keys().filter_map(|key| key.strip_suffix("orig").map(str::to_owned)).collect();
+        for base in weights {
+            let [weight, u, v] = ["orig", "u", "v"].map(|name| format!("{base}{name}"));
+            let (next_u, next_v) = power_iteration(&self.state[&weight], &self.state[&u], &self.state[&v])?;
+            self.state.insert(u, next_u);
+            self.state.insert(v, next_v);
+        }
+        Ok(())
+    }
+
+    /// Takes over what `forwards` passes have made of batch norm's running statistics.
+    pub(super) fn move_statistics(&mut self, statistics: Vec<(String, Tensor)>, forwards: usize) {
+        self.state.extend(statistics);
+        self.counts.1 += forwards as i64;
+    }
+
+    /// One step of Adam on what is learned and has a gradient, each shown to `tap`.
+    pub(super) fn update(
+        &mut self,
+        adam: &Adam,
+        leaves: &Tensors,
+        gradients: &Gradients,
+        mut tap: impl FnMut(&str, &Tensor),
+    ) -> Result<()> {
+        for (key, leaf) in leaves {
+            let Some(gradient) = gradients.get(leaf) else { continue };
+            tap(key, gradient);
+            let (parameter, second_moment) = adam.update(&self.state[key], gradient, &self.second_moments[key])?;
+            self.state.insert(key.clone(), parameter);
+            self.second_moments.insert(key.clone(), second_moment);
+        }
+        Ok(())
+    }
+
+    pub(super) fn state_dict(&self) -> Result<Checkpoint> {
+        let mut checkpoint = Checkpoint::new();
+        for (key, tensor) in &self.state {
+            checkpoint.insert(key, Array::from_f32(&tensor.shape(), &tensor.to_vec()?));
+        }
+        for key in &self.counts.0 {
+            checkpoint.insert(key, Array::from_le_bytes(Dtype::I64, &[], self.counts.1.to_le_bytes().into()));
+        }
+        Ok(checkpoint)
+    }
+}

@@ -1,0 +1,69 @@
+//! How to train.
+
+use crate::Gan;
+use alias_kernels::Adam;
+
+/// How to train. The default is what SPADE and VITON-HD's authors trained with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainerOptions {
+    /// The adversarial loss.
+    pub gan: Gan,
+    /// Weight of the feature matching loss.
+    pub feature_matching: f32,
+    /// Weight of the perceptual loss.
+    pub perceptual: f32,
+    /// The generator's learning rate.
+    pub generator_rate: f32,
+    /// The discriminator's.
+    pub discriminator_rate: f32,
+    /// What Adam adds to the root of the second moment.
+    pub eps: f32,
+    /// Steps at the full learning rates.
+    pub constant_steps: u64,
+    /// Steps after those, in which they fall to zero in a line.
+    pub decay_steps: u64,
+    /// Of the first step's first noise; each image of each step has a noise of its own.
+    pub noise_seed: u64,
+}
+
+impl Default for TrainerOptions {
+    fn default() -> TrainerOptions {
+        TrainerOptions {
+            gan: Gan::Hinge,
+            feature_matching: 10.0,
+            perceptual: 10.0,
+            generator_rate: 1e-4,
+            discriminator_rate: 4e-4,
+            eps: 1e-8,
+            constant_steps: 100_000,
+            decay_steps: 100_000,
+            noise_seed: 0,
+        }
+    }
+}
+
+impl TrainerOptions {
+    /// The learning rates of a step, from 0: the generator's and the discriminator's.
+    pub fn rates(&self, step: u64) -> [f32; 2] {
+        let past = step.saturating_sub(self.constant_steps) as f64;
+        let factor = (1.0 - past / self.decay_steps.max(1) as f64).max(0.0);
+        [self.generator_rate, self.discriminator_rate].map(|rate| (f64::from(rate) * factor) as f32)
+    }
+
+    pub(super) fn adam(&self, rate: f32, step: u64) -> Adam {
+        Adam { rate, beta_2: 0.9, eps: self.eps, step: step + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TrainerOptions;
+
+    #[test]
+    fn rates_are_constant_and_then_fall_to_zero() {
+        let options = TrainerOptions { constant_steps: 10, decay_steps: 4, ..Default::default() };
+        let generator = |step| options.rates(step)[0];
+        assert_eq!([0, 10, 12, 14, 99].map(generator), [1e-4, 1e-4, 5e-5, 0.0, 0.0]);
+        assert_eq!(options.rates(12)[1], 2e-4);
+    }
+}
