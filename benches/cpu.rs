@@ -35,7 +35,7 @@ fn person(options: CpuOptions) -> (Person, alias_model::Sample) {
 
 fn cores(c: &mut Criterion) {
     let all = CpuOptions::default();
-    let vectors = Cpu::available().into_iter().filter(|&which| which != Instructions::Portable);
+    let vectors = Cpu::available().into_iter().filter(|&which| which != Instructions::Baseline);
     let by_instructions = vectors.map(|which| (format!("{which}"), CpuOptions { instructions: Some(which), ..all }));
     let one = ("one thread".into(), CpuOptions { threads: Some(1), ..all });
     let mut group = c.benchmark_group(format!("cores {}x{}", SIZE[0], SIZE[1]));
@@ -43,7 +43,7 @@ fn cores(c: &mut Criterion) {
     for (name, options) in by_instructions.chain([one]) {
         let (person, sample) = person(options);
         group.throughput(Throughput::Elements(person.cost().plan.flops()));
-        group.bench_function(name, |b| b.iter(|| person.draw(&sample, Noise::None)));
+        group.bench_function(name, |b| b.iter(|| person.draw(&sample, Noise::None).expect("an image")));
     }
     let (person, _) = person(all);
     for which in ["tables", "statistics", "convolutions by Winograd's algorithm", "other convolutions"] {

@@ -337,3 +337,19 @@ fn a_target_of_another_kind_of_device_is_refused() {
         assert!(refused.contains("another kind of device"), "{refused}");
     }
 }
+
+#[test]
+fn a_target_that_asks_for_what_its_device_does_not_have_is_refused() {
+    let cores: Device = Device::cores(CpuOptions::default()).unwrap();
+    let by = |target, method| Target { tuning: Tuning::Always(method), ..target };
+    let half = Target { precision: Precision::F16, ..Target::CORES };
+    let gpu: Device = gpu().into();
+    for (device, target, named) in [
+        (&cores, half, "float32"),
+        (&cores, by(Target::CORES, Method::Staged(8)), "Staged"),
+        (&gpu, by(Target::GUARANTEED, Method::Winograd(4)), "Winograd(4)"),
+    ] {
+        let refused = Painter::load_with(device, &narrow(), LoadOptions::default(), target).unwrap_err().to_string();
+        assert!(refused.contains(named), "{refused}");
+    }
+}

@@ -26,7 +26,13 @@ const HALF: Target = Target { precision: Precision::F16, ..Target::GUARANTEED };
 
 #[test]
 fn counts_are_pinned() {
-    let all = [("GPU", Target::GUARANTEED), ("GPU, direct", DIRECT), ("GPU, half", HALF), ("software", SOFTWARE)];
+    let all = [
+        ("GPU", Target::GUARANTEED),
+        ("GPU, direct", DIRECT),
+        ("GPU, half", HALF),
+        ("software", SOFTWARE),
+        ("cores", Target::CORES),
+    ];
     let pinned = [
         (
             (256, 128),
@@ -35,6 +41,7 @@ fn counts_are_pinned() {
                 [16736, 128, 637065, 409764, 37444],
                 [10703, 128, 445527, 253013, 33282],
                 [16737, 160, 748604, 418041, 37444],
+                [8896, 110, 678048, 590288, 74882],
             ],
         ),
         (
@@ -44,6 +51,7 @@ fn counts_are_pinned() {
                 [314785, 133, 2999411, 716185, 98304],
                 [169994, 133, 1915450, 406367, 49152],
                 [314811, 303, 5720523, 728495, 98304],
+                [126636, 110, 2668062, 886957, 98304],
             ],
         ),
     ];

@@ -16,7 +16,8 @@ pub(crate) struct Aligned {
 impl Aligned {
     pub(crate) const EMPTY: Aligned = Aligned { numbers: Vec::new(), start: 0, len: 0 };
 
-    /// Pages that the system clears when they are first touched: an allocation of larger alignment would be cleared at once.
+    /// Zeros: pages that the system clears when they are first touched, whereas an allocation of larger alignment would be
+    /// cleared at once. Hence some more numbers, of which the first ones are skipped.
     pub(crate) fn zeros(len: usize) -> Aligned {
         let numbers = vec![0.0; len + LINE / size_of::<f32>()];
         let start = numbers.as_ptr().align_offset(LINE);
@@ -44,9 +45,9 @@ impl std::fmt::Debug for Aligned {
     }
 }
 
-/// Scratch memory of a thread, until it is dropped: whatever is in it.
+/// Memory of a thread, lent until it is dropped and then kept for the next one, with whatever is in it.
 ///
-/// Not lent to a closure: that would not be compiled for the instructions of who calls.
+/// Not lent to a closure: closures are not always compiled into their caller, and then not for its instructions.
 pub(crate) struct Scratch(Aligned);
 
 thread_local! {

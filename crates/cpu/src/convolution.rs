@@ -37,6 +37,9 @@ pub struct Kernel<'a> {
 
 impl ConvolutionWeights {
     /// Of a kernel whose input's channels are those of `sources`, one after the other.
+    ///
+    /// # Panics
+    /// Where the kernel is larger than 3x3, or by Winograd's algorithm not 3x3, or its tiles not of 2 or 4 pixels.
     pub fn new(cpu: &Cpu, kernel: &Kernel, sources: &[usize], method: Method) -> ConvolutionWeights {
         let (cout, cin) = (kernel.bias.len(), sources.iter().sum::<usize>());
         let taps = kernel.weight.len() / cout / cin;
@@ -44,6 +47,7 @@ impl ConvolutionWeights {
         let inner: usize = sources.iter().map(|&channels| blocks(channels)).sum();
         let count = cout.div_ceil(PANEL);
         let transform = if let Method::Winograd(m) = method { Some(weight_transform(m)) } else { None };
+        assert!(taps == 9 || taps == 1 && transform.is_none(), "a kernel of {taps} taps by {method:?}");
         let out_taps = transform.as_ref().map_or(taps, |g| g.len() * g.len());
         let mut panels = Aligned::zeros(count * inner * out_taps * BLOCK * PANEL);
         let transform = transform.as_deref();
@@ -55,7 +59,7 @@ impl ConvolutionWeights {
         ConvolutionWeights { panels, bias }
     }
 
-    /// Bytes that a weight takes.
+    /// Bytes that a weight and its bias take; `kernel` is its side.
     pub fn bytes(sources: &[usize], kernel: usize, cout: usize, method: Method) -> u64 {
         let inner: usize = sources.iter().map(|&channels| blocks(channels)).sum();
         let taps = method.taps(kernel);
@@ -79,6 +83,7 @@ struct Packing<'a> {
 impl WithSimd for Packing<'_> {
     type Output = ();
 
+    // Plain loops over a panel: the compiler makes vectors of them.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Packing { kernel, taps, places, inner, transform, panel, to } = self;
@@ -240,6 +245,27 @@ impl WithSimd for Direct<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConvolutionWeights, Kernel};
+    use crate::{Cpu, CpuOptions};
+    use alias_plan::Method;
+
+    /// What a plan says of weights is what they take.
+    #[test]
+    fn weights_take_the_bytes_that_are_told() {
+        let cpu = Cpu::open(CpuOptions::default()).unwrap();
+        for (k, method) in [(1, Method::Fused), (3, Method::Fused), (3, Method::Winograd(2)), (3, Method::Winograd(4))]
+        {
+            let (sources, cout) = ([19, 5], 37);
+            let kernel = Kernel { weight: &vec![0.5; cout * 24 * k * k], scale: 1.0, bias: &vec![0.0; cout] };
+            let weights = ConvolutionWeights::new(&cpu, &kernel, &sources, method);
+            let bytes = 4 * (weights.panels.len() + weights.bias.len()) as u64;
+            assert_eq!(bytes, ConvolutionWeights::bytes(&sources, k, cout, method), "{k}, {method:?}");
         }
     }
 }

@@ -6,21 +6,21 @@ use std::sync::Arc;
 /// Vector instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Instructions {
-    /// What every processor has.
-    Portable,
+    /// What every processor of its kind has.
+    Baseline,
     /// AVX2 and FMA (x86-64-v3), or NEON.
-    Wide,
+    Avx2OrNeon,
     /// AVX-512 (x86-64-v4).
-    Wider,
+    Avx512,
 }
 
 impl std::fmt::Display for Instructions {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.write_str(match self {
-            Instructions::Portable => "without vector instructions",
-            Instructions::Wide if cfg!(target_arch = "x86_64") => "AVX2",
-            Instructions::Wide => "NEON",
-            Instructions::Wider => "AVX-512",
+            Instructions::Baseline => "baseline instructions",
+            Instructions::Avx2OrNeon if cfg!(target_arch = "x86_64") => "AVX2",
+            Instructions::Avx2OrNeon => "NEON",
+            Instructions::Avx512 => "AVX-512",
         })
     }
 }
@@ -28,7 +28,7 @@ impl std::fmt::Display for Instructions {
 /// How to use the processor.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuOptions {
-    /// How many threads: as many as there are cores, unless told.
+    /// How many threads, at least one: unless told, as many as there are cores, or as `RAYON_NUM_THREADS` says.
     pub threads: Option<usize>,
     /// The best instructions there are, unless told.
     pub instructions: Option<Instructions>,
@@ -48,7 +48,7 @@ impl std::fmt::Display for Error {
         match self {
             Error::Instructions(which) => {
                 let has = Cpu::available();
-                write!(f, "this processor has no {which:?} instructions; it has {has:?}")
+                write!(f, "this processor has no {which} instructions; it has {has:?}")
             }
             Error::Threads(error) => write!(f, "threads could not be started: {error}"),
         }
@@ -80,24 +80,24 @@ impl Cpu {
             None => Arch::new(),
             Some(which) => arch(which).ok_or(Error::Instructions(which))?,
         };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.unwrap_or(0)).build();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.map_or(0, |n| n.max(1))).build();
         Ok(Cpu { arch, pool: Arc::new(pool.map_err(Error::Threads)?) })
     }
 
     /// The instructions that this processor has.
     pub fn available() -> Vec<Instructions> {
-        let all = [Instructions::Portable, Instructions::Wide, Instructions::Wider];
+        let all = [Instructions::Baseline, Instructions::Avx2OrNeon, Instructions::Avx512];
         all.into_iter().filter(|&which| arch(which).is_some()).collect()
     }
 
     /// The instructions in use.
     pub fn instructions(&self) -> Instructions {
         match self.arch {
-            Arch::Scalar => Instructions::Portable,
+            Arch::Scalar => Instructions::Baseline,
             #[cfg(target_arch = "x86_64")]
-            Arch::V4(_) => Instructions::Wider,
+            Arch::V4(_) => Instructions::Avx512,
             #[allow(unreachable_patterns, reason = "what there is depends on the target")]
-            _ => Instructions::Wide,
+            _ => Instructions::Avx2OrNeon,
         }
     }
 
@@ -119,13 +119,13 @@ impl Cpu {
 
 fn arch(which: Instructions) -> Option<Arch> {
     match which {
-        Instructions::Portable => Some(Arch::Scalar),
+        Instructions::Baseline => Some(Arch::Scalar),
         #[cfg(target_arch = "x86_64")]
-        Instructions::Wide => pulp::x86::V3::try_new().map(Arch::V3),
+        Instructions::Avx2OrNeon => pulp::x86::V3::try_new().map(Arch::V3),
         #[cfg(target_arch = "x86_64")]
-        Instructions::Wider => pulp::x86::V4::try_new().map(Arch::V4),
+        Instructions::Avx512 => pulp::x86::V4::try_new().map(Arch::V4),
         #[cfg(target_arch = "aarch64")]
-        Instructions::Wide => pulp::aarch64::Neon::try_new().map(Arch::Neon),
+        Instructions::Avx2OrNeon => pulp::aarch64::Neon::try_new().map(Arch::Neon),
         #[cfg(not(target_arch = "x86_64"))]
         _ => None,
     }

@@ -164,8 +164,8 @@ impl<'a> Activations<'a> {
                 let from = &row[plane.at(j)..][..BLOCK];
                 let modulation = &table[pixels[2 * j] as usize * PANEL..][..PANEL];
                 let mask = f32::from_bits(pixels[2 * j + 1]);
-                let z = noise.map_or(0.0, |noise| noise[j]);
-                norm.apply(simd, from, coefficients, modulation, mask, noise.map(|_| z), self.slope, out);
+                let z = noise.map(|noise| noise[j]);
+                norm.apply(simd, from, coefficients, modulation, mask, z, self.slope, out);
             }
         }
     }

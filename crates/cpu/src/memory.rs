@@ -2,6 +2,7 @@
 
 use crate::aligned::Aligned;
 use alias_plan::{BufferId, Memory, Plan};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// The buffers of a plan, in memory that those take turns with which are never needed together.
 #[derive(Debug)]
@@ -31,12 +32,15 @@ impl Buffers {
         &mut self.slots[slot][..elements]
     }
 
-    /// Elements that are numbers of something.
+    /// A buffer of uint32, such as [`Table::index`](alias_plan::Table::index).
     pub(crate) fn indices(&self, id: BufferId) -> &[u32] {
         bytemuck::cast_slice(self.get(id))
     }
 
-    /// Lets `work` write some buffers while it reads others, none of which may share memory with them.
+    /// Lets `work` write some buffers while it reads others.
+    ///
+    /// # Panics
+    /// Where a buffer shares memory with one of `ids`, and is another one of them or read.
     pub(crate) fn write<T, const COUNT: usize>(
         &mut self,
         ids: [BufferId; COUNT],
@@ -45,10 +49,12 @@ impl Buffers {
         let places = ids.map(|id| self.places[id.0]);
         let mut slots = places.map(|(slot, _)| std::mem::replace(&mut self.slots[slot], Aligned::EMPTY));
         let mut elements = places.iter().map(|(_, elements)| *elements);
-        let result = work(self, slots.each_mut().map(|slot| &mut slot[..elements.next().unwrap_or_default()]));
+        let written = slots.each_mut().map(|slot| &mut slot[..elements.next().unwrap_or_default()]);
+        // Whatever happens, the memory comes back: who catches a panic may draw another image.
+        let result = catch_unwind(AssertUnwindSafe(|| work(self, written)));
         for ((slot, _), memory) in places.into_iter().zip(slots) {
             self.slots[slot] = memory;
         }
-        result
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }

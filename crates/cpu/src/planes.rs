@@ -6,7 +6,10 @@ use rayon::prelude::*;
 /// Pixels that a thread moves at once.
 const PART: usize = 4096;
 
-/// From tensors (N, `channels`, H, W), one after the other along the channels, which one block holds, to (N, 1, H, W, BLOCK).
+/// From tensors (N, `channels`, H, W) of `plane` pixels, one after the other along the channels, to (N, 1, H, W, BLOCK).
+///
+/// # Panics
+/// Where one block does not hold all channels.
 pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], channels: usize, plane: usize, out: &mut [f32]) {
     cpu.install(|| {
         for (n, out) in out.chunks_exact_mut(plane * BLOCK).enumerate() {

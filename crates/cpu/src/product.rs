@@ -3,10 +3,12 @@
 use crate::{BLOCK, PANEL};
 use pulp::Simd;
 
+/// Rows of a tile where not enough are left for a larger one.
+const FEW: usize = 4;
 /// Rows past the last one that [`product`] may read and write.
-pub(crate) const SLACK: usize = 3;
+pub(crate) const SLACK: usize = FEW - 1;
 
-/// Blocks of the inner dimension that are multiplied at once: their weights then stay in the first cache for all rows.
+/// Blocks of the inner dimension that are multiplied at once: their weights then stay in L1 for all rows.
 const INNER: usize = 8;
 
 /// `c = a b`: rows of `a`, a block of channels at a time, with the first `columns` of a panel of weights.
@@ -27,10 +29,10 @@ pub(crate) fn product<S: Simd>(
     let parts = starts.chunks(INNER).zip(b.chunks(INNER * BLOCK * PANEL));
     for (part, (starts, b)) in parts.enumerate() {
         let factors = Factors { a, starts, b, first: part == 0 };
-        // As many sums as registers hold, besides what they are made of.
+        // As many sums as registers hold, besides what they are made of. A narrow panel may be a single vector.
         match (S::REGISTER_COUNT >= 32, narrow && S::F32_LANES == BLOCK) {
-            (true, false) => factors.by_tiles::<S, 12, 4, 2>(simd, rows, narrow, c),
-            (true, true) => factors.by_tiles::<S, 12, 4, 1>(simd, rows, narrow, c),
+            (true, false) => factors.by_tiles::<S, 12, FEW, 2>(simd, rows, narrow, c),
+            (true, true) => factors.by_tiles::<S, 12, FEW, 1>(simd, rows, narrow, c),
             (false, _) => factors.by_tiles::<S, 6, 2, 2>(simd, rows, narrow, c),
         }
     }

@@ -10,7 +10,8 @@ use std::ops::Range;
 /// Pixels of a plane that are summed up as one.
 const PART: usize = 16384;
 
-/// Sums over pixels, a lane for each channel. Values are counted from the plane's first pixel, in float64.
+/// Sums over pixels, a lane for each channel, in float64. A value v is counted from the plane's first pixel, so that the mean's
+/// square takes little from the mean of squares.
 #[derive(Clone, Copy)]
 struct Sums {
     /// For what is under the mask and for the rest: weights r, r v, r^2, r^2 v, r^2 v^2.
@@ -43,7 +44,8 @@ pub(crate) fn run(cpu: &Cpu, step: &Statistics, buffers: &mut Buffers, noise_sca
         planes.zip(out.par_chunks_mut(8 * BLOCK)).for_each(|(plane, out)| {
             let (n, block) = (plane / count, plane % count);
             let scales = &scales[block * BLOCK..][..BLOCK];
-            // Repeated pixels of a plane that is all there is have the statistics of the plane.
+            // Upsampling repeats all pixels equally often: unless a mask or noise tells them apart, the source has the mean and
+            // the variance.
             let plain = mask.is_none() && view.noise.is_none();
             let (data, size) = view.plane(n, block);
             let [h, w] = if plain { size } else { [view.h, view.w] };

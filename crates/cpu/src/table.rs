@@ -21,7 +21,8 @@ pub struct TableWeights {
 }
 
 impl TableWeights {
-    /// Of a norm's shared convolution, gamma's and beta's, whose channels are those of `sources`, one after the other.
+    /// Of a norm's shared convolution (hidden, labels, 3, 3), gamma's and beta's (C, hidden, 3, 3), whose channels are those of
+    /// `sources`, one after the other.
     pub fn new([shared, gamma, beta]: &[Kernel; 3], sources: &[usize]) -> TableWeights {
         let hidden = shared.bias.len();
         let labels = shared.weight.len() / (9 * hidden);
@@ -31,7 +32,7 @@ impl TableWeights {
         for (co, row) in shared.weight.chunks_exact(9 * labels).enumerate() {
             let to = &mut packed_shared[co / PANEL * inner * PANEL + co % PANEL..];
             for (k, &w) in row.iter().enumerate() {
-                // A patch has its taps outside and its labels inside, the weight the other way round.
+                // A patch is (9, labels), a row of the weight (labels, 9).
                 to[(k % 9 * labels + k / 9) * PANEL] = (f64::from(w) * shared.scale) as f32;
             }
         }

@@ -3,8 +3,8 @@
 //! For each tile of M x M pixels, `Y = A^T (sum over ci of (G w G^T) . (B^T d B)) A`: (M + 2)^2 products instead of 9 M^2. A
 //! rectangle of tiles goes through three phases, transforming its input a block of channels at a time, multiplying at each
 //! place of the transforms, and transforming a panel of sums at a time. Where weights are small, each thread computes its own
-//! rectangles, so that what it transforms stays in its cache. Where they are large, the threads share a larger rectangle,
-//! phase by phase, so that weights are read from memory less often.
+//! rectangles, so that what it transforms stays in its cache. Where they are large, or strips of rectangles few, the threads
+//! share a larger rectangle, phase by phase, so that weights are read from memory less often.
 
 mod transform;
 
@@ -23,11 +23,12 @@ use transform::{F, Transform};
 
 /// Tiles of a thread's own rectangle, down and across.
 const TILES: [usize; 2] = [4, 12];
-/// Strips of such rectangles that are enough for any number of threads.
+/// Strips of such rectangles that are enough for most processors. Not a matter of the threads at hand: a plan is made, and its
+/// scratch measured, without a device.
 const STRIPS: usize = 16;
 /// Tiles across a rectangle that threads share, at most.
 const ACROSS: usize = 36;
-/// Bytes that the transforms of a shared rectangle take at one place: part of a core's second cache.
+/// Bytes that the transforms of a shared rectangle take at one place: part of a core's L2.
 const SHARED: usize = 512 << 10;
 /// Bytes of weights from which on threads share rectangles.
 const LARGE: u64 = 8 << 20;
@@ -118,7 +119,7 @@ impl<const M: usize, const N: usize> Work<'_, M, N>
 where
     F<M, N>: Transform<M, N>,
 {
-    /// A strip, rectangles of it one after the other. `between` has room for what is between the phases.
+    /// A strip, which has all panels, rectangles of it one after the other. `between` has room for what is between the phases.
     fn strip(&self, strip: Strip, between: &mut [f32]) {
         let Work::<M, N> { cpu, step, activations, weights, across, .. } = *self;
         let Strip { n, rows, mut out, .. } = strip;

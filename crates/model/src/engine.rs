@@ -3,9 +3,9 @@
 mod cpu;
 mod gpu;
 
-use crate::choice::{Processor, Target};
+use crate::choice::{Processor, Target, methods};
 use crate::{Architecture, Checkpoint, Device, Error, Result};
-use alias_plan::{BufferId, Memory, Plan, Step};
+use alias_plan::{BufferId, Memory, Method, Plan, Precision, Step};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -48,6 +48,17 @@ pub(crate) fn load(
             "a plan for {:?} on another kind of device; Target::of the device makes one that fits",
             target.processor
         )));
+    }
+    if for_cores && target.precision != Precision::F32 {
+        return Err(Error::Config("processor cores store float32; Target::of the device asks for that".into()));
+    }
+    let has = |method: &Method| match method {
+        Method::Fused => true,
+        Method::Winograd(m) => *m == 2 || *m == 4 && for_cores,
+        Method::Staged(_) => !for_cores,
+    };
+    if let Some((conv, method)) = methods(architecture, target).into_iter().find(|(_, method)| !has(method)) {
+        return Err(Error::Config(format!("{conv} by {method:?}, which {:?} does not have", target.processor)));
     }
     Ok(match device {
         Device::Gpu(gpu) => Box::new(gpu::GpuEngine::load(gpu, architecture, checkpoint, target)?),

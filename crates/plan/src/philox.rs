@@ -1,5 +1,6 @@
 //! Counter-based Gaussian noise on the host: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-//! SC'11) and Box-Muller, in float64. The twin of shaders/shared/philox.wgsl, and what weights are drawn from.
+//! SC'11) and Box-Muller, in float64. The twin of
+//! shaders/shared/philox.wgsl, and what processor cores and `fill` draw from.
 
 /// Philox4x32-10: four random words for a counter and a key.
 pub fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {

@@ -86,7 +86,7 @@ pub struct Input {
     pub width: usize,
     /// One or two tensors.
     pub sources: Vec<Source>,
-    /// (N, H, W): the plane of noise to add, times each channel's scale.
+    /// (N, H, W): the plane of noise to add, times each channel's scale, before a normalization.
     pub noise: Option<BufferId>,
 }
 
@@ -115,8 +115,7 @@ pub struct Norm {
     pub masked: bool,
     /// As [`Table`] writes it.
     pub table: BufferId,
-    /// (N, rows, W, 2) uint32: row of the table (from 0), and mask as the bits of a float32, for the rows that
-    /// follow.
+    /// (N, pixel_rows, W, 2) uint32: the pixel's row of the table, from 0, and its mask as the bits of a float32.
     pub pixels: BufferId,
     /// Rows of the input that `pixels` has: all that the convolution sees.
     pub pixel_rows: Range<usize>,
@@ -133,7 +132,8 @@ pub enum Method {
     Staged(usize),
 }
 
-/// `y = conv(leaky_relu(modulate(normalize(input)))) + bias`, stride 1, zeros around, of the same size.
+/// `y = tanh(conv(leaky_relu(modulate(normalize(input + noise)))) + bias + y)`, of which all but the convolution and the bias
+/// are there or not; stride 1, zeros around, of the same size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Convolution {
     /// The convolution's name in the state dict.
@@ -144,7 +144,7 @@ pub struct Convolution {
     pub input: Input,
     /// Normalization and modulation; the input's noise is added before.
     pub norm: Option<Norm>,
-    /// Slope of the leaky ReLU: 1 for none.
+    /// Slope of the leaky ReLU, at most 1: 1 for none.
     pub slope: f32,
     /// Output channels.
     pub cout: usize,
@@ -272,9 +272,9 @@ impl Convolution {
             * match self.method {
                 // 16 products for 4 pixels instead of 36; 32 additions to transform a tile of input, 24 for one of output.
                 Method::Winograd(2) => 8 * cin * cout + 8 * cin + 6 * cout,
-                // 36 products for 16 pixels instead of 144; 12 multiply-adds a line of input, 12 lines; 10 and 4 a line of
-                // output, 10 lines.
-                Method::Winograd(_) => (72 * cin * cout + 288 * cin + 180 * cout) / 16,
+                // 36 products for 16 pixels instead of 144; 12 multiply-adds a line of input, 12 lines; 4 and 8 other
+                // operations a line of output, 10 lines.
+                Method::Winograd(_) => (72 * cin * cout + 288 * cin + 160 * cout) / 16,
                 _ => 2 * cin * cout * (self.kernel * self.kernel) as u64,
             }
             + pixels * cout
@@ -359,7 +359,7 @@ impl Step {
         }
     }
 
-    /// Bytes that it reads and writes, each once: sources, weights, results.
+    /// Bytes that it reads and writes, each once: sources, weights, results. What a core keeps in its cache is not counted.
     pub fn bytes_moved(&self, plan: &Plan) -> u64 {
         let bytes = |buffer: &BufferId| plan.bytes(*buffer);
         let weight = plan.precision.bytes();
@@ -383,7 +383,10 @@ impl Step {
                 // A band reads and writes its share of what the image has.
                 let passes = if c.accumulate { 2 } else { 1 };
                 let image = c.input.bytes_read(plan) + passes * bytes(&c.output);
-                let staged = c.scratch.iter().map(bytes).sum::<u64>() * 2 * c.bands().count() as u64;
+                let staged = match c.method {
+                    Method::Staged(_) => c.scratch.iter().map(bytes).sum::<u64>() * 2 * c.bands().count() as u64,
+                    _ => 0,
+                };
                 image * c.rows.len() as u64 / c.input.height as u64
                     + norm.map(|buffer| plan.bytes(buffer)).sum::<u64>()
                     + weight * (taps * c.input.channels() * c.cout) as u64

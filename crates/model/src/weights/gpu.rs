@@ -33,7 +33,7 @@ impl Pack for GpuPack {
     }
 
     fn table(&self, [shared, gamma, beta]: [&Kernel; 3], _: &[usize]) -> Result<TableWeights> {
-        // A patch has its taps outside and its labels inside, as the weight has them, but the weight the other way round.
+        // A patch is (9, labels), a row of the weight (labels, 9).
         let [_, inner] = shared.shape();
         let labels = inner / 9;
         let mut rows = vec![0.0; Table::patch_width(labels) * HIDDEN];
