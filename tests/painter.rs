@@ -310,6 +310,19 @@ fn threads_take_turns_with_a_person() {
     });
 }
 
+/// While one of the application's own threads waits for an image, rayon gives it the next task.
+#[test]
+fn an_application_may_draw_in_rayons_tasks() {
+    use rayon::prelude::*;
+    let painter = Painter::load(Device::cores(CpuOptions::default()).unwrap(), &narrow()).unwrap();
+    let sample = scene::draw(1, 64, 64).sample;
+    let person = painter.person(&sample, PersonOptions::default()).unwrap();
+    let expected = person.draw(&sample, Noise::None).unwrap();
+    let draw =
+        |k: usize| if k % 2 == 0 { person.draw(&sample, Noise::None) } else { painter.draw(&sample, Noise::None) };
+    (0..40).into_par_iter().for_each(|k| assert!(draw(k).unwrap() == expected));
+}
+
 /// How many threads share the work changes nothing, nor does how many images they draw at once.
 #[test]
 fn threads_and_company_change_no_bit() {

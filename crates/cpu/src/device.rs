@@ -108,7 +108,19 @@ impl Cpu {
 
     /// Runs `work` where rayon's parallel iterators use this device's threads.
     pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.pool.install(work)
+        self.apart(|| self.pool.install(work))
+    }
+
+    /// Runs `work` on a thread that does nothing else meanwhile. While a thread of another rayon pool, such as the
+    /// application's, waits for this one, it would begin its next task, which may draw, too: an image inside the other, without
+    /// end, or one that waits for what the other holds.
+    pub fn apart<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let is_others = rayon::current_thread_index().is_some() && self.pool.current_thread_index().is_none();
+        if !is_others {
+            return work();
+        }
+        let finished = std::thread::scope(|scope| scope.spawn(work).join());
+        finished.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Runs `work`, compiled for the instructions in use.

@@ -52,10 +52,7 @@ pub(crate) fn run(cpu: &Cpu, step: &Statistics, buffers: &mut Buffers, noise_sca
             let rows = (PART / w).max(1);
             let parts: Vec<_> = (0..h.div_ceil(rows)).map(|part| part * rows..h.min((part + 1) * rows)).collect();
             let [mask, noise] = [mask, view.noise].map(|plane| plane.map(|plane| &plane[n * h * w..][..h * w]));
-            let first = {
-                let z = noise.map_or(0.0, |noise| noise[0]);
-                std::array::from_fn(|c| data[c] + scales[c] * z)
-            };
+            let first = { std::array::from_fn(|c| noise.map_or(data[c], |noise| data[c] + scales[c] * noise[0])) };
             let sums: Vec<Sums> = parts
                 .into_par_iter()
                 .map(|rows| {
@@ -112,7 +109,7 @@ impl WithSimd for Part<'_> {
             let row = source.row(i);
             for j in 0..w {
                 let x = &row[source.at(j)..][..BLOCK];
-                let z = noise.map_or(0.0, |noise| noise[i * w + j]);
+                let z = noise.map(|noise| noise[i * w + j]);
                 let m = f64::from(mask[i * w + j]);
                 for (r, region) in [m, 1.0 - m].into_iter().zip(&mut sums.regions) {
                     // Most pixels are in one region only.
@@ -120,7 +117,7 @@ impl WithSimd for Part<'_> {
                         continue;
                     }
                     for c in 0..BLOCK {
-                        let d = f64::from(x[c] + scales[c] * z) - first[c];
+                        let d = f64::from(z.map_or(x[c], |z| x[c] + scales[c] * z)) - first[c];
                         region[0][c] += r;
                         region[1][c] += r * d;
                         region[2][c] += r * r;

@@ -156,19 +156,20 @@ impl WithSimd for Taps<'_> {
         if shares_products {
             let sums = (windows + SLACK) * PANEL;
             let starts: Vec<usize> = (0..blocks).map(|block| block * plane).collect();
-            let mut scratch = Scratch::take(9 * sums);
-            for (b, sums) in b.chunks_exact(blocks * BLOCK * PANEL).zip(scratch.chunks_exact_mut(sums)) {
-                product(simd, hidden, &starts, windows, PANEL, b, sums);
+            let mut products = Scratch::take(sums);
+            for row in out.chunks_exact_mut(PANEL) {
+                row.copy_from_slice(bias);
             }
-            for (out, index) in out.chunks_exact_mut(PANEL).zip(index.chunks_exact(9)) {
-                let mut total = [0.0; PANEL];
-                for (tap, &window) in index.iter().enumerate().filter(|&(_, &window)| window != 0) {
-                    let products = &scratch[tap * sums + (window as usize - 1) * PANEL..][..PANEL];
-                    total.iter_mut().zip(products).for_each(|(total, product)| *total += product);
+            for (tap, b) in b.chunks_exact(blocks * BLOCK * PANEL).enumerate() {
+                product(simd, hidden, &starts, windows, PANEL, b, &mut products);
+                for (out, index) in out.chunks_exact_mut(PANEL).zip(index.chunks_exact(9)) {
+                    let Some(window) = index[tap].checked_sub(1) else { continue };
+                    let products = &products[window as usize * PANEL..][..PANEL];
+                    for (out, product) in out.iter_mut().zip(products) {
+                        *out += product;
+                    }
                 }
-                out.iter_mut().zip(total).zip(bias).for_each(|((out, total), bias)| *out = bias + total);
             }
-
             return;
         }
         let gathered = 9 * blocks * (ROWS + SLACK) * BLOCK;

@@ -43,6 +43,15 @@ impl Layers {
     }
 }
 
+impl std::fmt::Display for Layers {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Layers::More => "more",
+            Layers::Most => "most",
+        })
+    }
+}
+
 impl FromStr for Layers {
     type Err = Error;
 
@@ -67,6 +76,15 @@ pub enum Norm {
     Instance,
     /// Batch norm, with running statistics in the checkpoint.
     Batch,
+}
+
+impl std::fmt::Display for Norm {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Norm::Instance => "instance",
+            Norm::Batch => "batch",
+        })
+    }
 }
 
 impl FromStr for Norm {

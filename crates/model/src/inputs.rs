@@ -1,6 +1,7 @@
 //! What the generator takes, on a device.
 
 use crate::label_map::{GARMENT, LabelMap, misaligned};
+use crate::sample::check_pixels;
 use crate::table::Tables;
 use crate::{Error, Result, Sample};
 use alias_tensor::{Gpu, Tensor};
@@ -92,11 +93,7 @@ impl Inputs {
 impl Sample {
     /// Errors unless every field has the size and range that it promises.
     pub(crate) fn verify(&self) -> Result<()> {
-        let count = self.batch.checked_mul(self.height).and_then(|rows| rows.checked_mul(self.width));
-        let Some(pixels) = count.filter(|&pixels| (1..1 << 31).contains(&pixels)) else {
-            let Sample { batch, height, width, .. } = self;
-            return Err(Error::Input(format!("{batch} pictures of {height}x{width} are none, or too many")));
-        };
+        let pixels = check_pixels(self.batch, self.height, self.width)?;
         let sizes = [
             ("agnostic", self.agnostic.len(), 3),
             ("pose", self.pose.len(), 3),

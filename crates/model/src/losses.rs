@@ -1,6 +1,6 @@
 //! What the generator and the discriminator are trained by.
 
-use crate::{Result, Vgg19};
+use crate::{Error, Result, Vgg19};
 use alias_kernels::{add, affine, l1, mean, mul, relu, scale, softplus};
 use alias_tensor::{Tensor, no_grad};
 
@@ -13,6 +13,28 @@ pub enum Gan {
     Vanilla,
     /// Least squares (Mao et al. 2017).
     LeastSquares,
+}
+
+impl std::fmt::Display for Gan {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Gan::Hinge => "hinge",
+            Gan::Vanilla => "vanilla",
+            Gan::LeastSquares => "lsgan",
+        })
+    }
+}
+
+impl std::str::FromStr for Gan {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Gan> {
+        let all = [Gan::Hinge, Gan::Vanilla, Gan::LeastSquares];
+        let found = all.into_iter().find(|gan| gan.to_string() == name);
+        found.ok_or_else(|| {
+            Error::Config(format!("adversarial loss '{name}' does not exist; use 'hinge', 'vanilla' or 'lsgan'"))
+        })
+    }
 }
 
 /// Weights of VGG-19's features, the finest first.

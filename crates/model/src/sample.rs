@@ -27,6 +27,14 @@ pub struct Sample {
     pub labels: Vec<u8>,
 }
 
+/// Errors unless there are pixels, and no more than indices of 32 bits reach; returns how many.
+pub(crate) fn check_pixels(batch: usize, height: usize, width: usize) -> Result<usize> {
+    let count = batch.checked_mul(height).and_then(|rows| rows.checked_mul(width));
+    count
+        .filter(|pixels| (1..1 << 31).contains(pixels))
+        .ok_or_else(|| Error::Input(format!("{batch} pictures of {height}x{width} are none, or too many")))
+}
+
 impl Sample {
     /// Reads a sample from tensors named as its fields: `agnostic`, `pose`, `warped_cloth` (N, 3, H, W), `warped_mask`
     /// (N, 1, H, W), of any floating-point type, and `labels` (N, H, W), of integers.
@@ -42,6 +50,7 @@ impl Sample {
             let shape = get("agnostic")?.shape();
             return Err(Error::Input(format!("agnostic has shape {shape:?}, expected (N, 3, H, W)")));
         };
+        check_pixels(batch, height, width)?;
         let of_shape = |name: &str, expected: &[usize]| {
             let array = get(name)?;
             if array.shape() == expected {

@@ -2,6 +2,7 @@
 
 mod network;
 mod options;
+mod saved;
 
 pub use options::TrainerOptions;
 

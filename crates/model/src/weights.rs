@@ -30,6 +30,8 @@ pub(crate) trait Pack: Debug + Sync {
     /// Weights of a norm's shared convolution, gamma's and beta's.
     fn table(&self, kernels: [&Kernel; 3], sources: &[usize]) -> Result<Self::Table>;
     fn scale(&self, values: Vec<f32>) -> Result<Self::Scale>;
+    /// How many threads pack.
+    fn threads(&self) -> usize;
 }
 
 /// Everything that is the same for all images.
@@ -53,11 +55,11 @@ impl<P: Pack> Weights<P> {
     /// Packs the weights of `checkpoint`, which was verified.
     pub(crate) fn new(pack: &P, architecture: &Architecture, checkpoint: &Checkpoint, target: &Target) -> Result<Self> {
         let methods = methods(architecture, target);
-        let convolutions = in_parallel(&convolutions(architecture), |(conv, sources)| {
+        let convolutions = in_parallel(pack.threads(), &convolutions(architecture), |(conv, sources)| {
             let kernel = Kernel::new(conv, checkpoint)?;
             Ok((conv.key.clone(), pack.convolution(&kernel, sources, methods[&conv.key])?))
         });
-        let norms = in_parallel(&norms(architecture), |(norm, sources)| {
+        let norms = in_parallel(pack.threads(), &norms(architecture), |(norm, sources)| {
             Ok((norm.key.clone(), NormWeights::new(pack, norm, sources, checkpoint)?))
         });
         Ok(Weights { convolutions: convolutions?.into_iter().collect(), norms: norms?.into_iter().collect() })
@@ -84,16 +86,15 @@ fn of_blocks(architecture: &Architecture) -> impl Iterator<Item = (&(AliasNorm, 
     architecture.blocks.iter().flat_map(move |block| block.halves().zip(of(block)))
 }
 
-/// `work` of every item, on all processor cores.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+/// `work` of every item, on so many threads.
+fn in_parallel<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let run = || {
         let mine = std::iter::from_fn(|| items.get(next.fetch_add(1, Ordering::Relaxed)));
         mine.map(&work).collect::<Result<Vec<R>>>()
     };
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..workers.min(items.len())).map(|_| scope.spawn(run)).collect();
+        let others: Vec<_> = (1..threads.min(items.len())).map(|_| scope.spawn(run)).collect();
         let mut done = run()?;
         for other in others {
             done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);

@@ -1,6 +1,7 @@
 //! Bytes of a file: shared slices of it, and a cursor over it that never panics.
 
 use std::fs::File;
+use std::io::Read;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -26,8 +27,13 @@ impl SharedBytes {
     pub(super) fn map(file: &File) -> Result<SharedBytes, Problem> {
         // SAFETY: Nobody may write to a checkpoint that is being read, as `Checkpoint::read` says.
         #[expect(unsafe_code, reason = "a checkpoint is several hundred megabytes, and most of it is read once")]
-        let file = unsafe { Mmap::map(file) }?;
-        Ok(SharedBytes { range: 0..file.len(), buffer: Arc::new(Buffer::File(file)) })
+        if let Ok(file) = unsafe { Mmap::map(file) } {
+            return Ok(SharedBytes { range: 0..file.len(), buffer: Arc::new(Buffer::File(file)) });
+        }
+        // Some file systems do not map.
+        let (mut file, mut bytes) = (file, Vec::new());
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes.into())
     }
 
     /// Lets go of the memory that these bytes of a file were read into, until they are read again.

@@ -59,8 +59,8 @@ impl Checkpoint {
     /// A training checkpoint such as `{"state_dict": {...}, "epoch": 3}` gives the state dict
     /// inside it, and the prefix `module.` of `DataParallel` is dropped if every name has it.
     ///
-    /// The file is mapped into memory: as long as the checkpoint or any of its tensors lives, it must not be written to. (To
-    /// replace it by another file of its name, as this crate and most programs save, is no harm.)
+    /// The file is mapped into memory: as long as the checkpoint or any of its tensors lives, it must not be written to or cut.
+    /// (To replace it by another file of its name, as this crate and most programs save, is no harm; Windows refuses it.)
     ///
     /// # Errors
     /// If the file cannot be read, or is not a checkpoint that this reader takes.

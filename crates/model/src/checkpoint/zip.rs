@@ -118,8 +118,16 @@ impl<'a> Archive<'a> {
 
 /// Inflates to exactly `size` bytes, which the caller has found acceptable.
 fn inflate(deflated: &[u8], size: usize) -> Option<Vec<u8>> {
+    /// Bytes that one byte can stand for.
+    const DENSEST: usize = 1032;
+    if size / DENSEST > deflated.len() {
+        return None;
+    }
     let mut decoder = DeflateDecoder::new(deflated);
-    let mut content = vec![0; size];
+    // A sparse file may be larger than memory.
+    let mut content = Vec::new();
+    content.try_reserve_exact(size).ok()?;
+    content.resize(size, 0);
     decoder.read_exact(&mut content).ok()?;
     let at_end = decoder.read(&mut [0]).ok()? == 0;
     at_end.then_some(content)

@@ -78,7 +78,7 @@ impl Canvas for CpuCanvas {
     }
 
     fn draw(&mut self, steps: &[Step]) -> Result<()> {
-        steps.iter().for_each(|step| self.run(step));
+        self.cpu.clone().apart(|| steps.iter().for_each(|step| self.run(step)));
         Ok(())
     }
 

@@ -18,7 +18,7 @@ pub(super) struct Network {
     /// The state dict, but for what is only counted.
     state: Tensors,
     /// Adam's, of what is learned.
-    second_moments: Tensors,
+    pub(super) second_moments: Tensors,
     /// Names of batch norm's counts, and their value.
     counts: (Vec<String>, i64),
 }
@@ -48,6 +48,16 @@ impl Network {
             }
         }
         Ok(Network { state, second_moments, counts })
+    }
+
+    /// The same with other second moments.
+    pub(super) fn with_second_moments(mut self, gpu: &Gpu, moments: &Checkpoint) -> Result<Network> {
+        for (key, tensor) in &mut self.second_moments {
+            let array = moments.get(key).filter(|array| *array.shape() == *tensor.shape());
+            let array = array.ok_or_else(|| Error::StateDict(format!("no second moment of '{key}' of its shape")))?;
+            *tensor = Tensor::new(gpu, &tensor.shape(), &array.to_f32())?;
+        }
+        Ok(self)
     }
 
     /// What is learned, as leaves of the tape.

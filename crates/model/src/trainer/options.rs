@@ -2,6 +2,7 @@
 
 use crate::Gan;
 use alias_kernels::Adam;
+use serde_json::{Value, json};
 
 /// How to train. The default is what SPADE and VITON-HD's authors trained with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +51,36 @@ impl TrainerOptions {
         [self.generator_rate, self.discriminator_rate].map(|rate| (f64::from(rate) * factor) as f32)
     }
 
+    pub(super) fn to_json(self) -> Value {
+        json!({
+            "gan": self.gan.to_string(),
+            "feature_matching": self.feature_matching,
+            "perceptual": self.perceptual,
+            "generator_rate": self.generator_rate,
+            "discriminator_rate": self.discriminator_rate,
+            "eps": self.eps,
+            "constant_steps": self.constant_steps,
+            "decay_steps": self.decay_steps,
+            "noise_seed": self.noise_seed,
+        })
+    }
+
+    pub(super) fn from_json(json: &Value) -> Option<TrainerOptions> {
+        let number = |key: &str| json[key].as_f64().map(|value| value as f32);
+        let count = |key: &str| json[key].as_u64();
+        Some(TrainerOptions {
+            gan: json["gan"].as_str()?.parse().ok()?,
+            feature_matching: number("feature_matching")?,
+            perceptual: number("perceptual")?,
+            generator_rate: number("generator_rate")?,
+            discriminator_rate: number("discriminator_rate")?,
+            eps: number("eps")?,
+            constant_steps: count("constant_steps")?,
+            decay_steps: count("decay_steps")?,
+            noise_seed: count("noise_seed")?,
+        })
+    }
+
     pub(super) fn adam(&self, rate: f32, step: u64) -> Adam {
         Adam { rate, beta_2: 0.9, eps: self.eps, step: step + 1 }
     }
@@ -58,6 +89,13 @@ impl TrainerOptions {
 #[cfg(test)]
 mod tests {
     use super::TrainerOptions;
+
+    #[test]
+    fn options_come_back_from_json() {
+        let options = TrainerOptions { eps: 1.1e-8, noise_seed: u64::MAX, decay_steps: 3, ..Default::default() };
+        let text = options.to_json().to_string();
+        assert_eq!(TrainerOptions::from_json(&serde_json::from_str(&text).unwrap()), Some(options));
+    }
 
     #[test]
     fn rates_are_constant_and_then_fall_to_zero() {

@@ -25,6 +25,10 @@ impl Pack for CpuPack {
     fn scale(&self, values: Vec<f32>) -> Result<Vec<f32>> {
         Ok(values)
     }
+
+    fn threads(&self) -> usize {
+        self.0.threads()
+    }
 }
 
 fn of<'a>(kernel: &'a Kernel) -> alias_cpu::Kernel<'a> {

@@ -62,6 +62,10 @@ impl Pack for GpuPack {
     fn scale(&self, values: Vec<f32>) -> Result<Tensor> {
         Ok(Tensor::new(&self.gpu, &[values.len()], &values)?)
     }
+
+    fn threads(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
 }
 
 impl GpuPack {

@@ -1,0 +1,107 @@
+//! A trainer in a file, and back, bit for bit.
+
+use super::network::Network;
+use super::{Trainer, TrainerOptions};
+use crate::checkpoint::Array;
+use crate::{Architecture, Checkpoint, Config, DiscriminatorConfig, Error, Layers, Norm, Result, Vgg19};
+use alias_tensor::Gpu;
+use serde_json::{Value, json};
+
+/// Where in the metadata all settings are.
+const SETTINGS: &str = "trainer";
+/// What the names of Adam's second moments begin with.
+const SECOND_MOMENT: &str = "second_moment.";
+
+impl Trainer {
+    /// Everything it holds but VGG-19: weights, spectral norm's vectors, running statistics, Adam's moments, settings and the
+    /// number of steps.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn save(&self) -> Result<Checkpoint> {
+        let mut saved = Checkpoint::new();
+        for (name, network) in [("generator", &self.generator), ("discriminator", &self.discriminator)] {
+            for (key, array) in network.state_dict()?.iter() {
+                saved.insert(format!("{name}.{key}"), array.clone());
+            }
+            for (key, tensor) in &network.second_moments {
+                let array = Array::from_f32(&tensor.shape(), &tensor.to_vec()?);
+                saved.insert(format!("{SECOND_MOMENT}{name}.{key}"), array);
+            }
+        }
+        let Config { ngf, layers, norm, spectral, plain } = self.architecture.config;
+        let DiscriminatorConfig { scales, layers: depth, ndf, last_stride } = self.discriminator_config;
+        let settings = json!({
+            "step": self.step,
+            "generator": {
+                "ngf": ngf, "layers": layers.to_string(), "norm": norm.to_string(), "spectral": spectral, "plain": plain
+            },
+            "discriminator": { "scales": scales, "layers": depth, "ndf": ndf, "last_stride": last_stride },
+            "options": self.options.to_json(),
+        });
+        saved.metadata_mut().insert(SETTINGS.into(), settings.to_string());
+        Ok(saved)
+    }
+
+    /// Goes on where [`Trainer::save`] was called, given the same VGG-19.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] where `saved` is not what a trainer saved; what the device reports.
+    pub fn resume(gpu: &Gpu, saved: &Checkpoint, vgg: Option<Vgg19>) -> Result<Trainer> {
+        let text = saved.metadata().get(SETTINGS).ok_or_else(|| {
+            Error::StateDict(
+                "this checkpoint holds no training to go on with, only weights: start a new one from them".into(),
+            )
+        })?;
+        let settings: Value = serde_json::from_str(text).map_err(|e| damaged(&e))?;
+        let integer = |value: &Value| value.as_u64().ok_or_else(|| damaged(value));
+        let flag = |value: &Value| value.as_bool().ok_or_else(|| damaged(value));
+        let word = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| damaged(value));
+        let (g, d) = (&settings["generator"], &settings["discriminator"]);
+        let config = Config {
+            ngf: integer(&g["ngf"])? as usize,
+            layers: word(&g["layers"])?.parse::<Layers>()?,
+            norm: word(&g["norm"])?.parse::<Norm>()?,
+            spectral: flag(&g["spectral"])?,
+            plain: flag(&g["plain"])?,
+        };
+        let discriminator_config = DiscriminatorConfig {
+            scales: integer(&d["scales"])? as usize,
+            layers: integer(&d["layers"])? as usize,
+            ndf: integer(&d["ndf"])? as usize,
+            last_stride: integer(&d["last_stride"])? as usize,
+        };
+        discriminator_config.verify()?;
+        let architecture = Architecture::new(config)?;
+        let network = |name: &str, shapes| {
+            let [state, moments] =
+                [format!("{name}."), format!("{SECOND_MOMENT}{name}.")].map(|prefix| part(saved, &prefix));
+            Network::new(gpu, shapes, &state)?.with_second_moments(gpu, &moments)
+        };
+        Ok(Trainer {
+            gpu: gpu.clone(),
+            generator: network("generator", &architecture.state_dict())?,
+            discriminator: network("discriminator", &discriminator_config.state_dict())?,
+            architecture,
+            discriminator_config,
+            options: TrainerOptions::from_json(&settings["options"]).ok_or_else(|| damaged(&settings["options"]))?,
+            vgg,
+            step: integer(&settings["step"])?,
+        })
+    }
+}
+
+/// The tensors whose names begin with `prefix`, without it.
+fn part(saved: &Checkpoint, prefix: &str) -> Checkpoint {
+    let mut part = Checkpoint::new();
+    for (key, array) in saved.iter() {
+        if let Some(key) = key.strip_prefix(prefix) {
+            part.insert(key, array.clone());
+        }
+    }
+    part
+}
+
+fn damaged(what: &dyn std::fmt::Display) -> Error {
+    Error::StateDict(format!("the training that this checkpoint holds is damaged: {what}; take an earlier one"))
+}
