@@ -318,8 +318,9 @@ fn an_application_may_draw_in_rayons_tasks() {
     let sample = scene::draw(1, 64, 64).sample;
     let person = painter.person(&sample, PersonOptions::default()).unwrap();
     let expected = person.draw(&sample, Noise::None).unwrap();
-    let draw =
-        |k: usize| if k % 2 == 0 { person.draw(&sample, Noise::None) } else { painter.draw(&sample, Noise::None) };
+    let draw = |k: usize| {
+        if k.is_multiple_of(2) { person.draw(&sample, Noise::None) } else { painter.draw(&sample, Noise::None) }
+    };
     (0..40).into_par_iter().for_each(|k| assert!(draw(k).unwrap() == expected));
 }
 
