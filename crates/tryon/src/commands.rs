@@ -1,6 +1,7 @@
 //! One file per subcommand: its arguments, what it does, and what it then prints.
 
 pub(crate) mod bench;
+pub(crate) mod dataset;
 pub(crate) mod demo;
 pub(crate) mod info;
 pub(crate) mod inspect;

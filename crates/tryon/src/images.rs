@@ -1,6 +1,7 @@
-//! PNG files in and out: pictures, masks and label maps.
+//! Picture files in and out: pictures, masks and label maps.
 
 mod error;
+mod jpeg;
 mod parse;
 mod read;
 mod write;

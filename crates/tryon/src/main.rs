@@ -9,7 +9,7 @@ use alias_tensor::wgpu::{Adapter, Features};
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
-use commands::{bench, demo, info, inspect, synth};
+use commands::{bench, dataset, demo, info, inspect, synth};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +29,7 @@ struct Arguments {
 enum Command {
     Synth(synth::Arguments),
     Demo(demo::Arguments),
+    Dataset(dataset::Arguments),
     Bench(bench::Arguments),
     Info(info::Arguments),
     Inspect(inspect::Arguments),
@@ -132,6 +133,7 @@ fn main() -> ExitCode {
     let done = match &command {
         Command::Synth(arguments) => synth::run(arguments, &device),
         Command::Demo(arguments) => demo::run(arguments, &device),
+        Command::Dataset(arguments) => dataset::run(arguments),
         Command::Bench(arguments) => bench::run(arguments, &device),
         Command::Info(arguments) => info::run(arguments, &device),
         Command::Inspect(arguments) => inspect::run(arguments),

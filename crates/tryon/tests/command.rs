@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 use tempfile::TempDir;
+use tryon::dataset::Dataset;
 use tryon::images::{read_rgb, read_size};
+use tryon::scene;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
 
@@ -294,4 +296,71 @@ fn info_lists_the_plan() {
     assert!(refused.contains("height x width"), "{refused}");
     let refused = fails(1, &["info", "--plan", "--size", "1000x768"]);
     assert!(refused.contains("1000x768") && refused.contains("multiples of 128"), "{refused}");
+}
+
+#[test]
+fn a_drawn_dataset_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    let draw = ["dataset", "draw", text(&set), "--count", "3", "--seed", "7", "--size", "128x64"];
+    assert_eq!(succeeds(&draw), format!("3 examples of 128x64 in {}\n", set.display()));
+    assert_eq!(succeeds(&["dataset", "check", text(&set)]), "3 examples of 128x64, all readable\n");
+    assert!(fails(1, &draw).contains("not empty"));
+
+    // What is read is what was drawn, but for the eight bits of a PNG.
+    let dataset = Dataset::open(&set).unwrap();
+    assert_eq!((dataset.len(), dataset.size(), dataset.name(1)), (3, [128, 64], "000008"));
+    let (read, scene) = (dataset.read(1).unwrap(), scene::draw(8, 128, 64));
+    assert_eq!(read.sample.labels, scene.sample.labels);
+    for (read, drawn, step) in [
+        (&read.truth, &scene.truth, 2.0),
+        (&read.sample.agnostic, &scene.sample.agnostic, 2.0),
+        (&read.sample.pose, &scene.sample.pose, 2.0),
+        (&read.sample.warped_cloth, &scene.sample.warped_cloth, 2.0),
+        (&read.sample.warped_mask, &scene.sample.warped_mask, 1.0),
+    ] {
+        assert!(read.iter().zip(drawn).all(|(a, b)| (a - b).abs() <= 0.51 * step / 255.0));
+    }
+}
+
+/// Everything that is wrong is told at once.
+#[test]
+fn a_dataset_with_gaps_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    succeeds(&["dataset", "draw", text(&set), "--count", "4", "--size", "128x64"]);
+    let check = || fails(1, &["dataset", "check", text(&set)]);
+    fs::remove_file(set.join("openpose/000002.png")).unwrap();
+    fs::remove_file(set.join("image-parse/000004.png")).unwrap();
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/gradient.jpg"), set.join("cloth/000001.png")).unwrap();
+    let error = check();
+    for named in
+        ["openpose: no 000002", "image-parse: no 000004", "000001.png is 16x24, the first picture 128x64", "3 reasons"]
+    {
+        assert!(error.contains(named), "{error}");
+    }
+    fs::write(set.join("train_pairs.txt"), "000001.png 000002.png\nonly\n").unwrap();
+    let error = check();
+    assert!(error.contains("line 1") && error.contains("its own") && error.contains("line 2"), "{error}");
+    fs::remove_file(set.join("train_pairs.txt")).unwrap();
+    fs::remove_dir_all(set.join("cloth-mask")).unwrap();
+    let error = check();
+    assert!(error.contains("train_pairs.txt") && error.contains("warped-cloth-mask or cloth-mask"), "{error}");
+}
+
+#[test]
+fn jpegs_are_read() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/gradient.jpg"));
+    assert_eq!(read_size(path).unwrap(), (16, 24));
+    let image = read_rgb(path).unwrap();
+    for (y, x) in [(0, 0), (0, 23), (15, 0), (8, 12)] {
+        let want = [10 * x, 15 * y, 128].map(|v| v as f32 / 127.5 - 1.0);
+        let got = image.pixel(y, x);
+        assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() < 0.05), "{y}, {x}: {got:?}, not {want:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.jpg");
+    fs::write(&cut, &fs::read(path).unwrap()[..400]).unwrap();
+    let error = read_rgb(&cut).unwrap_err().to_string();
+    assert!(error.contains("cut.jpg: not a readable JPEG"), "{error}");
 }

@@ -25,6 +25,14 @@ pub enum Error {
         /// Why.
         cause: png::DecodingError,
     },
+    /// The file begins like a JPEG and is not a whole, valid one.
+    #[error("{}: not a readable JPEG: {cause}", path.display())]
+    DecodeJpeg {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
     /// The PNG could not be written.
     #[error("{}: cannot write the PNG: {cause}", path.display())]
     Encode {

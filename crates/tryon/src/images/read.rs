@@ -1,7 +1,7 @@
-//! Reading PNG files.
+//! Reading PNG files, and JPEG files as pictures.
 
 use super::parse::{ParseLabels, labels_from_parse};
-use super::{Error, Image, Plane, Result};
+use super::{Error, Image, Plane, Result, jpeg};
 use alias_model::Sample;
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 /// 4096x4096, twenty times the size of the pictures this is for.
-const MAX_PIXELS: u64 = 1 << 24;
+pub(super) const MAX_PIXELS: u64 = 1 << 24;
 
 /// What the decoder may allocate beside the picture itself.
 const MAX_DECODER_BYTES: usize = 16 << 20;
@@ -64,13 +64,16 @@ pub fn same_size(first: &Path, others: &[&Path]) -> Result<(usize, usize)> {
     Ok(size)
 }
 
-/// The (height, width) in a PNG's header.
+/// The (height, width) in a file's header.
 pub fn read_size(path: &Path) -> Result<(usize, usize)> {
+    if let Some(jpeg) = jpeg::open(path)? {
+        return Ok((jpeg.height, jpeg.width));
+    }
     let (_, height, width) = open(path)?;
     Ok((height, width))
 }
 
-/// A PNG of any kind as colours. What is transparent is laid on white.
+/// A PNG or JPEG of any kind as colours. What is transparent is laid on white.
 pub fn read_rgb(path: &Path) -> Result<Image> {
     let pixels = Pixels::read(path)?;
     let (height, width) = (pixels.height, pixels.width);
@@ -83,7 +86,7 @@ pub fn read_rgb(path: &Path) -> Result<Image> {
     Ok(Image { height, width, data })
 }
 
-/// A PNG of any kind as a mask: its brightness, white being 1. What is transparent is outside.
+/// A PNG or JPEG of any kind as a mask: its brightness, white being 1. What is transparent is outside.
 pub fn read_mask(path: &Path) -> Result<Plane<f32>> {
     let pixels = Pixels::read(path)?;
     // Gray must come out as itself, which a sum of rounded weights would not guarantee.
@@ -145,6 +148,11 @@ struct Pixels {
 impl Pixels {
     /// With palettes looked up, small depths widened to 8 bits and single transparent colours turned to alpha.
     fn read(path: &Path) -> Result<Self> {
+        if let Some(jpeg) = jpeg::open(path)? {
+            let (height, width) = (jpeg.height, jpeg.width);
+            let bytes = jpeg.decode(path)?;
+            return Ok(Self { height, width, color: ColorType::Rgb, depth: BitDepth::Eight, bytes });
+        }
         let (mut decoder, height, width) = open(path)?;
         decoder.set_transformations(Transformations::EXPAND);
         Self::decode(decoder, path, height, width)

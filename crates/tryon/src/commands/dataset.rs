@@ -1,0 +1,121 @@
+//! `tryon dataset`: folders of pictures to train on.
+
+use super::{parse_size, picture, progress};
+use anyhow::{Context, Result, ensure};
+use clap::Subcommand;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tryon::dataset::Dataset;
+use tryon::images::{Plane, write_labels, write_rgb};
+use tryon::scene;
+
+/// Draw a dataset, or check one.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Look for every file of every example, and read each picture
+    Check {
+        /// The dataset's folder, laid out as VITON-HD's
+        folder: PathBuf,
+    },
+    /// Draw figures in garments, the garments a little misplaced, in VITON-HD's layout
+    Draw {
+        /// The folder to write to; it must be new or empty
+        folder: PathBuf,
+
+        /// How many examples
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..1_000_000))]
+        count: u64,
+
+        /// Seed of the first example; each next one has the next
+        #[arg(long, value_name = "S", default_value_t = 1)]
+        seed: u64,
+
+        /// Size of the pictures, height x width
+        #[arg(long, value_name = "HxW", default_value = "256x128", value_parser = parse_size)]
+        size: [usize; 2],
+    },
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<String> {
+    match &arguments.action {
+        Action::Check { folder } => check(folder),
+        Action::Draw { folder, count, seed, size } => draw(folder, *count, *seed, *size),
+    }
+}
+
+fn check(folder: &Path) -> Result<String> {
+    let dataset = Dataset::open(folder)?;
+    let bar = progress(dataset.len());
+    let mut text = String::new();
+    let mut failed = 0;
+    for index in 0..dataset.len() {
+        if let Err(error) = dataset.read(index) {
+            writeln!(text, "{error}")?;
+            failed += 1;
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let [height, width] = dataset.size();
+    ensure!(failed == 0, "{text}{failed} of {} examples cannot be read", dataset.len());
+    Ok(format!("{} examples of {height}x{width}, all readable\n", dataset.len()))
+}
+
+/// The folders that are drawn, as `dataset.rs` reads them.
+const FOLDERS: [&str; 6] = ["image", "agnostic", "openpose", "cloth", "cloth-mask", "image-parse"];
+
+fn draw(folder: &Path, count: u64, seed: u64, size: [usize; 2]) -> Result<String> {
+    let shown = folder.display();
+    let is_empty = std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    ensure!(is_empty, "{shown} is not empty; draw into a new folder");
+    let last = seed.checked_add(count - 1).context("--seed and --count reach past the largest seed")?;
+    for name in FOLDERS {
+        std::fs::create_dir_all(folder.join(name)).with_context(|| format!("{shown}"))?;
+    }
+    let bar = progress(count as usize);
+    let next = AtomicU64::new(0);
+    let work = || {
+        while let index = next.fetch_add(1, Ordering::Relaxed)
+            && index < count
+        {
+            draw_one(folder, seed + index, size)?;
+            bar.inc(1);
+        }
+        Ok::<_, anyhow::Error>(())
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        all.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    bar.finish_and_clear();
+    let pairs: String = (seed..=last).map(|seed| format!("{0} {0}\n", name(seed))).collect();
+    let path = folder.join("train_pairs.txt");
+    alias_model::write_atomically(&path, |file| std::io::Write::write_all(file, pairs.as_bytes()))
+        .with_context(|| format!("{}", path.display()))?;
+    let [height, width] = size;
+    Ok(format!("{count} examples of {height}x{width} in {shown}\n"))
+}
+
+fn name(seed: u64) -> String {
+    format!("{seed:06}.png")
+}
+
+fn draw_one(folder: &Path, seed: u64, [height, width]: [usize; 2]) -> Result<()> {
+    let scene = scene::draw(seed, height, width);
+    let sample = scene.sample;
+    let mask = sample.warped_mask.iter().map(|m| 2.0 * m - 1.0).collect::<Vec<_>>().repeat(3);
+    let pictures = [scene.truth, sample.agnostic.clone(), sample.pose.clone(), sample.warped_cloth.clone(), mask];
+    let path = |kind: &str| folder.join(kind).join(name(seed));
+    for (kind, data) in FOLDERS.into_iter().zip(pictures) {
+        write_rgb(&path(kind), &picture(&sample, data))?;
+    }
+    Ok(write_labels(&path(FOLDERS[5]), &Plane { height, width, data: sample.labels })?)
+}
