@@ -157,7 +157,7 @@ fn names(folder: &Path, problems: &mut Vec<String>) -> Vec<String> {
                 number + 1
             )),
             _ => {
-                problems.push(format!("{}, line {}: expected IMAGE CLOTH, found '{line}'", path.display(), number + 1))
+                problems.push(format!("{}, line {}: expected IMAGE CLOTH, found '{line}'", path.display(), number + 1));
             }
         }
     }
