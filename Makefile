@@ -15,14 +15,14 @@ test: adapter
 	cargo clippy --release --all-targets -- -D warnings
 	cargo test --release
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
-	cargo bench --bench cpu --bench kernels --bench generator -- --test
+	cargo bench --bench cpu --bench kernels --bench generator --bench training -- --test
 
 bundle: rust
 	rm -rf bundle && mkdir -p bundle/bin bundle/tests
 	cargo build --release --package tryon
 	@for file in $$(cargo test --release --no-run --package alias --package alias-kernels 2>&1 \
 			| sed -n 's/.*(\(target\/release\/deps\/[^)]*\))/\1/p'); do cp $$file bundle/bin/test-$$(basename $$file); done
-	@for file in $$(cargo bench --no-run --bench cpu --bench kernels --bench generator 2>&1 \
+	@for file in $$(cargo bench --no-run --bench cpu --bench kernels --bench generator --bench training 2>&1 \
 			| sed -n 's/.*(\(target\/release\/deps\/[^)]*\))/\1/p'); do cp $$file bundle/bin/bench-$$(basename $$file); done
 	cp target/release/tryon bundle/bin/ && strip bundle/bin/*
 	cp -r tests/golden bundle/tests/ && cp -r shaders bundle/

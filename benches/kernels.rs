@@ -8,7 +8,7 @@ use alias_kernels::{
     record_winograd_conv2d, resize,
 };
 use alias_plan::{BufferId, Convolution, Input, Method, Precision, Source};
-use alias_tensor::{Gpu, GpuOptions, Recording, Result, Tensor};
+use alias_tensor::{Error, Gpu, GpuOptions, Recording, Result, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,7 @@ fn filled(gpu: &Gpu, shape: &[usize]) -> Option<Tensor> {
 fn measure(c: &mut Criterion, gpu: &Gpu, op: &str, shape: &str, run: impl Fn() -> Result<Tensor>) {
     let before = gpu.counters();
     if let Err(error) = run().and_then(|y| y.to_vec()) {
+        assert!(matches!(error, Error::Limit { .. }), "{op} {shape}: {error}");
         eprintln!("left out: {op} {shape}: {error}");
         return;
     }
@@ -82,7 +83,7 @@ fn step([cin, cout, height, width, kernel]: [usize; 5], method: Method) -> Convo
 fn planned(c: &mut Criterion, gpu: &Gpu, step: &Convolution, shape: &str, x: &Tensor) -> Result<()> {
     let taps = step.method.taps(step.kernel);
     let weight = Tensor::empty(gpu, &[step.input.channels() * taps + 1, step.cout.next_multiple_of(4)])?;
-    let scratch = Tensor::empty(gpu, &[step.scratch_elements()])?;
+    let scratch = Tensor::empty(gpu, &[step.scratch_elements().max(1)])?;
     let y = Tensor::empty(gpu, &[step.cout, step.input.height, step.input.width])?;
     let buffers = [x.clone(), scratch, y];
     let (mut recording, buffers) = (Recording::new(gpu), Buffers(&buffers));
@@ -116,7 +117,10 @@ fn kernels(c: &mut Criterion) {
         for method in [Method::Fused, Method::Winograd(2), Method::Staged(16)] {
             if method != Method::Winograd(2) || k == 3 {
                 let step = step([cin, cout, h, w, k], method);
-                planned(c, &gpu, &step, &shape, &x).unwrap_or_else(|e| eprintln!("left out: {method:?} {shape}: {e}"));
+                match planned(c, &gpu, &step, &shape, &x) {
+                    Err(error @ Error::Limit { .. }) => eprintln!("left out: {method:?} {shape}: {error}"),
+                    done => done.unwrap_or_else(|error| panic!("{method:?} {shape}: {error}")),
+                }
             }
         }
     }
