@@ -1,0 +1,661 @@
+//! Each kind of step by itself against its twin in float64, at odd sizes, by every method: on the GPU at hand, and on processor
+//! cores with every kind of instructions that there are, and with the same bits whatever the number of threads.
+
+use alias_cpu::{
+    BLOCK, Buffers, ConvolutionWeights, Cpu, CpuOptions, Kernel, TableWeights, Weights, run, scratch_elements,
+};
+use alias_kernels::{
+    record_fused_conv2d, record_noise, record_staged_conv2d, record_statistics, record_table, record_winograd_conv2d,
+    winograd_weight,
+};
+use alias_oracle::{Array, Random, gpu, relative_l2};
+use alias_plan::{
+    Buffer, BufferId, Convolution, Input, Memory, Method, Noise, Norm, Plan, Precision, Role, Source, Statistics, Step,
+    Table, philox,
+};
+use alias_tensor::{Recording, Tensor};
+use std::ops::Range;
+
+/// The buffers that a step reads and writes, with what is in them; channels lie in blocks of [`BLOCK`] on cores, of one on a GPU.
+struct Bench {
+    block: usize,
+    values: Vec<Vec<f32>>,
+}
+
+impl Bench {
+    fn new(block: usize) -> Bench {
+        Bench { block, values: Vec::new() }
+    }
+
+    fn put(&mut self, values: Vec<f32>) -> BufferId {
+        self.values.push(values);
+        BufferId(self.values.len() - 1)
+    }
+
+    /// (N, C, H, W) in blocks; what fills up the last one is zero, as all steps leave it.
+    fn put_blocks(&mut self, x: &Array) -> BufferId {
+        self.put(to_blocks(x, self.block))
+    }
+
+    /// Where in the blocks each channel of concatenated tensors is, and how many there are with what fills up blocks.
+    fn places(&self, channels: &[usize]) -> (Vec<usize>, usize) {
+        let (mut places, mut start) = (Vec::new(), 0);
+        for &c in channels {
+            places.extend(start..start + c);
+            start += c.next_multiple_of(self.block);
+        }
+        (places, start)
+    }
+
+    /// On the GPU: records `step` with the tensors of the buffers, runs it, and returns what is in `output` then.
+    fn run_on_gpu(
+        &self,
+        record: impl FnOnce(&mut Recording, alias_kernels::Buffers) -> alias_tensor::Result<()>,
+        output: BufferId,
+    ) -> Vec<f32> {
+        let tensors: Vec<_> = self.values.iter().map(|values| uploaded(values)).collect();
+        let mut recording = Recording::new(gpu());
+        record(&mut recording, alias_kernels::Buffers(&tensors)).unwrap();
+        recording.submit().unwrap();
+        tensors[output.0].to_vec().unwrap()
+    }
+
+    /// Runs `step`; returns what is in `output` then.
+    fn run(&self, cpu: &Cpu, step: Step, weights: Weights, output: BufferId) -> Vec<f32> {
+        let buffer = |values: &Vec<f32>| Buffer {
+            name: String::new(),
+            elements: values.len(),
+            activations: false,
+            role: Role::Kept,
+        };
+        let buffers = self.values.iter().map(buffer).collect();
+        let plan = Plan { precision: Precision::F32, block: BLOCK, buffers, steps: vec![step] };
+        let mut buffers = Buffers::new(&plan, &Memory::assign(&plan));
+        for (id, values) in self.values.iter().enumerate() {
+            buffers.get_mut(BufferId(id)).copy_from_slice(values);
+        }
+        run(cpu, &plan.steps[0], &mut buffers, weights);
+        buffers.get(output).to_vec()
+    }
+
+    /// With every kind of instructions; the threads must not matter.
+    fn run_by_all(&self, step: &Step, weights: &dyn Fn(&Cpu) -> Owned, output: BufferId) -> Vec<(String, Vec<f32>)> {
+        let by = |instructions, threads| {
+            let options = CpuOptions { threads: Some(threads), instructions: Some(instructions) };
+            let cpu = Cpu::open(options).unwrap();
+            let owned = weights(&cpu);
+            self.run(&cpu, step.clone(), owned.lend(), output)
+        };
+        let all = Cpu::available().into_iter().map(|instructions| {
+            let [one, several] = [1, 5].map(|threads| by(instructions, threads));
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert!(bits(&one) == bits(&several), "{instructions:?}: the number of threads matters");
+            (format!("{instructions:?}"), one)
+        });
+        all.collect()
+    }
+}
+
+enum Owned {
+    None,
+    Table(TableWeights),
+    Convolution(ConvolutionWeights),
+    NoiseScale(Vec<f32>),
+}
+
+impl Owned {
+    fn lend(&self) -> Weights<'_> {
+        match self {
+            Owned::None => Weights::None,
+            Owned::Table(weights) => Weights::Table(weights),
+            Owned::Convolution(weights) => Weights::Convolution(weights),
+            Owned::NoiseScale(scale) => Weights::NoiseScale(scale),
+        }
+    }
+}
+
+fn uploaded(values: &[f32]) -> Tensor {
+    Tensor::new(gpu(), &[values.len()], values).unwrap()
+}
+
+fn to_blocks(x: &Array, size: usize) -> Vec<f32> {
+    let [n, c, h, w] = x.nchw();
+    let blocks = c.div_ceil(size);
+    let filled = Array::from_fn([n, blocks, h, w, size], |[n, block, i, j, lane]| {
+        let c_in = block * size + lane;
+        if c_in < c { x[[n, c_in, i, j]] } else { 0.0 }
+    });
+    filled.to_f32()
+}
+
+/// Back, once it is known that what fills up the last block is still zero.
+fn from_blocks(values: &[f32], [n, c, h, w]: [usize; 4]) -> Vec<f32> {
+    let blocks = c.div_ceil(BLOCK);
+    for (k, plane) in values.chunks(h * w * BLOCK).enumerate().filter(|(k, _)| k % blocks == blocks - 1) {
+        let filled = plane.iter().enumerate().all(|(at, &v)| at % BLOCK < c - (blocks - 1) * BLOCK || v == 0.0);
+        assert!(filled, "image {}: a channel past the last one is not zero", k / blocks);
+    }
+    let at = |[n, c, i, j]: [usize; 4]| (((n * blocks + c / BLOCK) * h + i) * w + j) * BLOCK + c % BLOCK;
+    Array::from_fn([n, c, h, w], |index| f64::from(values[at(index)])).to_f32()
+}
+
+/// NaN has to fail.
+fn close(what: &str, got: &[f32], want: &[f64], bar: f64) {
+    let error = relative_l2(got, want);
+    assert!(error <= bar, "{what}: {error:.1e} from float64, more than {bar:.0e}");
+}
+
+/// Resized to the nearest pixels, one after the other along the channels.
+fn concatenated(sources: &[Array], [h, w]: [usize; 2]) -> Array {
+    let n = sources[0].shape[0];
+    let channels: Vec<_> = sources.iter().flat_map(|s| (0..s.shape[1]).map(move |c| (s, c))).collect();
+    Array::from_fn([n, channels.len(), h, w], |[n, c, i, j]| {
+        let (source, c) = channels[c];
+        source[[n, c, i * source.shape[2] / h, j * source.shape[3] / w]]
+    })
+}
+
+/// What a convolution's test varies.
+#[derive(Clone)]
+struct Case {
+    kernel: usize,
+    method: Method,
+    size: [usize; 2],
+    /// Channels, and how many times larger than the input.
+    sources: Vec<(usize, f64)>,
+    cout: usize,
+    rows: Range<usize>,
+    masked: Option<bool>,
+    noise: bool,
+    accumulate: bool,
+    tanh: bool,
+}
+
+/// What a case's convolution computes with, drawn.
+struct Drawn {
+    sources: Vec<Array>,
+    /// (N, H, W).
+    noise: Array,
+    /// (N, Cin, 8).
+    coefficients: Array,
+    /// (rows, Cin, 2).
+    table: Array,
+    /// (N, H, W): each pixel's row of the table.
+    row_of: Array,
+    /// (N, H, W).
+    mask: Array,
+    /// (N, Cout, H, W): what is there before.
+    before: Array,
+    /// (Cout, Cin, K, K).
+    weight: Array,
+    bias: Array,
+}
+
+const BATCH: usize = 2;
+const TABLE_ROWS: usize = 11;
+
+impl Case {
+    fn channels(&self) -> Vec<usize> {
+        self.sources.iter().map(|&(channels, _)| channels).collect()
+    }
+
+    fn draw(&self) -> Drawn {
+        let Case { kernel, size: [h, w], cout, .. } = *self;
+        let (mut random, cin, n) = (Random::new(7), self.channels().iter().sum::<usize>(), BATCH);
+        let scaled = |side: usize, scale: f64| (side as f64 * scale) as usize;
+        let sources = self.sources.iter().map(|&(c, s)| random.array(&[n, c, scaled(h, s), scaled(w, s)])).collect();
+        Drawn {
+            sources,
+            noise: random.array(&[n, h, w]),
+            coefficients: random.array(&[n, cin, 8]),
+            table: random.array(&[TABLE_ROWS, cin, 2]),
+            row_of: Array::from_fn([n, h, w], |_| (random.bits() % TABLE_ROWS as u64) as f64),
+            // Mostly one or the other, at the seam something between.
+            mask: Array::from_fn(
+                [n, h, w],
+                |[_, i, _]| {
+                    if i % 3 == 0 { random.number().abs() } else { (i % 2) as f64 }
+                },
+            ),
+            before: random.array(&[n, cout, h, w]),
+            weight: random.array(&[cout, cin, kernel, kernel]).map(|v| v / (cin as f64).sqrt()),
+            bias: random.array(&[cout]),
+        }
+    }
+
+    /// The step, and its buffers as the steps before it leave them.
+    fn step(&self, drawn: &Drawn, block: usize) -> (Bench, Convolution) {
+        let mut bench = Bench::new(block);
+        let Case { kernel, method, size: [h, w], cout, ref rows, .. } = *self;
+        let channels = self.channels();
+        let sources = drawn.sources.iter().zip(&channels).map(|(array, &channels)| Source {
+            buffer: bench.put_blocks(array),
+            channels,
+            height: array.shape[2],
+            width: array.shape[3],
+        });
+        let sources = sources.collect();
+        let noise = self.noise.then(|| bench.put(drawn.noise.to_f32()));
+        let input = Input { batch: BATCH, height: h, width: w, sources, noise };
+        let (places, stored) = bench.places(&channels);
+        let halo = kernel / 2;
+        let pixel_rows = rows.start.saturating_sub(halo)..h.min(rows.end + halo);
+        let norm = self.masked.map(|masked| {
+            let (mut coefficients, columns) = (vec![0.0; BATCH * stored * 8], Table::columns(stored));
+            let mut table = vec![0.0; TABLE_ROWS * columns];
+            for (c, &place) in places.iter().enumerate() {
+                for (image, k) in (0..BATCH).flat_map(|image| (0..8).map(move |k| (image, k))) {
+                    let at = ((image * stored + place / block * block) * 8) + k * block + place % block;
+                    coefficients[at] = drawn.coefficients[[image, c, k]] as f32;
+                }
+                for (row, k) in (0..TABLE_ROWS).flat_map(|row| (0..2).map(move |k| (row, k))) {
+                    let in_blocks = ((place / block * TABLE_ROWS + row) * 2 + k) * block + place % block;
+                    let at = if block == 1 { row * columns + 2 * c + k } else { in_blocks };
+                    table[at] = drawn.table[[row, c, k]] as f32;
+                }
+            }
+            let pixels = Array::from_fn([BATCH, pixel_rows.len(), w, 2], |[n, i, j, k]| {
+                let at = [n, i + pixel_rows.start, j];
+                if k == 0 { f64::from(f32::from_bits(drawn.row_of[at] as u32)) } else { drawn.mask[at] }
+            });
+            Norm {
+                coefficients: bench.put(coefficients),
+                masked,
+                table: bench.put(table),
+                pixels: bench.put(pixels.to_f32()),
+                pixel_rows: pixel_rows.clone(),
+            }
+        });
+        let output = bench.put_blocks(&drawn.before);
+        let step = Convolution {
+            name: String::new(),
+            kernel,
+            input,
+            norm,
+            slope: 0.2,
+            cout,
+            rows: rows.clone(),
+            accumulate: self.accumulate,
+            tanh: self.tanh,
+            output,
+            method,
+            scratch: None,
+        };
+        (bench, step)
+    }
+
+    /// What the step computes, in float64.
+    fn twin(&self, drawn: &Drawn) -> Array {
+        let Case { kernel, size: [h, w], cout, ref rows, .. } = *self;
+        let (cin, halo) = (drawn.weight.shape[1], kernel / 2);
+        let x = concatenated(&drawn.sources, [h, w]);
+        let activated = Array::from_fn([BATCH, cin, h, w], |[n, c, i, j]| {
+            let k = |k: usize| drawn.coefficients[[n, c, k]];
+            let mut x = x[[n, c, i, j]];
+            let mut y = x;
+            if let Some(masked) = self.masked {
+                if self.noise {
+                    x += k(3) * drawn.noise[[n, i, j]];
+                }
+                x -= k(0);
+                y = (x - k(1)) * k(2);
+                if masked {
+                    let m = drawn.mask[[n, i, j]];
+                    y = m * y + (1.0 - m) * (x - k(4)) * k(5);
+                }
+                let row = drawn.row_of[[n, i, j]] as usize;
+                y = y * drawn.table[[row, c, 0]] + drawn.table[[row, c, 1]];
+            }
+            if y < 0.0 { 0.2 * y } else { y }
+        });
+        Array::from_fn([BATCH, cout, h, w], |[n, co, i, j]| {
+            if !rows.contains(&i) {
+                return drawn.before[[n, co, i, j]];
+            }
+            let mut sum = 0.0;
+            for ci in 0..cin {
+                for a in 0..kernel {
+                    for b in 0..kernel {
+                        let (y, x) = ((i + a).wrapping_sub(halo), (j + b).wrapping_sub(halo));
+                        if y < h && x < w {
+                            sum += activated[[n, ci, y, x]] * drawn.weight[[co, ci, a, b]] * SCALE;
+                        }
+                    }
+                }
+            }
+            let y = sum + drawn.bias[[co]] + if self.accumulate { drawn.before[[n, co, i, j]] } else { 0.0 };
+            if self.tanh { y.tanh() } else { y }
+        })
+    }
+}
+
+/// What weights are scaled by when they are packed.
+const SCALE: f64 = 0.75;
+
+/// The case on cores and on the GPU against the twin.
+fn convolve(case: &Case, bar: f64) {
+    let (drawn, channels) = (case.draw(), case.channels());
+    let want = case.twin(&drawn);
+    let shape = drawn.before.nchw();
+    let name = format!("{:?}", (case.method, case.size, &channels, case.cout));
+    if !matches!(case.method, Method::Staged(_)) {
+        let (mut bench, mut step) = case.step(&drawn, BLOCK);
+        let (weight, bias) = (drawn.weight.to_f32(), drawn.bias.to_f32());
+        let kernel = Kernel { weight: &weight, scale: SCALE, bias: &bias };
+        let pack = |cpu: &Cpu| Owned::Convolution(ConvolutionWeights::new(cpu, &kernel, &channels, case.method));
+        let elements = scratch_elements(&step);
+        for shared in [false, true] {
+            if shared && elements > 0 {
+                // Whatever was there before.
+                step.scratch = Some(bench.put(vec![f32::NAN; elements]));
+            }
+            for (which, got) in bench.run_by_all(&Step::Convolution(step.clone()), &pack, step.output) {
+                close(&format!("{name}, {which}, shared: {shared}"), &from_blocks(&got, shape), &want.data, bar);
+            }
+        }
+    }
+    if case.method != Method::Winograd(4) {
+        let (mut bench, mut step) = case.step(&drawn, 1);
+        let weight = uploaded(&gpu_weight(&drawn, case.method));
+        if step.scratch_elements() > 0 {
+            step.scratch = Some(bench.put(vec![f32::NAN; step.scratch_elements()]));
+        }
+        let record = match case.method {
+            Method::Fused => record_fused_conv2d,
+            Method::Staged(_) => record_staged_conv2d,
+            Method::Winograd(_) => record_winograd_conv2d,
+        };
+        let run = |recording: &mut Recording, buffers: alias_kernels::Buffers| {
+            record(recording, &step, Precision::F32, buffers, &weight)
+        };
+        close(&format!("{name}, GPU"), &bench.run_on_gpu(run, step.output), &want.data, bar);
+    }
+}
+
+/// (Cin K K + 1, Cout filled up to a multiple of 4), or transformed (16 Cin + 1, ...): the last row is the bias.
+fn gpu_weight(drawn: &Drawn, method: Method) -> Vec<f32> {
+    let [cout, cin, kernel, _] = drawn.weight.nchw();
+    let (taps, width) = (method.taps(kernel), cout.next_multiple_of(4));
+    let mut rows = vec![0.0; (cin * taps + 1) * width];
+    for co in 0..cout {
+        for ci in 0..cin {
+            let tap = |k: usize| drawn.weight[[co, ci, k / kernel, k % kernel]] * SCALE;
+            let values: Vec<f64> = match method {
+                Method::Winograd(_) => winograd_weight(std::array::from_fn(tap)).to_vec(),
+                _ => (0..taps).map(tap).collect(),
+            };
+            values.iter().enumerate().for_each(|(k, &v)| rows[(ci * taps + k) * width + co] = v as f32);
+        }
+        rows[cin * taps * width + co] = drawn.bias[[co]] as f32;
+    }
+    rows
+}
+
+const PLAIN: Case = Case {
+    kernel: 3,
+    method: Method::Fused,
+    size: [13, 11],
+    sources: Vec::new(),
+    cout: 37,
+    rows: 0..13,
+    masked: None,
+    noise: false,
+    accumulate: false,
+    tanh: false,
+};
+
+/// Everything that a convolution can have, by `method`.
+fn cases(kernel: usize, method: Method) -> Vec<Case> {
+    let plain = Case { kernel, method, ..PLAIN };
+    vec![
+        Case { sources: vec![(9, 1.0)], cout: 3, tanh: true, ..plain.clone() },
+        Case { sources: vec![(70, 1.0)], masked: Some(false), accumulate: true, ..plain.clone() },
+        // Upsampled, and beside it features; wider than a rectangle.
+        Case {
+            size: [10, 70],
+            sources: vec![(33, 0.5), (5, 1.0)],
+            rows: 3..9,
+            masked: Some(true),
+            noise: true,
+            ..plain.clone()
+        },
+        // Pictures, of which each fourth pixel is seen; a single row and column.
+        Case { size: [1, 1], sources: vec![(9, 4.0)], rows: 0..1, cout: 16, ..plain.clone() },
+        Case { size: [2, 65], sources: vec![(16, 1.0)], rows: 0..2, cout: 65, masked: Some(true), ..plain },
+    ]
+}
+
+#[test]
+fn convolutions_are_their_twins() {
+    for kernel in [1, 3] {
+        cases(kernel, Method::Fused).iter().for_each(|case| convolve(case, 3e-7));
+        // In bands of fewer rows than there are; a 1x1 kernel does not end in a tanh there.
+        let staged = cases(kernel, Method::Staged(8));
+        staged.iter().filter(|case| kernel == 3 || !case.tanh).for_each(|case| convolve(case, 3e-7));
+    }
+}
+
+#[test]
+fn winograds_algorithm_is_the_twin() {
+    for (m, bar) in [(2, 6e-7), (4, 2e-6)] {
+        cases(3, Method::Winograd(m)).iter().for_each(|case| convolve(case, bar));
+    }
+}
+
+#[test]
+fn statistics_are_their_twins() {
+    let (n, [h, w], channels) = (2, [10, 14], [19, 5]);
+    let cin = channels.iter().sum();
+    let full = |value: f64| Array::from_fn([n, h, w], |_| value);
+    let mut random = Random::new(3);
+    let soft = Array::from_fn([n, h, w], |_| random.number().abs());
+    for (name, mask) in [("no", None), ("empty", Some(full(0.0))), ("full", Some(full(1.0))), ("soft", Some(soft))] {
+        for noise in [false, true] {
+            // Far from zero: means are taken relative to a pixel.
+            let arrays =
+                [(0, 2), (1, 1)].map(|(k, down)| random.array(&[n, channels[k], h / down, w / down]).map(|v| v + 3.0));
+            let (z, scale) = (random.array(&[n, h, w]), random.array(&[cin]));
+            let step = |block: usize| {
+                let mut bench = Bench::new(block);
+                let sources = arrays.iter().zip(channels).map(|(array, channels)| Source {
+                    buffer: bench.put_blocks(array),
+                    channels,
+                    height: array.shape[2],
+                    width: array.shape[3],
+                });
+                let sources = sources.collect();
+                let noise = noise.then(|| bench.put(z.to_f32()));
+                let mask = mask.as_ref().map(|mask| bench.put(mask.to_f32()));
+                let (_, stored) = bench.places(&channels);
+                let partial = (block == 1).then(|| bench.put(vec![f32::NAN; n * stored * 12]));
+                let output = bench.put(vec![f32::NAN; n * stored * 8]);
+                let input = Input { batch: n, height: h, width: w, sources, noise };
+                (bench, Statistics { norm: String::new(), input, mask, partial, output })
+            };
+            let x = concatenated(&arrays, [h, w]);
+            let x = Array::from_fn([n, cin, h, w], |[n, c, i, j]| {
+                x[[n, c, i, j]] + if noise { scale[[c]] * z[[n, i, j]] } else { 0.0 }
+            });
+            // What is normalized by them, where it counts.
+            let pixels = (h * w) as f64;
+            let want = Array::from_fn([n, cin, 2], |[n, c, k]| {
+                let weight = |i: usize, j: usize| match (&mask, k) {
+                    (None, _) => 1.0,
+                    (Some(mask), 0) => mask[[n, i, j]],
+                    (Some(mask), _) => 1.0 - mask[[n, i, j]],
+                };
+                let all = || (0..h).flat_map(|i| (0..w).map(move |j| (i, j)));
+                let sum: f64 = all().map(|(i, j)| weight(i, j)).sum();
+                let size = if sum == 0.0 { 1.0 } else { sum };
+                let mean = all().map(|(i, j)| weight(i, j) * x[[n, c, i, j]]).sum::<f64>() / size;
+                let square = |(i, j)| f64::powi(weight(i, j) * (x[[n, c, i, j]] - mean), 2);
+                let variance = all().map(square).sum::<f64>() / pixels;
+                let scale = (size / pixels).sqrt() / (variance + f64::from(Statistics::EPS)).sqrt();
+                // Of an empty region nothing is normalized.
+                if sum == 0.0 { 0.0 } else { (x[[n, c, 1, 1]] - mean) * scale }
+            });
+            let (bench, on_cores) = step(BLOCK);
+            let weights = |_: &Cpu| Owned::NoiseScale(scale.to_f32());
+            let mut results: Vec<_> = bench
+                .run_by_all(&Step::Statistics(on_cores.clone()), &weights, on_cores.output)
+                .into_iter()
+                .map(|(which, got)| (which, BLOCK, got))
+                .collect();
+            let (bench, on_gpu) = step(1);
+            let scales = uploaded(&scale.to_f32());
+            let run = |recording: &mut Recording, buffers: alias_kernels::Buffers| {
+                record_statistics(recording, &on_gpu, Precision::F32, buffers, &scales)
+            };
+            results.push(("GPU".into(), 1, bench.run_on_gpu(run, on_gpu.output)));
+            for (which, block, got) in results {
+                let (places, stored) = Bench::new(block).places(&channels);
+                let at = |n: usize, c: usize, k: usize| {
+                    let place = places[c];
+                    f64::from(got[(n * stored + place / block * block) * 8 + k * block + place % block])
+                };
+                let got = Array::from_fn([n, cin, 2], |[n, c, region]| {
+                    let [mean, scale] = [[1, 2], [4, 5]][region].map(|k| at(n, c, k));
+                    let unmasked = mask.is_none() && region == 1;
+                    // The twin of a step without mask has one region.
+                    if unmasked || want[[n, c, region]] == 0.0 {
+                        return want[[n, c, region]];
+                    }
+                    (x[[n, c, 1, 1]] - at(n, c, 0) - mean) * scale
+                });
+                close(&format!("{name} mask, {which}"), &got.to_f32(), &want.data, 3e-7);
+            }
+        }
+    }
+}
+
+#[test]
+fn tables_are_their_twins() {
+    let (labels, hidden, channels) = (7, 40, [19, 5]);
+    let cin: usize = channels.iter().sum();
+    let mut random = Random::new(11);
+    for (windows, rows) in [(1, 1), (13, 70), (130, 9)] {
+        let width = Table::patch_width(labels);
+        let patches =
+            Array::from_fn(
+                [windows, width],
+                |[_, k]| if k < 9 * labels && random.bits().is_multiple_of(4) { 1.0 } else { 0.0 },
+            );
+        let index = Array::from_fn([rows, 9], |_| (random.bits() % (windows as u64 + 1)) as f64);
+        let mut kernel =
+            |shape: [usize; 2]| (random.array(&[shape[0], shape[1], 3, 3]).map(|v| v / 8.0), random.array(&[shape[0]]));
+        let kernels = [kernel([hidden, labels]), kernel([cin, hidden]), kernel([cin, hidden])];
+        let [shared, gamma, beta] = &kernels;
+        let hidden_of = |u: usize, k: usize| {
+            let tap = |t: usize, l: usize| patches[[u, t * labels + l]] * shared.0[[k, l, t / 3, t % 3]];
+            let sum: f64 = (0..9).flat_map(|t| (0..labels).map(move |l| (t, l))).map(|(t, l)| tap(t, l)).sum();
+            (sum + shared.1[[k]]).max(0.0)
+        };
+        let all_hidden = Array::from_fn([windows, hidden], |[u, k]| hidden_of(u, k));
+        let want = Array::from_fn([rows, cin, 2], |[r, c, beta_too]| {
+            let (weight, bias) = if beta_too == 1 { beta } else { gamma };
+            let mut sum = bias[[c]] + if beta_too == 1 { 0.0 } else { 1.0 };
+            for t in 0..9 {
+                let window = index[[r, t]] as usize;
+                for k in (0..hidden).filter(|_| window > 0) {
+                    sum += all_hidden[[window - 1, k]] * weight[[c, k, t / 3, t % 3]];
+                }
+            }
+            sum
+        });
+        for shares_products in [false, true] {
+            let step = |block: usize| {
+                let mut bench = Bench::new(block);
+                let (_, stored) = bench.places(&channels);
+                let columns = Table::columns(stored);
+                let on_gpu = block == 1;
+                let step = Table {
+                    norm: String::new(),
+                    labels,
+                    hidden_channels: hidden,
+                    channels: cin,
+                    windows,
+                    rows,
+                    patches: bench.put(patches.to_f32()),
+                    index: bench.put(index.data.iter().map(|&v| f32::from_bits(v as u32)).collect()),
+                    shares_products,
+                    hidden: on_gpu.then(|| bench.put(vec![f32::NAN; windows * hidden])),
+                    taps: (on_gpu && shares_products).then(|| bench.put(vec![f32::NAN; windows * 9 * columns])),
+                    output: bench.put(vec![f32::NAN; rows * columns]),
+                };
+                (bench, step)
+            };
+            let (bench, on_cores) = step(BLOCK);
+            let floats = kernels.each_ref().map(|(weight, bias)| (weight.to_f32(), bias.to_f32()));
+            let pack = |_: &Cpu| {
+                let kernels = floats.each_ref().map(|(weight, bias)| Kernel { weight, scale: 1.0, bias });
+                Owned::Table(TableWeights::new(&kernels, &channels))
+            };
+            let (places, _) = bench.places(&channels);
+            let mut results: Vec<_> = bench
+                .run_by_all(&Step::Table(on_cores.clone()), &pack, on_cores.output)
+                .into_iter()
+                .map(|(which, got)| {
+                    let at =
+                        |r: usize, place: usize, k: usize| ((place / BLOCK * rows + r) * 2 + k) * BLOCK + place % BLOCK;
+                    let got = Array::from_fn([rows, cin, 2], |[r, c, k]| f64::from(got[at(r, places[c], k)]));
+                    (which, got)
+                })
+                .collect();
+            let (bench, on_gpu) = step(1);
+            let weights = gpu_table_weights(&kernels);
+            let run = |recording: &mut Recording, buffers: alias_kernels::Buffers| {
+                record_table(recording, &on_gpu, Precision::F32, buffers, &weights)
+            };
+            let (got, columns) = (bench.run_on_gpu(run, on_gpu.output), Table::columns(cin));
+            let got = Array::from_fn([rows, cin, 2], |[r, c, k]| f64::from(got[r * columns + 2 * c + k]));
+            results.push(("GPU".into(), got));
+            for (which, got) in results {
+                let what = format!("{windows} windows, {rows} rows, shares products: {shares_products}, {which}");
+                close(&what, &got.to_f32(), &want.data, 3e-7);
+            }
+        }
+    }
+}
+
+/// A norm's shared convolution, gamma's and beta's, each with its bias, as the GPU's kernels read them.
+fn gpu_table_weights([shared, gamma, beta]: &[(Array, Array); 3]) -> alias_kernels::TableWeights {
+    let [hidden, labels, _, _] = shared.0.nchw();
+    let channels = gamma.1.shape[0];
+    let mut rows = vec![0.0; Table::patch_width(labels) * hidden];
+    let columns = Table::columns(channels);
+    let (mut taps, mut bias) = (vec![0.0; hidden * 9 * columns], vec![0.0; columns]);
+    for k in 0..hidden {
+        for t in 0..9 {
+            for l in 0..labels {
+                rows[(t * labels + l) * hidden + k] = shared.0[[k, l, t / 3, t % 3]] as f32;
+            }
+            for (half, (weight, _)) in [gamma, beta].into_iter().enumerate() {
+                for c in 0..channels {
+                    taps[(k * 9 + t) * columns + 2 * c + half] = weight[[c, k, t / 3, t % 3]] as f32;
+                }
+            }
+        }
+    }
+    for c in 0..channels {
+        bias[2 * c] = (1.0 + gamma.1[[c]]) as f32;
+        bias[2 * c + 1] = beta.1[[c]] as f32;
+    }
+    let [shared, shared_bias, taps, bias] = [rows, shared.1.to_f32(), taps, bias].map(|values| uploaded(&values));
+    alias_kernels::TableWeights { shared, shared_bias, taps, bias }
+}
+
+#[test]
+fn noise_is_philoxs() {
+    let (seed, stream, elements) = (0x0123_4567_89ab_cdef_u64, 5, 9001);
+    let mut bench = Bench::new(1);
+    let halves = [seed as u32, (seed >> 32) as u32].map(f32::from_bits);
+    let (seed_at, output) = (bench.put(halves.to_vec()), bench.put(vec![f32::NAN; elements]));
+    let step = Noise { stream, elements, seed: seed_at, output };
+    let want: Vec<f64> = philox::normal_from(seed, stream, 0).take(elements).collect();
+    let mut results = bench.run_by_all(&Step::Noise(step.clone()), &|_| Owned::None, output);
+    results
+        .push(("GPU".into(), bench.run_on_gpu(|recording, buffers| record_noise(recording, &step, buffers), output)));
+    for (which, got) in results {
+        close(&which, &got, &want, 1e-6);
+    }
+}
