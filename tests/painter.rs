@@ -11,7 +11,7 @@ use alias_oracle::{gpu, gpu_with_bounds_checks, relative_l2};
 use alias_plan::Method;
 use alias_tensor::wgpu::{Features, Limits};
 use alias_tensor::{Gpu, GpuOptions};
-use support::{BAR, config, sample};
+use support::{BAR, config, pair, sample};
 use tryon::scene;
 
 /// How far half precision may be from float64, relative L2 of the image.
@@ -113,21 +113,6 @@ fn half_precision_without_the_feature_is_an_error_that_names_it() {
 /// The narrowest generator with every kind of block.
 fn narrow() -> Checkpoint {
     fill(&Architecture::new(Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(3) }).unwrap(), 5)
-}
-
-/// Two different persons in one batch.
-fn pair(height: usize, width: usize) -> Sample {
-    let [a, b] = [1, 2].map(|seed| scene::draw(seed, height, width).sample);
-    let join = |a: &[f32], b: &[f32]| [a, b].concat();
-    Sample {
-        batch: 2,
-        agnostic: join(&a.agnostic, &b.agnostic),
-        pose: join(&a.pose, &b.pose),
-        warped_cloth: join(&a.warped_cloth, &b.warped_cloth),
-        warped_mask: join(&a.warped_mask, &b.warped_mask),
-        labels: [a.labels.as_slice(), &b.labels].concat(),
-        ..a
-    }
 }
 
 /// A map in which hardly two windows are alike.

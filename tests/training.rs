@@ -11,7 +11,7 @@ use alias_oracle::golden::{self, Golden};
 use alias_oracle::{gpu, relative_l2};
 use alias_tensor::Tensor;
 use std::collections::BTreeMap;
-use support::{BAR, sample};
+use support::{BAR, pair, sample};
 use tryon::scene;
 
 /// What a case stores of its inputs; everything else is a result to compare.
@@ -215,16 +215,6 @@ fn parts_of_a_batch_add_up() {
     let discriminator = DiscriminatorConfig { ndf: 2, ..DiscriminatorConfig::SPADE };
     let judge = fill_state_dict(discriminator.state_dict(), 2);
     let [a, b] = [1, 2].map(|seed| scene::draw(seed, 128, 64).sample);
-    let join = |a: &[f32], b: &[f32]| [a, b].concat();
-    let both = Sample {
-        batch: 2,
-        agnostic: join(&a.agnostic, &b.agnostic),
-        pose: join(&a.pose, &b.pose),
-        warped_cloth: join(&a.warped_cloth, &b.warped_cloth),
-        warped_mask: join(&a.warped_mask, &b.warped_mask),
-        labels: [a.labels.as_slice(), &b.labels].concat(),
-        ..a.clone()
-    };
     let batch = |sample: &Sample| Batch {
         inputs: Inputs::new(gpu(), sample).unwrap(),
         real: Tensor::new(gpu(), &[sample.batch, 3, 128, 64], &sample.agnostic).unwrap(),
@@ -243,7 +233,7 @@ fn parts_of_a_batch_add_up() {
         let losses = trainer.step_with(parts, tap).unwrap();
         (losses.generator + losses.discriminator, gradients)
     };
-    let (whole, gradients) = step(&[batch(&both)]);
+    let (whole, gradients) = step(&[batch(&pair(128, 64))]);
     let (parts, in_parts) = step(&[batch(&a), batch(&b)]);
     assert!((whole - parts).abs() < 1e-5 * whole.abs(), "losses of {whole} in one batch, {parts} in parts");
     let [whole, parts] = [gradients, in_parts].map(|all| all.into_values().flatten().collect::<Vec<_>>());

@@ -4,6 +4,7 @@
 
 use alias_model::{Config, Sample};
 use alias_oracle::golden::Golden;
+use tryon::scene;
 
 /// A tensor may be this many times as far from float64 as PyTorch's own float32 run is.
 pub const BAR: f64 = 4.0;
@@ -42,5 +43,20 @@ pub fn sample(case: &Golden) -> Sample {
         warped_cloth: data("warped_cloth"),
         warped_mask: data("warped_mask"),
         labels: data("labels").into_iter().map(|v| v as u8).collect(),
+    }
+}
+
+/// The drawn persons of seeds 1 and 2 in one batch.
+pub fn pair(height: usize, width: usize) -> Sample {
+    let [a, b] = [1, 2].map(|seed| scene::draw(seed, height, width).sample);
+    let join = |a: &[f32], b: &[f32]| [a, b].concat();
+    Sample {
+        batch: 2,
+        agnostic: join(&a.agnostic, &b.agnostic),
+        pose: join(&a.pose, &b.pose),
+        warped_cloth: join(&a.warped_cloth, &b.warped_cloth),
+        warped_mask: join(&a.warped_mask, &b.warped_mask),
+        labels: [a.labels.as_slice(), &b.labels].concat(),
+        ..a
     }
 }
