@@ -1,7 +1,10 @@
 // Packing for vec4 loads.   packed[b, j, i] = source[b batch_stride + i row_stride + j column_stride]
 // The transpose of each (rows, columns) matrix, its rows filled up with zeros to a multiple of four, its columns optionally in
-// reverse order.
-override WG: u32 = 256;
+// reverse order. An invocation takes four rows and a run of columns: reads along rows stay in a cache line, neighbours write
+// next to each other.
+override WG: u32 = 64;
+
+const RUN = 8u;
 
 struct Params {
     batch: u32,
@@ -15,20 +18,23 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;         // (batch, rows, columns), strided
-@group(0) @binding(2) var<storage, read_write> packed: array<f32>;   // (batch, columns, 4 ceil(rows / 4))
+@group(0) @binding(2) var<storage, read_write> packed: array<vec4f>; // (batch, columns, ceil(rows / 4))
 
 @compute @workgroup_size(WG)
 fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let k = thread_index(wg, nwg, lane);
-    let width = (p.rows + 3u) / 4u * 4u;
-    if k >= p.batch * p.columns * width { return; }
-    let i = k % width;
-    let j = k / width % p.columns;
-    let b = k / (width * p.columns);
-    var value = 0.0;
-    if i < p.rows {
-        let column = select(j, p.columns - 1u - j, p.reverse != 0u);
-        value = source[b * p.batch_stride + i * p.row_stride + column * p.column_stride];
+    let quads = (p.rows + 3u) / 4u;
+    let runs = (p.columns + RUN - 1u) / RUN;
+    if k >= p.batch * runs * quads { return; }
+    let quad = k % quads;
+    let b = k / (runs * quads);
+    let j0 = k / quads % runs * RUN;
+
+    // Rows past the last one are read where the last one is, and count nothing.
+    let row = min(vec4u(0u, 1u, 2u, 3u) + 4u * quad, vec4u(p.rows - 1u)) * p.row_stride + b * p.batch_stride;
+    let inside = vec4f(vec4u(0u, 1u, 2u, 3u) + 4u * quad < vec4u(p.rows));
+    for (var j = j0; j < min(j0 + RUN, p.columns); j++) {
+        let at = row + select(j, p.columns - 1u - j, p.reverse != 0u) * p.column_stride;
+        packed[(b * p.columns + j) * quads + quad] = inside * vec4f(source[at.x], source[at.y], source[at.z], source[at.w]);
     }
-    packed[k] = value;
 }

@@ -46,9 +46,10 @@ mod spectral_norm;
 mod staged_conv2d;
 mod statistics;
 mod sum_segments;
+mod sum_windows;
 mod table;
 mod tanh;
-mod unfold_windows;
+mod transpose;
 mod winograd_conv2d;
 
 pub use adam::Adam;
@@ -79,9 +80,10 @@ pub use softplus::softplus;
 pub use spectral_norm::{power_iteration, spectral_norm};
 pub use staged_conv2d::record_staged_conv2d;
 pub use statistics::record_statistics;
+pub use sum_windows::{Windows, sum_windows};
 pub use table::{TableWeights, record_table};
 pub use tanh::tanh;
-pub use unfold_windows::{Windows, unfold_windows};
+pub use transpose::transpose;
 pub use winograd_conv2d::{record_winograd_conv2d, winograd_weight};
 
 /// The text of a shader, by how weights and activations are stored.

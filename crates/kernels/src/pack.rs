@@ -4,7 +4,9 @@ use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
 const SOURCE: &str = wgsl!("pack", "grid");
-static FORWARD: Kernel = kernel("pack", SOURCE, "forward");
+static FORWARD: Kernel = kernel("pack", SOURCE, "forward").workgroup(64);
+/// Columns that an invocation packs; as in the shader.
+const RUN: usize = 8;
 
 params! {
     batch: u32, rows: u32, columns: u32, batch_stride: u32, row_stride: u32, column_stride: u32, reverse: u32,
@@ -41,7 +43,8 @@ pub(crate) fn pack(source: &Tensor, matrices: Matrices, reverse: bool) -> Result
         reverse: reverse.into(),
     };
     let packed = Tensor::empty(source.gpu(), &[batch.0, columns.0, rows.0.next_multiple_of(4)])?;
-    source.gpu().launch(&FORWARD, &params, &[source], &[&packed], Work::threads(packed.numel()))?;
+    let work = Work::threads(batch.0 * columns.0.div_ceil(RUN) * rows.0.div_ceil(4));
+    source.gpu().launch(&FORWARD, &params, &[source], &[&packed], work)?;
     Ok(packed)
 }
 

@@ -1,16 +1,13 @@
 //! Spectral norm (Miyato et al. 2018): a weight divided by its largest singular value, which power iteration estimates.
 
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_tensor::{Gpu, Kernel, Result, Tensor, Work};
 
 const SOURCE: &str = wgsl!("spectral_norm", "grid", "reduce");
 static TRANSPOSED_PRODUCT: Kernel = kernel("spectral_norm", SOURCE, "transposed_product");
-static PRODUCT: Kernel = kernel("spectral_norm", SOURCE, "product");
 static NORMALIZE: Kernel = kernel("spectral_norm", SOURCE, "normalize_vector");
 static DOT: Kernel = kernel("spectral_norm", SOURCE, "dot_product");
 static FORWARD: Kernel = kernel("spectral_norm", SOURCE, "forward");
-static ROW_DOTS: Kernel = kernel("spectral_norm", SOURCE, "row_dots");
-static BACKWARD: Kernel = kernel("spectral_norm", SOURCE, "backward");
 
 params! { rows: u32, columns: u32, eps: f32 }
 
@@ -38,9 +35,15 @@ pub fn spectral_norm(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<Tensor> 
         let gpu = dy.gpu();
         let row_dots = Tensor::empty(gpu, &u.shape())?;
         let rows = Work::groups(params.rows as usize);
-        gpu.launch(&ROW_DOTS, &params, &[&saved_weight, dy], &[&row_dots], rows.flops(2 * n as u64))?;
+        gpu.launch(&by_row(gpu, "row_dots"), &params, &[&saved_weight, dy], &[&row_dots], rows.flops(2 * n as u64))?;
         let dw = Tensor::empty(gpu, &dy.shape())?;
-        gpu.launch(&BACKWARD, &params, &[&row_dots, dy, &sigma, &u, &v], &[&dw], rows.flops(3 * n as u64))?;
+        gpu.launch(
+            &by_row(gpu, "backward"),
+            &params,
+            &[&row_dots, dy, &sigma, &u, &v],
+            &[&dw],
+            rows.flops(3 * n as u64),
+        )?;
         Ok([Some(dw)])
     }))
 }
@@ -69,11 +72,17 @@ fn matrix(op: &'static str, weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<P
     Ok(Params { rows: rows as u32, columns: columns as u32, eps: EPS })
 }
 
+/// A kernel with a workgroup for each row of the weight.
+fn by_row(gpu: &Gpu, entry: &'static str) -> Kernel {
+    // A software rasterizer is slow at letting the invocations of a workgroup wait for each other.
+    kernel("spectral_norm", SOURCE, entry).workgroup(if gpu.is_software() { 32 } else { 256 })
+}
+
 /// W v
 fn product(weight: &Tensor, v: &Tensor, params: &Params) -> Result<Tensor> {
     let wv = Tensor::empty(weight.gpu(), &[params.rows as usize])?;
     let work = Work::groups(params.rows as usize).flops(2 * weight.numel() as u64);
-    weight.gpu().launch(&PRODUCT, params, &[weight, v], &[&wv], work)?;
+    weight.gpu().launch(&by_row(weight.gpu(), "product"), params, &[weight, v], &[&wv], work)?;
     Ok(wv)
 }
 

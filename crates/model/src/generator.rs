@@ -5,7 +5,7 @@ use crate::table::Table;
 use crate::{Architecture, Checkpoint, Config, Error, Inputs, NormKind, Result, architecture, strictness};
 use alias_kernels::{
     RunningStatistics, add, add_noise, batch_norm, batch_norm_train, concat, instance_norm, leaky_relu, mask_norm,
-    modulate, modulate_rows, relu, resize, tanh, unfold_windows,
+    modulate, modulate_rows, relu, resize, tanh,
 };
 use alias_plan::Statistics;
 use alias_tensor::{Gpu, Tensor};
@@ -246,9 +246,9 @@ impl AliasResBlock {
     }
 
     fn forward(&self, x: &Tensor, inputs: &Inputs, noise: Noise, modulation: Modulation) -> Result<Tensor> {
-        let [n, _, h, w] = x.shape().nchw("block", "x")?;
+        let size @ [_, _, h, w] = x.shape().nchw("block", "x")?;
         let table = match modulation {
-            Modulation::Table => inputs.tables(self.sees_mask).get(x.gpu(), [n, h, w])?,
+            Modulation::Table => inputs.tables(self.sees_mask).get(x.gpu(), size)?,
             Modulation::Dense => None,
         };
         let labels = match table {
@@ -314,9 +314,7 @@ impl AliasNorm {
             }
             Labels::Table(table) => {
                 let hidden = relu(&self.shared.forward_unfolded(&table.patches)?)?;
-                let unfolded = Table::as_plane(&unfold_windows(&Table::as_columns(&hidden)?, &table.windows)?)?;
-                let gamma = Table::as_columns(&self.gamma.forward_unfolded(&unfolded)?)?;
-                let beta = Table::as_columns(&self.beta.forward_unfolded(&unfolded)?)?;
+                let (gamma, beta) = (table.convolve(&self.gamma, &hidden)?, table.convolve(&self.beta, &hidden)?);
                 Ok(modulate_rows(&standardized, &gamma, &beta, &table.rows)?)
             }
         }

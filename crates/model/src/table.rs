@@ -1,9 +1,9 @@
 //! The distinct windows of a label map on a device, for operations on the tape.
 
 use crate::Result;
-use crate::architecture::HIDDEN;
+use crate::conv::Conv2d;
 use crate::label_map::{Distinct, LabelMap, OUTSIDE};
-use alias_kernels::{Rows, Windows};
+use alias_kernels::{Rows, Windows, sum_windows};
 use alias_tensor::{Gpu, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,24 +35,28 @@ impl Tables {
     }
 
     /// The distinct windows of the `n` maps, resized to the nearest pixels of height `h` and width `w`; `None` where scale
-    /// and shift take less work by pixel.
-    pub(crate) fn get(&self, gpu: &Gpu, [n, h, w]: [usize; 3]) -> Result<Option<Arc<Table>>> {
+    /// and shift of `channels` take less work by pixel, or do not fit the device by table.
+    pub(crate) fn get(&self, gpu: &Gpu, [n, channels, h, w]: [usize; 4]) -> Result<Option<Arc<Table>>> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = found.get(&[h, w]) {
-            return Ok(table.clone());
-        }
-        let table = self.find(gpu, [n, h, w])?.map(Arc::new);
-        found.insert([h, w], table.clone());
-        Ok(table)
+        let table = match found.get(&[h, w]) {
+            Some(table) => table.clone(),
+            None => {
+                let table = self.find(gpu, [n, h, w])?.map(Arc::new);
+                found.insert([h, w], table.clone());
+                table
+            }
+        };
+        let limit = gpu.limits().max_storage_buffer_binding_size;
+        Ok(table.filter(|table| 4 * 9 * (channels * table.windows.columns()) as u64 <= limit))
     }
 
     fn find(&self, gpu: &Gpu, [n, h, w]: [usize; 3]) -> Result<Option<Table>> {
-        let Distinct { windows, mut rows, map } = self.map.distinct(h, w);
-        rows.resize(rows.len().next_multiple_of(WIDTH), [OUTSIDE; 9]);
-        if !pays(gpu, rows.len(), n * h * w) {
+        let Distinct { windows, rows, map } = self.map.distinct(h, w);
+        let columns = windows.len().next_multiple_of(WIDTH);
+        // By far the largest product is the one from the hidden layer, once for each column instead of each pixel.
+        if 2 * columns >= n * h * w {
             return Ok(None);
         }
-        let columns = windows.len().next_multiple_of(WIDTH);
         let labels = self.map.labels();
         let mut patches = vec![0.0; labels * 9 * columns];
         for (column, window) in windows.iter().enumerate() {
@@ -70,23 +74,13 @@ impl Tables {
     }
 }
 
-/// Whether scale and shift for `rows` windows take less work than for `pixels`.
-fn pays(gpu: &Gpu, rows: usize, pixels: usize) -> bool {
-    // By far the largest product is the one from the hidden layer, once for each row; its operand has to fit a binding.
-    let unfolded = 4 * 9 * (HIDDEN * rows) as u64;
-    2 * rows < pixels && unfolded <= gpu.limits().max_storage_buffer_binding_size
-}
-
 impl Table {
-    /// A table (1, C, 1, columns) as a plane, (1, C, columns / 8, 8): what convolutions are made for.
-    pub(crate) fn as_plane(table: &Tensor) -> Result<Tensor> {
-        let [_, c, _, columns] = table.shape().nchw("table", "x")?;
-        Ok(table.reshape(&[1, c, columns / WIDTH, WIDTH])?)
-    }
-
-    /// The reverse of [`Table::as_plane`].
-    pub(crate) fn as_columns(plane: &Tensor) -> Result<Tensor> {
-        let [_, c, h, w] = plane.shape().nchw("table", "x")?;
-        Ok(plane.reshape(&[1, c, 1, h * w])?)
+    /// What `conv`, a 3x3 kernel, makes of a layer whose `columns` (1, C, U / 8, 8) are those of the 3x3 windows, at one pixel
+    /// of each 5x5 window: (1, Cout, 1, R).
+    pub(crate) fn convolve(&self, conv: &Conv2d, columns: &Tensor) -> Result<Tensor> {
+        let bias = conv.bias().expect("scale and shift are predicted with a bias");
+        let products = conv.forward_taps(columns)?;
+        let [_, c, h, w] = products.shape().nchw("table", "products")?;
+        Ok(sum_windows(&products.reshape(&[1, c, 1, h * w])?, &self.windows, bias)?)
     }
 }

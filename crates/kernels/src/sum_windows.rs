@@ -1,0 +1,152 @@
+//! The last step of a 3x3 convolution at one pixel of each distinct window: what each tap makes of the pixel under it was
+//! computed once for each distinct pixel; it is looked up, and added.
+
+use crate::{kernel, sum_segments::Segments};
+use alias_tensor::{Error, Gpu, Kernel, Result, Tensor, Work};
+use std::sync::{Arc, OnceLock};
+
+const SOURCE: &str = wgsl!("sum_windows", "grid", "reduce");
+static FORWARD: Kernel = kernel("sum_windows", SOURCE, "forward");
+static BACKWARD_PARTS: Kernel = kernel("sum_windows", SOURCE, "backward_parts");
+static BACKWARD_BIAS: Kernel = kernel("sum_windows", SOURCE, "backward_bias");
+
+params! { channels: u32, columns: u32, rows: u32, parts: u32 }
+
+/// Which column each of the nine places of each window is: numbers from 1, or 0 for none.
+#[derive(Clone, Debug)]
+pub struct Windows(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// (9, rows), place by place.
+    index: Vec<u32>,
+    on_device: Tensor,
+    columns: usize,
+    /// Made when a gradient first needs it.
+    inverse: OnceLock<Segments>,
+}
+
+impl Windows {
+    /// Uploads windows onto a table of `columns`.
+    ///
+    /// # Errors
+    /// Where a number is past `columns` or there is no window; what the device reports.
+    pub fn new(gpu: &Gpu, windows: &[[u32; 9]], columns: usize) -> Result<Windows> {
+        let index: Vec<u32> = (0..9).flat_map(|k| windows.iter().map(move |window| window[k])).collect();
+        if let Some(&number) = index.iter().find(|&&number| number as usize > columns) {
+            return Err(Error::argument("windows", "a number", number, format!("at most {columns}")));
+        }
+        let on_device = Tensor::indices(gpu, &[9, windows.len()], &index)?;
+        Ok(Windows(Arc::new(Inner { index, on_device, columns, inverse: OnceLock::new() })))
+    }
+
+    /// How many windows there are.
+    pub fn rows(&self) -> usize {
+        self.0.index.len() / 9
+    }
+
+    /// How many columns the table has that they are onto.
+    pub fn columns(&self) -> usize {
+        self.0.columns
+    }
+
+    fn inverse(&self, gpu: &Gpu) -> Result<&Segments> {
+        if let Some(inverse) = self.0.inverse.get() {
+            return Ok(inverse);
+        }
+        // Places look up columns of their own: what another place makes of the same column is another product.
+        let target = |(at, &column): (usize, &u32)| match column {
+            0 => 0,
+            column => (at / self.rows() * self.0.columns) as u32 + column,
+        };
+        let targets: Vec<_> = self.0.index.iter().enumerate().map(target).collect();
+        let made = Segments::new(gpu, &targets, 9 * self.0.columns)?;
+        Ok(self.0.inverse.get_or_init(|| made))
+    }
+}
+
+/// The sums, for each of the R windows, of the columns of the table `x` (1, 9 C, 1, U) that its places name, where channel
+/// 9 c + k is what place k makes of a column for channel c; plus `bias` (C): (1, C, 1, R).
+///
+/// # Errors
+/// Where the shapes do not fit each other and the windows; what the device reports.
+pub fn sum_windows(x: &Tensor, windows: &Windows, bias: &Tensor) -> Result<Tensor> {
+    let &[c] = &*bias.shape() else {
+        return Err(Error::shape("sum_windows", "bias", bias.shape(), "one dimension"));
+    };
+    let columns = windows.0.columns;
+    x.shape().check("sum_windows", "x", &[1, 9 * c, 1, columns])?;
+    let rows = windows.rows();
+    let params = Params { channels: c as u32, columns: columns as u32, rows: rows as u32, parts: 0 };
+    let y = Tensor::empty(x.gpu(), &[1, c, 1, rows])?;
+    let work = Work::threads(y.numel()).flops(9 * y.numel() as u64);
+    x.gpu().launch(&FORWARD, &params, &[x, &windows.0.on_device, bias], &[&y], work)?;
+
+    let (windows, x_tracked, bias_tracked) = (windows.clone(), x.is_tracked(), bias.is_tracked());
+    Ok(y.with_backward([x, bias], move |dy| {
+        let gpu = dy.gpu();
+        let by_input = || {
+            let inverse = windows.inverse(gpu)?;
+            let params = Params { parts: inverse.parts() as u32, ..params };
+            let partial = Tensor::empty(gpu, &[c, inverse.parts()])?;
+            let work = Work::threads(partial.numel()).flops(9 * dy.numel() as u64);
+            gpu.launch(&BACKWARD_PARTS, &params, &[dy, &inverse.parts, &inverse.entries], &[&partial], work)?;
+            inverse.sum(&partial)?.reshape(&[1, 9 * c, 1, columns])
+        };
+        let by_bias = || {
+            let dbias = Tensor::empty(gpu, &[c])?;
+            let work = Work::groups(c).flops(dy.numel() as u64);
+            gpu.launch(&BACKWARD_BIAS, &params, &[dy], &[&dbias], work)?;
+            Ok(dbias)
+        };
+        Ok([x_tracked.then(by_input).transpose()?, bias_tracked.then(by_bias).transpose()?])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Windows;
+    use alias_oracle::{Array, Random, Twin, check};
+
+    struct SumWindows<'a>(&'a [[u32; 9]]);
+
+    impl SumWindows<'_> {
+        /// The element of the table that place `k` of window `r` looks up for channel `c`.
+        fn place(&self, c: usize, k: usize, r: usize) -> Option<[usize; 4]> {
+            let column = self.0[r][k].checked_sub(1)?;
+            Some([0, 9 * c + k, 0, column as usize])
+        }
+    }
+
+    impl Twin for SumWindows<'_> {
+        fn forward(&self, x: &[Array]) -> Array {
+            Array::from_fn([1, x[1].shape[0], 1, self.0.len()], |[_, c, _, r]| {
+                x[1][[c]] + (0..9).filter_map(|k| self.place(c, k, r)).map(|at| x[0][at]).sum::<f64>()
+            })
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let (mut dx, mut dbias) = (Array::zeros(&x[0].shape), Array::zeros(&x[1].shape));
+            Array::from_fn(dy.nchw(), |at @ [_, c, _, r]| {
+                (0..9).filter_map(|k| self.place(c, k, r)).for_each(|place| dx[place] += dy[at]);
+                dbias[[c]] += dy[at];
+                0.0
+            });
+            vec![Some(dx), Some(dbias)]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        // In the last one, segments of more than a part.
+        for (channels, columns, rows) in [(1, 1, 1), (3, 5, 7), (2, 40, 11), (5, 2, 90), (2, 2, 1200)] {
+            let mut random = Random::new(3);
+            let windows: Vec<[u32; 9]> =
+                (0..rows).map(|_| std::array::from_fn(|_| (random.bits() % (columns as u64 + 1)) as u32)).collect();
+            let inputs = [random.array(&[1, 9 * channels, 1, columns]), random.array(&[channels])];
+            check(&SumWindows(&windows), &inputs, |t| {
+                super::sum_windows(&t[0], &Windows::new(t[0].gpu(), &windows, columns)?, &t[1])
+            });
+        }
+    }
+}

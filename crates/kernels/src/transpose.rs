@@ -1,0 +1,60 @@
+//! Transposition of matrices that lie one after another.
+
+use crate::kernel;
+use alias_tensor::{Error, Kernel, Result, Tensor, Work};
+
+const SOURCE: &str = wgsl!("transpose", "grid");
+static FORWARD: Kernel = kernel("transpose", SOURCE, "forward");
+
+params! { batch: u32, rows: u32, columns: u32 }
+
+/// Each of the `batch` matrices (rows, columns) that `x` holds, of whatever shape it is, transposed: (batch, columns, rows).
+///
+/// # Errors
+/// Where `x` has not as many elements; what the device reports.
+pub fn transpose(x: &Tensor, [batch, rows, columns]: [usize; 3]) -> Result<Tensor> {
+    if [rows, columns].iter().try_fold(batch, |n, &side| n.checked_mul(side)) != Some(x.numel()) {
+        let expected = format!("as many elements as [{batch}, {rows}, {columns}]");
+        return Err(Error::shape("transpose", "x", x.shape(), expected));
+    }
+    let params = Params { batch: batch as u32, rows: rows as u32, columns: columns as u32 };
+    let y = Tensor::empty(x.gpu(), &[batch, columns, rows])?;
+    x.gpu().launch(&FORWARD, &params, &[x], &[&y], Work::threads(y.numel()))?;
+
+    let shape = x.shape();
+    Ok(y.with_backward([x], move |dy| Ok([Some(transpose(dy, [batch, columns, rows])?.reshape(&shape)?)])))
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_tensor::{Error, Tensor};
+
+    struct Transpose([usize; 3]);
+
+    impl Twin for Transpose {
+        fn forward(&self, x: &[Array]) -> Array {
+            let [batch, rows, columns] = self.0;
+            Array::from_fn([batch, columns, rows], |[b, j, i]| x[0].data[(b * rows + i) * columns + j])
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let [_, rows, columns] = self.0;
+            let at = |k: usize| [k / (rows * columns), k % columns, k / columns % rows];
+            vec![Some(Array::new(&x[0].shape, (0..dy.data.len()).map(|k| dy[at(k)]).collect()))]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for (shape, matrices) in [(&[1][..], [1, 1, 1]), (&[5, 7, 3, 3], [5, 7, 9]), (&[2, 300], [2, 20, 15])] {
+            check(&Transpose(matrices), &[Random::new(1).array(shape)], |t| super::transpose(&t[0], matrices));
+        }
+    }
+
+    #[test]
+    fn matrices_have_all_elements() {
+        let x = Tensor::new(gpu(), &[6], &[0.0; 6]).unwrap();
+        assert!(matches!(super::transpose(&x, [1, 2, 2]), Err(Error::Shape { .. })));
+    }
+}
