@@ -164,7 +164,7 @@ fn with_modulation(sample: &Sample, config: Config, modulation: Modulation) -> (
     let image = generator.unwrap().forward_with(&inputs, Noise::Seed(2), modulation, |_, _| {}).unwrap();
     let flops = own.counters().flops - before;
     let cotangent = Random::new(8).array(&image.shape()).to_f32();
-    let gradients = image.backward(&Tensor::new(&own, &image.shape(), &cotangent).unwrap()).unwrap();
+    let gradients = image.clone().backward(&Tensor::new(&own, &image.shape(), &cotangent).unwrap()).unwrap();
     let mut results = vec![image.to_vec().unwrap()];
     results.extend(leaves.iter().map(|leaf| gradients.get(leaf).unwrap().to_vec().unwrap()));
     (results, flops)
@@ -213,7 +213,7 @@ fn weights_that_are_tracked_get_gradients() {
     let inputs = Inputs::new(gpu(), &sample(&case)).unwrap();
     let image = generator.forward(&inputs, Noise::Seed(1)).unwrap();
     let cotangent = Random::new(2).array(&image.shape()).to_f32();
-    let gradients = image.backward(&Tensor::new(gpu(), &image.shape(), &cotangent).unwrap()).unwrap();
+    let gradients = image.clone().backward(&Tensor::new(gpu(), &image.shape(), &cotangent).unwrap()).unwrap();
     for (key, (tensor, buffer)) in leaves {
         let gradient = gradients.get(&tensor).map(|g| g.to_vec().unwrap());
         assert_eq!(gradient.is_none(), buffer, "{key}");

@@ -2,7 +2,8 @@
 
 use alias_kernels::{add, concat, conv2d, leaky_relu, mul, scale, slice, sum};
 use alias_oracle::gpu;
-use alias_tensor::{Gpu, GpuOptions, Tensor, no_grad};
+use alias_tensor::{Gpu, GpuOptions, Pass, Tensor, no_grad};
+use std::sync::{Arc, Mutex};
 
 fn leaf(values: &[f32]) -> Tensor {
     Tensor::new(gpu(), &[values.len()], values).unwrap().requires_grad()
@@ -15,7 +16,7 @@ fn constant(shape: &[usize], value: f32) -> Tensor {
 /// The gradient of `<y, cotangent>` by `x`.
 fn gradient(y: &Tensor, cotangent: &[f32], x: &Tensor) -> Option<Vec<f32>> {
     let cotangent = Tensor::new(gpu(), &y.shape(), cotangent).unwrap();
-    y.backward(&cotangent).unwrap().get(x).map(|g| g.to_vec().unwrap())
+    y.clone().backward(&cotangent).unwrap().get(x).map(|g| g.to_vec().unwrap())
 }
 
 #[test]
@@ -92,10 +93,66 @@ fn gradients_of_several_passes_accumulate() {
     let x = leaf(&[1.0, 2.0]);
     let y = mul(&x, &x).unwrap();
     let one = constant(&[2], 1.0);
-    let mut gradients = y.backward(&one).unwrap();
-    // The graph is still there: a second pass gives the same again.
+    let mut gradients = y.clone().backward(&one).unwrap();
+    // The clone has kept the graph: a second pass gives the same again.
     gradients.accumulate(y.backward(&one).unwrap()).unwrap();
     assert_eq!(gradients.get(&x).unwrap().to_vec().unwrap(), [4.0, 8.0]);
+}
+
+/// A chain of ten layers, whose gradient needs each one's input.
+fn chain(x: &Tensor) -> alias_tensor::Result<Tensor> {
+    (0..10).try_fold(x.clone(), |y, _| mul(&y, &scale(&y, 0.5)?))
+}
+
+/// Each layer's gradient takes the place of its activation.
+#[test]
+fn backward_gives_back_what_it_has_passed() {
+    let growth = |keeps: bool| {
+        let gpu = Gpu::open(&GpuOptions::default()).unwrap();
+        let tensor = |value: f32| Tensor::new(&gpu, &[1 << 10], &[value; 1 << 10]).unwrap();
+        let weights: Vec<_> = (0..10).map(|_| tensor(0.5).requires_grad()).collect();
+        let y = weights.iter().fold(tensor(1.0), |y, weight| mul(&y, weight).unwrap());
+        let cotangent = tensor(1.0);
+        let before = gpu.counters().live_bytes;
+        let kept = keeps.then(|| y.clone());
+        let gradients = y.backward(&cotangent).unwrap();
+        assert!(weights.iter().all(|weight| gradients.get(weight).is_some()));
+        drop(kept);
+        (gpu.counters().peak_live_bytes - before) / (4 << 10)
+    };
+    assert!((10..13).contains(&growth(true)), "a gradient for each weight");
+    assert!(growth(false) < 4, "{} tensors more than before", growth(false));
+}
+
+#[test]
+fn a_checkpoint_keeps_only_its_input_and_gives_the_same_gradients() {
+    let run = |checkpointed: bool| {
+        let gpu = Gpu::open(&GpuOptions::default()).unwrap();
+        let tensor = |value: f32| Tensor::new(&gpu, &[1 << 10], &[value; 1 << 10]).unwrap();
+        // The weight is used in both parts, as no parent of either.
+        let (x, weight) = (tensor(1.25).requires_grad(), tensor(0.75).requires_grad());
+        let passes = Arc::new(Mutex::new(Vec::new()));
+        let mut y = x.clone();
+        for _ in 0..2 {
+            let (weight, passes) = (weight.clone(), passes.clone());
+            let part = move |x: &Tensor, pass| {
+                passes.lock().unwrap().push(pass);
+                chain(&mul(x, &weight)?)
+            };
+            y = if checkpointed { y.checkpoint(part).unwrap() } else { part(&y, Pass::First).unwrap() };
+        }
+        let held = gpu.counters().live_bytes;
+        let gradients = y.backward(&tensor(1.0)).unwrap();
+        let of = |leaf: &Tensor| gradients.get(leaf).unwrap().to_vec().unwrap();
+        let passes = passes.lock().unwrap().clone();
+        ([of(&x), of(&weight)], held / (4 << 10), passes)
+    };
+    let (expected, held, _) = run(false);
+    assert_eq!(held, 2 + 2 * 21);
+    let (got, held, passes) = run(true);
+    assert_eq!(got, expected);
+    assert_eq!(held, 2 + 2, "two leaves, and what each part gave");
+    assert_eq!(passes, [Pass::First, Pass::First, Pass::Again, Pass::Again]);
 }
 
 #[test]

@@ -202,6 +202,17 @@ fn a_training_repeats_and_resumes_bit_for_bit() {
     assert!(bits(&resumed, &losses) == expected, "a resumed run differs from an undisturbed one");
 }
 
+#[test]
+fn blocks_computed_twice_give_the_same_bits_from_less_memory() {
+    let run = |recomputes: bool| {
+        let (mut trainer, batches) = small();
+        trainer.set_recomputes(recomputes);
+        let losses: Vec<_> = batches.iter().map(|batch| trainer.step(std::slice::from_ref(batch)).unwrap()).collect();
+        bits(&trainer, &losses)
+    };
+    assert!(run(true) == run(false), "another training");
+}
+
 /// The gradients of a step on two persons, in one batch or in parts, without noise and with norms that see one image only.
 #[test]
 fn parts_of_a_batch_add_up() {

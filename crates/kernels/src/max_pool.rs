@@ -99,7 +99,7 @@ mod tests {
             let x = Tensor::new(gpu(), &[1, 1, 2, 2], &window).unwrap().requires_grad();
             let y = super::max_pool(&x).unwrap();
             let dy = Tensor::new(gpu(), &[1, 1, 1, 1], &[3.0]).unwrap();
-            let dx = y.backward(&dy).unwrap().get(&x).unwrap().to_vec().unwrap();
+            let dx = y.clone().backward(&dy).unwrap().get(&x).unwrap().to_vec().unwrap();
             let mut want = [0.0; 4];
             want[winner] = 3.0;
             assert_eq!(dx, want, "{window:?}");

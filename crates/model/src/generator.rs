@@ -8,7 +8,7 @@ use alias_kernels::{
     modulate, modulate_rows, relu, resize, tanh,
 };
 use alias_plan::Statistics;
-use alias_tensor::{Gpu, Tensor};
+use alias_tensor::{Gpu, Pass, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What every normalization adds to a variance.
@@ -63,6 +63,8 @@ pub struct Generator {
     architecture: Architecture,
     stages: Vec<Stage>,
     image: Conv2d,
+    /// Whether blocks are computed a second time for their gradients, instead of keeping what the first time gave.
+    recomputes: bool,
 }
 
 /// What happens at one resolution: the input's features join what came before, and a block follows.
@@ -70,7 +72,7 @@ pub struct Generator {
 struct Stage {
     name: &'static str,
     features: Conv2d,
-    block: AliasResBlock,
+    block: Arc<AliasResBlock>,
 }
 
 #[derive(Debug)]
@@ -149,21 +151,29 @@ impl Generator {
             Ok(Stage {
                 name: block.key,
                 features: Conv2d::new(features, &mut take)?,
-                block: AliasResBlock::new(block, &mut take)?,
+                block: Arc::new(AliasResBlock::new(block, &mut take)?),
             })
         });
         let stages = stages.collect::<Result<_>>()?;
-        Ok(Generator { architecture, stages, image })
+        Ok(Generator { architecture, stages, image, recomputes: false })
     }
 
     /// The same in training: batch norm goes by the batch, and moves its running statistics.
     pub(crate) fn in_training(mut self) -> Generator {
-        for norm in self.stages.iter_mut().flat_map(|stage| stage.block.norms_mut()) {
+        let blocks =
+            self.stages.iter_mut().map(|stage| Arc::get_mut(&mut stage.block).expect("nobody else has it yet"));
+        for norm in blocks.flat_map(AliasResBlock::norms_mut) {
             if let Standardize::Batch(running) = &norm.standardize {
                 norm.standardize = Standardize::BatchInTraining(Mutex::new(running.clone()));
             }
         }
         self
+    }
+
+    /// The same, which computes its blocks a second time for their gradients, if so told: with only the blocks' inputs kept,
+    /// it takes a fraction of the memory, and a third more time.
+    pub(crate) fn recomputing(self, recomputes: bool) -> Generator {
+        Generator { recomputes, ..self }
     }
 
     /// Names and values of the running statistics that training has moved.
@@ -214,7 +224,12 @@ impl Generator {
                 None => features,
                 Some(y) => concat(&[&resize(y, h, w)?, &features])?,
             };
-            let out = block.forward(&x, inputs, noise, modulation)?;
+            let out = if self.recomputes {
+                let (block, inputs) = (block.clone(), inputs.clone());
+                x.checkpoint(move |x, pass| block.forward(x, &inputs, noise, modulation, pass))?
+            } else {
+                block.forward(&x, inputs, noise, modulation, Pass::First)?
+            };
             tap(name, &out);
             y = Some(out);
         }
@@ -245,7 +260,14 @@ impl AliasResBlock {
         [&mut self.first, &mut self.second].into_iter().chain(&mut self.skip).map(|(norm, _)| norm)
     }
 
-    fn forward(&self, x: &Tensor, inputs: &Inputs, noise: Noise, modulation: Modulation) -> Result<Tensor> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        inputs: &Inputs,
+        noise: Noise,
+        modulation: Modulation,
+        pass: Pass,
+    ) -> alias_tensor::Result<Tensor> {
         let size @ [_, _, h, w] = x.shape().nchw("block", "x")?;
         let table = match modulation {
             Modulation::Table => inputs.tables(self.sees_mask).get(x.gpu(), size)?,
@@ -255,7 +277,7 @@ impl AliasResBlock {
             Some(table) => Labels::Table(table),
             None => Labels::Dense(resize(if self.sees_mask { &inputs.seg_div } else { &inputs.seg }, h, w)?),
         };
-        let norm = |norm: &AliasNorm, x: &Tensor| norm.forward(x, &labels, &inputs.mask, noise);
+        let norm = |norm: &AliasNorm, x: &Tensor| norm.forward(x, &labels, &inputs.mask, noise, pass);
         let skip = match &self.skip {
             Some((norm_s, conv_s)) => conv_s.forward(&norm(norm_s, x)?)?,
             None => x.clone(),
@@ -264,7 +286,7 @@ impl AliasResBlock {
         let y = conv_0.forward(&leaky_relu(&norm(norm_0, x)?, SLOPE)?)?;
         let (norm_1, conv_1) = &self.second;
         let y = conv_1.forward(&leaky_relu(&norm(norm_1, &y)?, SLOPE)?)?;
-        Ok(add(&skip, &y)?)
+        add(&skip, &y)
     }
 }
 
@@ -283,12 +305,19 @@ impl AliasNorm {
             stream: layers.stream,
             standardize,
             shared: Conv2d::new(&layers.shared, take)?,
-            gamma: Conv2d::new(&layers.gamma, take)?,
-            beta: Conv2d::new(&layers.beta, take)?,
+            gamma: Conv2d::with_taps(&layers.gamma, take)?,
+            beta: Conv2d::with_taps(&layers.beta, take)?,
         })
     }
 
-    fn forward(&self, x: &Tensor, labels: &Labels, mask: &Tensor, noise: Noise) -> Result<Tensor> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        labels: &Labels,
+        mask: &Tensor,
+        noise: Noise,
+        pass: Pass,
+    ) -> alias_tensor::Result<Tensor> {
         let x = match noise {
             Noise::None => x.clone(),
             Noise::Seed(seed) => add_noise(x, &self.noise_scale, seed, self.stream)?,
@@ -303,19 +332,21 @@ impl AliasNorm {
             Standardize::BatchInTraining(running) => {
                 let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
                 let (y, moved) = batch_norm_train(&x, &running, MOMENTUM, EPS)?;
-                *running = moved;
+                if pass == Pass::First {
+                    *running = moved;
+                }
                 y
             }
         };
         match labels {
             Labels::Dense(labels) => {
                 let hidden = relu(&self.shared.forward(labels)?)?;
-                Ok(modulate(&standardized, &self.gamma.forward(&hidden)?, &self.beta.forward(&hidden)?)?)
+                modulate(&standardized, &self.gamma.forward(&hidden)?, &self.beta.forward(&hidden)?)
             }
             Labels::Table(table) => {
                 let hidden = relu(&self.shared.forward_unfolded(&table.patches)?)?;
                 let (gamma, beta) = (table.convolve(&self.gamma, &hidden)?, table.convolve(&self.beta, &hidden)?);
-                Ok(modulate_rows(&standardized, &gamma, &beta, &table.rows)?)
+                modulate_rows(&standardized, &gamma, &beta, &table.rows)
             }
         }
     }

@@ -49,6 +49,8 @@ pub struct Trainer {
     vgg: Option<Vgg19>,
     generator: Network,
     discriminator: Network,
+    /// Whether the generator computes its blocks a second time for their gradients.
+    recomputes: bool,
     /// Steps taken.
     step: u64,
 }
@@ -77,8 +79,15 @@ impl Trainer {
             discriminator_config,
             options,
             vgg,
+            recomputes: false,
             step: 0,
         })
+    }
+
+    /// From now on, the generator's blocks are computed a second time for their gradients, or not: the same bits from a
+    /// fraction of the memory, for a third more time.
+    pub fn set_recomputes(&mut self, recomputes: bool) {
+        self.recomputes = recomputes;
     }
 
     /// How many steps it has taken.
@@ -106,7 +115,8 @@ impl Trainer {
     /// many parts as it takes for each of them to fit the device.
     ///
     /// # Errors
-    /// [`Error::Diverged`] where a loss is no number, with the state as before the step; what the device reports.
+    /// [`Error::Diverged`] where a loss is no number, with the state as before the step; what the device reports, after which
+    /// there may be half a step in it: go on from what was saved.
     pub fn step(&mut self, parts: &[Batch]) -> Result<Losses> {
         self.step_with(parts, |_, _| {})
     }
@@ -120,12 +130,17 @@ impl Trainer {
         if parts.is_empty() {
             return Err(Error::Input("a step needs at least one part of a batch".into()));
         }
-        // Whatever goes wrong on the way, what there was is still there.
+        // Whatever goes wrong up to here, what there was is still there.
         let mut step = Step::new(self, parts);
         step.update_discriminator(&mut tap)?;
-        step.update_generator(&mut tap)?;
+        let (leaves, gradients) = step.generator_gradients(&mut tap)?;
         let Step { generator, discriminator, losses, .. } = step;
+        let [rate, _] = self.options.rates(self.step);
+        // From here on each weight is given back when its successor is there: two generators at once may be too many.
         (self.generator, self.discriminator) = (generator, discriminator);
+        self.generator.update(&self.options.adam(rate, self.step), leaves, gradients, |name, gradient| {
+            tap(&format!("grad.generator.{name}"), gradient);
+        })?;
         self.step += 1;
         Ok(losses)
     }

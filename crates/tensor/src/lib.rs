@@ -29,6 +29,6 @@ pub use gpu::Gpu;
 pub use kernel::{Kernel, Work};
 pub use recording::Recording;
 pub use shape::Shape;
-pub use tape::{Gradients, no_grad};
+pub use tape::{Gradients, Pass, no_grad};
 pub use tensor::Tensor;
 pub use wgpu;

@@ -2,10 +2,18 @@
 
 use crate::{Error, Kernel, Result, Tensor, Work};
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-type Backward = Box<dyn Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+type Backward = Box<dyn Fn(&Tensor) -> Result<Pulled> + Send + Sync>;
+
+/// What a gradient becomes, pulled back through an operation.
+struct Pulled {
+    /// Of each parent.
+    parents: Vec<Option<Tensor>>,
+    /// Of leaves that the operation used besides.
+    leaves: Gradients,
+}
 
 /// How a tensor was made.
 pub(crate) struct Node {
@@ -37,13 +45,17 @@ thread_local! {
 
 /// Runs `f` without recording on the tape: what it computes is not tracked, on this thread.
 pub fn no_grad<T>(f: impl FnOnce() -> T) -> T {
+    recording(false, f)
+}
+
+fn recording<T>(on: bool, f: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
             RECORDING.set(self.0);
         }
     }
-    let _restore = Restore(RECORDING.replace(false));
+    let _restore = Restore(RECORDING.replace(on));
     f()
 }
 
@@ -74,42 +86,83 @@ impl Tensor {
             return self;
         }
         let parents = parents.iter().map(|&parent| parent.clone()).collect();
-        self.with_node(Node { parents, backward: Some(Box::new(backward)) })
+        let pull = move |dy: &Tensor| Ok(Pulled { parents: backward(dy)?, leaves: Gradients::default() });
+        self.with_node(Node { parents, backward: Some(Box::new(pull)) })
+    }
+
+    /// `f(self)`, of which nothing is kept for the gradient but `self`: pulling it back computes `f(self)` once more, and
+    /// then goes back through that (gradient checkpointing, Chen et al. 2016). What `f` uses besides `self` gets its gradient,
+    /// too. `f` must compute the same each time; it is told which time it is.
+    ///
+    /// # Errors
+    /// What `f` reports.
+    pub fn checkpoint(&self, f: impl Fn(&Tensor, Pass) -> Result<Tensor> + Send + Sync + 'static) -> Result<Tensor> {
+        if !RECORDING.get() || !self.is_tracked() {
+            return f(self, Pass::First);
+        }
+        let y = no_grad(|| f(self, Pass::First))?;
+        let x = self.detach();
+        let pull = move |dy: &Tensor| {
+            let x = x.requires_grad();
+            let y = recording(true, || f(&x, Pass::Again))?;
+            let mut leaves = y.backward(dy)?;
+            Ok(Pulled { parents: vec![leaves.take(&x)], leaves })
+        };
+        Ok(y.with_node(Node { parents: vec![self.clone()], backward: Some(Box::new(pull)) }))
     }
 
     /// The gradients of `<self, cotangent>` with respect to every leaf that [requires one](Tensor::requires_grad).
     ///
+    /// Takes `self`, so that what it was computed from is given back as soon as the gradient has passed it, but for what the
+    /// caller holds clones of. To go back a second time, keep a clone.
+    ///
     /// # Errors
     /// [`Error::Shape`] where the cotangent's shape is not that of `self`, [`Error::Argument`] where `self` was computed
     /// from nothing that requires a gradient; whatever the operations report.
-    pub fn backward(&self, cotangent: &Tensor) -> Result<Gradients> {
+    pub fn backward(self, cotangent: &Tensor) -> Result<Gradients> {
         cotangent.shape().check("backward", "cotangent", &self.shape())?;
         if !self.is_tracked() {
             return Err(Error::argument("backward", "self", "untracked", "computed from a tensor that requires_grad"));
         }
         let mut gradients = Gradients::default();
-        gradients.add(self, cotangent.detach())?;
-        for tensor in topological_order(self).iter().rev() {
+        gradients.add(&self, cotangent.detach())?;
+        let mut order = topological_order(self);
+        while let Some(tensor) = order.pop() {
             let Some(Node { parents, backward: Some(backward) }) = &tensor.0.node else { continue };
             let Some(dy) = gradients.of.remove(&tensor.0.id) else { continue };
             // A closure may use operations on what it saved, which is tracked.
             let pulled = no_grad(|| backward(&dy))?;
-            assert_eq!(pulled.len(), parents.len(), "a backward closure returns a gradient, or None, for each parent");
-            for (parent, gradient) in parents.iter().zip(pulled) {
+            drop(dy);
+            assert_eq!(
+                pulled.parents.len(),
+                parents.len(),
+                "a backward closure returns a gradient, or None, for each parent"
+            );
+            for (parent, gradient) in parents.iter().zip(pulled.parents) {
                 if let Some(gradient) = gradient.filter(|_| parent.is_tracked()) {
                     gradients.add(parent, gradient)?;
                 }
             }
+            gradients.accumulate(pulled.leaves)?;
         }
         Ok(gradients)
     }
 }
 
+/// Whether a [checkpointed](Tensor::checkpoint) computation runs for its result, or again for its gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// For its result.
+    First,
+    /// For its gradient.
+    Again,
+}
+
 /// Everything that `root` was computed from and that is tracked, parents before children.
-fn topological_order(root: &Tensor) -> Vec<Tensor> {
+fn topological_order(root: Tensor) -> Vec<Tensor> {
     let mut order = Vec::new();
     let mut seen = HashSet::new();
-    let mut stack = vec![(root.clone(), false)];
+    let mut stack = vec![(root, false)];
     while let Some((tensor, expanded)) = stack.pop() {
         if expanded {
             order.push(tensor);
@@ -125,13 +178,18 @@ fn topological_order(root: &Tensor) -> Vec<Tensor> {
 /// Gradients by leaf.
 #[derive(Default, Debug)]
 pub struct Gradients {
-    of: HashMap<u64, Tensor>,
+    of: BTreeMap<u64, Tensor>,
 }
 
 impl Gradients {
     /// The gradient of `leaf`, or `None` where nothing depended on it.
     pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
         self.of.get(&leaf.0.id)
+    }
+
+    /// Takes the gradient of `leaf` out, or `None` where nothing depended on it.
+    pub fn take(&mut self, leaf: &Tensor) -> Option<Tensor> {
+        self.of.remove(&leaf.0.id)
     }
 
     /// Adds the gradients of another backward pass over the same leaves, as for a batch in several parts.

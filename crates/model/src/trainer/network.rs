@@ -93,20 +93,22 @@ impl Network {
         self.counts.1 += forwards as i64;
     }
 
-    /// One step of Adam on what is learned and has a gradient, each shown to `tap`.
+    /// One step of Adam on what is learned and has a gradient, each shown to `tap`. What is no longer needed is given back on
+    /// the way.
     pub(super) fn update(
         &mut self,
         adam: &Adam,
-        leaves: &Tensors,
-        gradients: &Gradients,
+        leaves: Tensors,
+        mut gradients: Gradients,
         mut tap: impl FnMut(&str, &Tensor),
     ) -> Result<()> {
         for (key, leaf) in leaves {
-            let Some(gradient) = gradients.get(leaf) else { continue };
-            tap(key, gradient);
-            let (parameter, second_moment) = adam.update(&self.state[key], gradient, &self.second_moments[key])?;
-            self.state.insert(key.clone(), parameter);
+            let Some(gradient) = gradients.take(&leaf) else { continue };
+            drop(leaf);
+            tap(&key, &gradient);
+            let (parameter, second_moment) = adam.update(&self.state[&key], &gradient, &self.second_moments[&key])?;
             self.second_moments.insert(key.clone(), second_moment);
+            self.state.insert(key, parameter);
         }
         Ok(())
     }

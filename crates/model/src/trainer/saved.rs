@@ -86,6 +86,7 @@ impl Trainer {
             discriminator_config,
             options: TrainerOptions::from_json(&settings["options"]).ok_or_else(|| damaged(&settings["options"]))?,
             vgg,
+            recomputes: false,
             step: integer(&settings["step"])?,
         })
     }

@@ -1,6 +1,6 @@
 //! One step of training: an update of the discriminator, then one of the generator.
 
-use super::network::Network;
+use super::network::{Network, Tensors};
 use super::{Batch, Losses, Trainer, TrainerOptions};
 use crate::losses::{feature_matching, perceptual};
 use crate::{Error, Generator, MultiscaleDiscriminator, Noise, Result};
@@ -23,64 +23,78 @@ impl<'a> Step<'a> {
     }
 
     pub(super) fn update_discriminator(&mut self, tap: &mut impl FnMut(&str, &Tensor)) -> Result<()> {
-        let Step { trainer, parts, generator, discriminator, losses } = self;
-        generator.power_iteration()?;
-        discriminator.power_iteration()?;
-        let painter = Generator::from_state(trainer.architecture.clone(), generator.frozen())?.in_training();
+        self.generator.power_iteration()?;
+        self.discriminator.power_iteration()?;
+        let fakes = self.fakes()?;
+        let Step { trainer, parts, discriminator, losses, .. } = self;
         let [_, rate] = trainer.options.rates(trainer.step);
         let leaves = discriminator.leaves();
         let judge = MultiscaleDiscriminator::from_state(trainer.discriminator_config, discriminator.with(&leaves))?;
         let mut gradients = Gradients::default();
-        for (k, Batch { inputs, real }) in parts.iter().enumerate() {
-            let fake = painter.forward(inputs, trainer.noise(0, k))?;
+        for (Batch { inputs, real }, fake) in parts.iter().zip(fakes) {
             // One after the other: what the first was computed from is gone when the second is computed.
             for (image, is_real) in [(&fake, false), (real, true)] {
                 let loss = trainer.options.gan.discriminator_loss(&judge.forward(&inputs.seg_div, image)?, is_real)?;
-                let share = scale(&loss, 1.0 / parts.len() as f32)?;
-                losses.discriminator += scalar(&share)?;
-                gradients.accumulate(share.backward(&trainer.one()?)?)?;
+                let (value, pulled) = trainer.pull(loss, 1.0 / parts.len() as f32)?;
+                losses.discriminator += value;
+                gradients.accumulate(pulled)?;
             }
         }
         trainer.finite("discriminator", losses.discriminator)?;
-        generator.move_statistics(painter.running_statistics(), parts.len());
-        discriminator.update(&trainer.options.adam(rate, trainer.step), &leaves, &gradients, |name, gradient| {
+        drop(judge);
+        discriminator.update(&trainer.options.adam(rate, trainer.step), leaves, gradients, |name, gradient| {
             tap(&format!("grad.discriminator.{name}"), gradient);
         })
     }
 
-    pub(super) fn update_generator(&mut self, tap: &mut impl FnMut(&str, &Tensor)) -> Result<()> {
+    /// The images of the discriminator's update.
+    fn fakes(&mut self) -> Result<Vec<Tensor>> {
+        let Step { trainer, parts, generator, .. } = self;
+        // Weights that nothing is kept of but themselves: of a network that does not learn, packed ones would be kept, too.
+        let leaves = generator.leaves();
+        let painter = Generator::from_state(trainer.architecture.clone(), generator.with(&leaves))?.in_training();
+        let draw = |(k, part): (usize, &Batch)| no_grad(|| painter.forward(&part.inputs, trainer.noise(0, k)));
+        let fakes = parts.iter().enumerate().map(draw).collect::<Result<_>>()?;
+        generator.move_statistics(painter.running_statistics(), parts.len());
+        Ok(fakes)
+    }
+
+    /// What the generator's update goes by: its leaves, and their gradients.
+    pub(super) fn generator_gradients(&mut self, tap: &mut impl FnMut(&str, &Tensor)) -> Result<(Tensors, Gradients)> {
         let Step { trainer, parts, generator, discriminator, losses } = self;
         generator.power_iteration()?;
         discriminator.power_iteration()?;
-        let [rate, _] = trainer.options.rates(trainer.step);
         let leaves = generator.leaves();
-        let painter = Generator::from_state(trainer.architecture.clone(), generator.with(&leaves))?.in_training();
+        let painter = Generator::from_state(trainer.architecture.clone(), generator.with(&leaves))?
+            .in_training()
+            .recomputing(trainer.recomputes);
         let judge = MultiscaleDiscriminator::from_state(trainer.discriminator_config, discriminator.frozen())?;
-        let TrainerOptions { gan, .. } = trainer.options;
+        let TrainerOptions { gan, feature_matching: matching_weight, perceptual: perceptual_weight, .. } =
+            trainer.options;
         let share = 1.0 / parts.len() as f32;
         let mut gradients = Gradients::default();
         for (k, Batch { inputs, real }) in parts.iter().enumerate() {
             let fake = painter.forward(inputs, trainer.noise(1, k))?;
             tap("fake", &fake);
-            let on_fake = judge.forward(&inputs.seg_div, &fake)?;
-            let on_real = no_grad(|| judge.forward(&inputs.seg_div, real))?;
-            let terms = [
-                (gan.generator_loss(&on_fake)?, 1.0, &mut losses.gan),
-                (feature_matching(&on_fake, &on_real)?, trainer.options.feature_matching, &mut losses.feature_matching),
-                (trainer.perceptual(&fake, real)?, trainer.options.perceptual, &mut losses.perceptual),
-            ];
-            let mut total: Option<Tensor> = None;
-            for (term, weight, sum) in terms {
-                *sum += share * scalar(&term)?;
-                let weighted = scale(&term, share * weight)?;
-                total = Some(match total {
-                    Some(total) => add(&total, &weighted)?,
-                    None => weighted,
-                });
-            }
-            let total = total.expect("there are three terms");
-            losses.generator += scalar(&total)?;
-            gradients.accumulate(total.backward(&trainer.one()?)?)?;
+            // Each loss goes back to the image by itself, so that no two of their networks are kept at once.
+            let image = fake.detach().requires_grad();
+            let (adversarial, matching) = {
+                let on_fake = judge.forward(&inputs.seg_div, &image)?;
+                let on_real = no_grad(|| judge.forward(&inputs.seg_div, real))?;
+                (gan.generator_loss(&on_fake)?, feature_matching(&on_fake, &on_real)?)
+            };
+            losses.gan += share * scalar(&adversarial)?;
+            losses.feature_matching += share * scalar(&matching)?;
+            let judged = add(&adversarial, &scale(&matching, matching_weight)?)?;
+            drop((adversarial, matching));
+            let (judged, mut pulled) = trainer.pull(judged, share)?;
+            let distance = trainer.perceptual(&image, real)?;
+            losses.perceptual += share * scalar(&distance)?;
+            let (distance, by_distance) = trainer.pull(distance, share * perceptual_weight)?;
+            pulled.accumulate(by_distance)?;
+            losses.generator += judged + distance;
+            let by_image = pulled.take(&image).expect("every loss depends on the image");
+            gradients.accumulate(fake.backward(&by_image)?)?;
         }
         for (name, loss) in [
             ("gan", losses.gan),
@@ -91,9 +105,7 @@ impl<'a> Step<'a> {
             trainer.finite(name, loss)?;
         }
         generator.move_statistics(painter.running_statistics(), parts.len());
-        generator.update(&trainer.options.adam(rate, trainer.step), &leaves, &gradients, |name, gradient| {
-            tap(&format!("grad.generator.{name}"), gradient);
-        })
+        Ok((leaves, gradients))
     }
 }
 
@@ -110,8 +122,12 @@ impl Trainer {
         Noise::Seed(self.options.noise_seed.wrapping_add(2 * self.step + image + ((part as u64) << 40)))
     }
 
-    fn one(&self) -> Result<Tensor> {
-        Ok(Tensor::new(&self.gpu, &[], &[1.0])?)
+    /// `weight` times a loss: its value, and its gradients.
+    fn pull(&self, loss: Tensor, weight: f32) -> Result<(f32, Gradients)> {
+        let weighted = scale(&loss, weight)?;
+        drop(loss);
+        let value = scalar(&weighted)?;
+        Ok((value, weighted.backward(&Tensor::new(&self.gpu, &[], &[1.0])?)?))
     }
 
     fn finite(&self, loss: &'static str, value: f32) -> Result<()> {
