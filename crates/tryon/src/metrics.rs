@@ -10,8 +10,8 @@
 //! | PSNR | -10 log10 of the mean of (a - b)^2, in dB, at most [`PSNR_CAP`] |
 //! | SSIM | Wang, Bovik, Sheikh, Simoncelli: "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004 |
 //!
-//! SSIM is the paper's: moments in a Gaussian window of 11x11 pixels and sigma 1.5, C1 = (0.01 L)^2, C2 = (0.03 L)^2, the mean over
-//! those pixels whose window lies inside the picture; of each channel, and then the mean of the three. It is what scikit-image's
+//! SSIM is the paper's: moments in a Gaussian window of 11x11 pixels and sigma 1.5, C1 = (0.01 L)^2, C2 = (0.03 L)^2, the mean
+//! over those pixels whose window lies inside the picture; of each channel, and then the mean of the three. It is what scikit-image's
 //! `structural_similarity` gives with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255,
 //! channel_axis=2`. (torchmetrics has the same map, and means over the five pixels along the edges as well, the picture
 //! mirrored there.)

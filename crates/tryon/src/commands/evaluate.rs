@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let rate = count as f64 / started.elapsed().as_secs_f64();
     let report = Report { pictures };
     let worst = report.worst(WORST);
-    let heading = format!("{count} pictures of {height}x{width}, {rate:.3} a second on {}\n\n", name(&device));
+    let heading = format!("{count} pictures of {height}x{width}, {rate:.2} a second on {}\n\n", name(&device));
     // Before anything is written, which may fail.
     print(&(heading + &report.table()))?;
 
