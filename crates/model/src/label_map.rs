@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 /// Stands for what lies outside the image: unlike every label, unlike every window.
 pub(crate) const OUTSIDE: u32 = 0;
-/// The class that the mask splits.
-pub(crate) const GARMENT: u8 = 2;
+/// The class of the upper garment, which the mask splits.
+pub const GARMENT: u8 = 2;
 
 /// The labels of a batch of images.
 #[derive(Debug)]
@@ -33,8 +33,12 @@ pub(crate) struct Distinct {
     pub(crate) map: Vec<u32>,
 }
 
-/// How much of the garment class at pixel `at` the warped garment fails to cover: VITON-HD's misalignment mask.
-pub(crate) fn misaligned(sample: &Sample, at: usize) -> f32 {
+/// How much of the garment class at pixel `at` of a sample's labels the warped garment fails to cover, in [0, 1]: VITON-HD's
+/// misalignment mask.
+///
+/// # Panics
+/// If there is no such pixel.
+pub fn misaligned(sample: &Sample, at: usize) -> f32 {
     if sample.labels[at] == GARMENT { (1.0 - sample.warped_mask[at]).max(0.0) } else { 0.0 }
 }
 

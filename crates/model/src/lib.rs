@@ -57,6 +57,7 @@ pub use error::{Error, Result};
 pub use fill::{fill, fill_state_dict};
 pub use generator::{Generator, LoadOptions, Modulation, Noise};
 pub use inputs::Inputs;
+pub use label_map::{GARMENT, misaligned};
 pub use losses::Gan;
 pub use painter::{Painter, Person};
 pub use sample::{CLASSES, Sample};

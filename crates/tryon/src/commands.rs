@@ -3,17 +3,64 @@
 pub(crate) mod bench;
 pub(crate) mod dataset;
 pub(crate) mod demo;
+pub(crate) mod evaluate;
 pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod synth;
 
+use crate::target;
 use alias_model::plan::{Method, Step};
-use alias_model::{Architecture, Config, Layers, Noise, Painter, Precision, Sample};
+use alias_model::{Architecture, Checkpoint, Config, Device, Layers, LoadOptions, Noise, Painter, Precision, Sample};
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tryon::images::Image;
 use tryon::scene;
+
+/// Loads a generator, to draw by plans for `device`.
+fn load(checkpoint: &Checkpoint, device: &Device, precision: Precision, plain: bool) -> alias_model::Result<Painter> {
+    let target = target(device, precision, Config::infer(checkpoint)?)?;
+    Painter::load_with(device, checkpoint, LoadOptions { plain, ..Default::default() }, target)
+}
+
+/// Errors where writing `output` would replace one of `inputs`.
+fn spare<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    // An output that is not there yet cannot be an input.
+    let Ok(canonical) = output.canonicalize() else { return Ok(()) };
+    for input in inputs {
+        let is_input = input.canonicalize().is_ok_and(|input| input == canonical);
+        ensure!(!is_input, "{} is an input; write elsewhere", output.display());
+    }
+    Ok(())
+}
+
+/// What `work` makes of each index below `count`, in order, by at most so many threads. After a failure no more are begun.
+fn in_parallel<T: Send>(threads: usize, count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        while let index = next.fetch_add(1, Ordering::Relaxed)
+            && index < count
+        {
+            done.push((index, work(index).inspect_err(|_| next.store(count, Ordering::Relaxed))?));
+        }
+        anyhow::Ok(done)
+    };
+    let done: Result<Vec<_>> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads.min(count)).map(|_| scope.spawn(some)).collect();
+        all.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let mut done: Vec<_> = done?.into_iter().flatten().collect();
+    done.sort_unstable_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, value)| value).collect())
+}
+
+/// How many threads run at once.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// Draws a sample: (N, 3, H, W). An image with a NaN or an infinity in it is an error, not a result.
 fn draw(painter: &Painter, sample: &Sample, noise: Option<u64>) -> Result<Vec<f32>> {

@@ -55,7 +55,7 @@ struct Item {
 
 /// All that is wrong with a dataset, at once.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {} cannot be trained on:\n  {}", folder.display(), count(problems.len()), shown(problems))]
+#[error("{}: {} cannot be used:\n  {}", folder.display(), count(problems.len()), shown(problems))]
 pub struct Problems {
     /// The dataset's folder.
     pub folder: PathBuf,
@@ -152,7 +152,7 @@ fn names(folder: &Path, problems: &mut Vec<String>) -> Vec<String> {
         match line.split_whitespace().collect::<Vec<_>>()[..] {
             [image, cloth] if stem(image) == stem(cloth) => names.push(stem(image)),
             [_, _] => problems.push(format!(
-                "{}, line {}: {line}: to train, the picture must show that garment; pair each with its own",
+                "{}, line {}: {line}: the picture must show that garment; pair each with its own",
                 path.display(),
                 number + 1
             )),

@@ -9,6 +9,7 @@ mod write;
 pub use error::{Error, Result};
 pub use parse::{ParseLabels, labels_from_parse};
 pub use read::{SampleFiles, read_labels, read_mask, read_rgb, read_sample, read_size, same_size};
+pub(crate) use write::byte;
 pub use write::{PALETTE, write_labels, write_rgb};
 
 /// A colour picture: (3, H, W), row-major, in [-1, 1].

@@ -9,7 +9,7 @@ use alias_tensor::wgpu::{Adapter, Features};
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
-use commands::{bench, dataset, demo, info, inspect, synth};
+use commands::{bench, dataset, demo, evaluate, info, inspect, synth};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +30,7 @@ enum Command {
     Synth(synth::Arguments),
     Demo(demo::Arguments),
     Dataset(dataset::Arguments),
+    Evaluate(evaluate::Arguments),
     Bench(bench::Arguments),
     Info(info::Arguments),
     Inspect(inspect::Arguments),
@@ -134,6 +135,7 @@ fn main() -> ExitCode {
         Command::Synth(arguments) => synth::run(arguments, &device),
         Command::Demo(arguments) => demo::run(arguments, &device),
         Command::Dataset(arguments) => dataset::run(arguments),
+        Command::Evaluate(arguments) => evaluate::run(arguments, &device),
         Command::Bench(arguments) => bench::run(arguments, &device),
         Command::Info(arguments) => info::run(arguments, &device),
         Command::Inspect(arguments) => inspect::run(arguments),

@@ -3,7 +3,7 @@
 mod font;
 
 use crate::images::{Image, PALETTE};
-use alias_model::Sample;
+use alias_model::{Sample, misaligned};
 
 /// The titles of the pictures that `columns` gives.
 pub const TITLES: [&str; 6] = ["agnostic", "pose", "labels", "garment", "mask", "result"];
@@ -30,7 +30,7 @@ pub fn columns(sample: &Sample, n: usize, result: &Image) -> [Image; 6] {
         let (y, x) = (i / width, i % width);
         let (label, cover) = (sample.labels[n * plane + i], sample.warped_mask[n * plane + i]);
         labels.set_pixel(y, x, PALETTE[usize::from(label)].map(|v| f32::from(v) / 127.5 - 1.0));
-        let missing = if label == 2 { 1.0 - cover } else { 0.0 };
+        let missing = misaligned(sample, n * plane + i);
         mask.set_pixel(y, x, MISALIGNED.map(|red| (cover * 1.7 - 0.85) * (1.0 - missing) + red * missing));
     }
     [rgb(&sample.agnostic), rgb(&sample.pose), labels, rgb(&sample.warped_cloth), mask, result.clone()]

@@ -1,9 +1,12 @@
 //! The `tryon` command as its users run it.
 
-use alias_model::{Architecture, Checkpoint, Config, Layers, fill};
+mod common;
+
+use alias_model::Checkpoint;
+use common::{fails, succeeds, text, weights};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 use tryon::dataset::Dataset;
@@ -11,38 +14,6 @@ use tryon::images::{read_rgb, read_size};
 use tryon::scene;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
-
-fn tryon(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tryon")).args(arguments).output().unwrap()
-}
-
-/// Runs it, which must succeed, and returns what it printed.
-#[track_caller]
-fn succeeds(arguments: &[&str]) -> String {
-    let output = tryon(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Runs it, which must fail with `code`, and returns the complaint.
-#[track_caller]
-fn fails(code: i32, arguments: &[&str]) -> String {
-    let output = tryon(arguments);
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// Narrow weights of a generator for sizes that are multiples of 64.
-fn weights(folder: &Path) -> PathBuf {
-    let path = folder.join("weights.safetensors");
-    let config = Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(1) };
-    fill(&Architecture::new(config).unwrap(), 5).write_safetensors(&path).unwrap();
-    path
-}
 
 /// A folder with narrow weights and the demo's pictures, drawn once for all tests.
 fn drawn() -> &'static Path {

@@ -1,11 +1,10 @@
 //! `tryon dataset`: folders of pictures to train on.
 
-use super::{parse_size, picture, progress};
+use super::{cores, in_parallel, parse_size, picture, progress};
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use tryon::dataset::Dataset;
 use tryon::images::{Plane, write_labels, write_rgb};
 use tryon::scene;
@@ -80,20 +79,10 @@ fn draw(folder: &Path, count: u64, seed: u64, size: [usize; 2]) -> Result<String
         std::fs::create_dir_all(folder.join(name)).with_context(|| format!("{shown}"))?;
     }
     let bar = progress(count as usize);
-    let next = AtomicU64::new(0);
-    let work = || {
-        while let index = next.fetch_add(1, Ordering::Relaxed)
-            && index < count
-        {
-            draw_one(folder, seed + index, size)?;
-            bar.inc(1);
-        }
-        Ok::<_, anyhow::Error>(())
-    };
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let all: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        all.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    in_parallel(cores(), count as usize, |index| {
+        draw_one(folder, seed + index as u64, size)?;
+        bar.inc(1);
+        Ok(())
     })?;
     bar.finish_and_clear();
     let pairs: String = (seed..=last).map(|seed| format!("{0} {0}\n", name(seed))).collect();

@@ -1,8 +1,8 @@
 //! `tryon demo`: drawn scenes, tried on.
 
-use super::{draw, picture, progress};
-use crate::{DeviceArguments, name, target};
-use alias_model::{Architecture, Checkpoint, Config, Layers, LoadOptions, Painter, Precision, Sample, fill};
+use super::{draw, load, picture, progress};
+use crate::{DeviceArguments, name};
+use alias_model::{Architecture, Checkpoint, Config, Layers, Precision, Sample, fill};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use tryon::images::{Image, Plane, write_labels, write_rgb};
@@ -34,8 +34,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         None => fill(&Architecture::new(RANDOM)?, 1),
     };
     let device = device.open(Precision::F32)?;
-    let target = target(&device, Precision::F32, Config::infer(&checkpoint)?)?;
-    let painter = Painter::load_with(&device, &checkpoint, LoadOptions::default(), target)?;
+    let painter = load(&checkpoint, &device, Precision::F32, false)?;
     drop(checkpoint);
     // Three to two, as tall people are, in the multiples that the layers need.
     let multiple = painter.architecture().config.layers.multiple();

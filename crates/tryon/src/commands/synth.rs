@@ -1,9 +1,9 @@
 //! `tryon synth`: a person in a garment, from tensors, from five pictures, or from five folders of them.
 
-use super::{PrecisionArgument, draw, picture, progress};
-use crate::{DeviceArguments, target};
+use super::{PrecisionArgument, draw, load, picture, progress, spare};
+use crate::DeviceArguments;
 use alias_model::checkpoint::Array;
-use alias_model::{Checkpoint, Config, LoadOptions, Painter, Sample};
+use alias_model::{Checkpoint, Sample};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ArgGroup;
 use std::ffi::OsString;
@@ -100,13 +100,8 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let checkpoint = Checkpoint::read(&arguments.weights)?;
     let precision = arguments.precision.into();
     let device = device.open(precision)?;
-    let options = LoadOptions { plain: arguments.plain, ..Default::default() };
-    let weights = arguments.weights.display();
-    let load = || {
-        let target = target(&device, precision, Config::infer(&checkpoint)?)?;
-        Painter::load_with(&device, &checkpoint, options, target)
-    };
-    let painter = load().with_context(|| format!("{weights}"))?;
+    let painter = load(&checkpoint, &device, precision, arguments.plain);
+    let painter = painter.with_context(|| format!("{}", arguments.weights.display()))?;
     drop(checkpoint);
     let draw = |sample: &Sample| draw(&painter, sample, arguments.noise);
     match job {
@@ -131,19 +126,15 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
 /// Errors where writing the output would replace an input, or something that is no file.
 fn check_output(arguments: &Arguments, job: &Job) -> Result<()> {
     let output = &arguments.output;
-    // An output that is not there yet cannot be an input.
-    let Ok(canonical) = output.canonicalize() else { return Ok(()) };
     let Pictures { agnostic, pose, cloth, cloth_mask, parse, .. } = &arguments.pictures;
-    let inputs = [&Some(arguments.weights.clone()), &arguments.tensors, agnostic, pose, cloth, cloth_mask, parse];
-    for input in inputs.into_iter().flatten() {
-        ensure!(
-            input.canonicalize().ok() != Some(canonical.clone()),
-            "{} is an input; write elsewhere",
-            output.display()
-        );
-    }
+    let inputs = [&arguments.tensors, agnostic, pose, cloth, cloth_mask, parse].into_iter().flatten();
+    spare(output, inputs.chain([&arguments.weights]).map(PathBuf::as_path))?;
     let fits = if matches!(job, Job::Folders(_)) { output.is_dir() } else { output.is_file() };
-    ensure!(fits, "{} exists and is not what would be written there; write elsewhere", output.display());
+    ensure!(
+        fits || !output.exists(),
+        "{} exists and is not what would be written there; write elsewhere",
+        output.display()
+    );
     Ok(())
 }
 

@@ -1,0 +1,37 @@
+//! Running the `tryon` command, and weights for it.
+
+use alias_model::{Architecture, Config, Layers, fill};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn tryon(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tryon")).args(arguments).output().unwrap()
+}
+
+/// Runs it, which must succeed, and returns what it printed.
+#[track_caller]
+pub(crate) fn succeeds(arguments: &[&str]) -> String {
+    let output = tryon(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs it, which must fail with `code`, and returns the complaint.
+#[track_caller]
+pub(crate) fn fails(code: i32, arguments: &[&str]) -> String {
+    let output = tryon(arguments);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Narrow weights of a generator for sizes that are multiples of 64.
+pub(crate) fn weights(folder: &Path) -> PathBuf {
+    let path = folder.join("weights.safetensors");
+    let config = Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(1) };
+    fill(&Architecture::new(config).unwrap(), 5).write_safetensors(&path).unwrap();
+    path
+}
