@@ -42,6 +42,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 }
 
 // backward: one workgroup per plane.   dx = rstd (dy - mean(dy) - y mean(dy y))
+@group(0) @binding(1) var<storage, read> saved_y: array<f32>;                // (planes, plane)
 @group(0) @binding(3) var<storage, read> dy: array<f32>;                     // (planes, plane)
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>;               // (planes, plane)
 
@@ -50,14 +51,14 @@ fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3
     let plane = group_index(wg, nwg);
     if plane >= p.planes { return; }
     let start = plane * p.plane;
-    let m = moments[plane];
+    let rstd = moments[plane].y;
     var sum = vec4f();
     for (var i = lane; i < p.plane; i += WG) {
         let g = dy[start + i];
-        sum += vec4f(g, g * (x[start + i] - x[start] - m.x) * m.y, 0.0, 0.0);
+        sum += vec4f(g, g * saved_y[start + i], 0.0, 0.0);
     }
     let mean = workgroup_sum(sum, lane) / f32(p.plane);
     for (var i = lane; i < p.plane; i += WG) {
-        dx[start + i] = m.y * (dy[start + i] - mean.x - (x[start + i] - x[start] - m.x) * m.y * mean.y);
+        dx[start + i] = rstd * (dy[start + i] - mean.x - saved_y[start + i] * mean.y);
     }
 }

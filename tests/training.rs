@@ -9,7 +9,7 @@ use alias_model::{
 };
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{gpu, relative_l2};
-use alias_tensor::Tensor;
+use alias_tensor::{Counters, Gpu, GpuOptions, Tensor};
 use std::collections::BTreeMap;
 use support::{BAR, pair, sample};
 use tryon::scene;
@@ -147,11 +147,15 @@ fn every_golden_case_is_as_close_to_float64_as_pytorch() {
 
 /// A small training of every kind of state: batch norm's running statistics, spectral norm's vectors, moments, rates.
 fn small() -> (Trainer, [Batch; 2]) {
+    small_on(gpu())
+}
+
+fn small_on(gpu: &Gpu) -> (Trainer, [Batch; 2]) {
     let config = Config { layers: Layers::More, norm: Norm::Batch, ..Config::PUBLISHED.with_ngf(1) };
     let discriminator = DiscriminatorConfig { ndf: 2, ..DiscriminatorConfig::VITON_HD };
     let options = TrainerOptions { constant_steps: 2, decay_steps: 100, noise_seed: 3, ..Default::default() };
     let trainer = Trainer::new(
-        gpu(),
+        gpu,
         (config, &fill(&Architecture::new(config).unwrap(), 1)),
         (discriminator, &fill_state_dict(discriminator.state_dict(), 2)),
         None,
@@ -159,8 +163,8 @@ fn small() -> (Trainer, [Batch; 2]) {
     );
     let batches = [1, 2].map(|seed| {
         let sample = scene::draw(seed, 128, 64).sample;
-        let real = Tensor::new(gpu(), &[1, 3, 128, 64], &sample.agnostic).unwrap();
-        Batch { inputs: Inputs::new(gpu(), &sample).unwrap(), real }
+        let real = Tensor::new(gpu, &[1, 3, 128, 64], &sample.agnostic).unwrap();
+        Batch { inputs: Inputs::new(gpu, &sample).unwrap(), real }
     });
     (trainer.unwrap(), batches)
 }
@@ -211,6 +215,23 @@ fn blocks_computed_twice_give_the_same_bits_from_less_memory() {
         bits(&trainer, &losses)
     };
     assert!(run(true) == run(false), "another training");
+}
+
+/// What a step takes is known before it is taken.
+#[test]
+fn a_device_that_counts_counts_what_the_true_one_does() {
+    let counts = |gpu: &Gpu| {
+        let (mut trainer, batches) = small_on(gpu);
+        for batch in &batches {
+            trainer.step(std::slice::from_ref(batch)).unwrap();
+        }
+        Counters { submits: 0, ..gpu.counters() }
+    };
+    let gpu = Gpu::open(&GpuOptions::default()).unwrap();
+    let counting = gpu.counting().unwrap();
+    assert_eq!(counts(&counting), counts(&gpu));
+    let zeros = Tensor::new(&counting, &[2], &[1.0, 2.0]).unwrap();
+    assert_eq!(zeros.to_vec().unwrap(), [0.0, 0.0], "nothing is held");
 }
 
 /// The gradients of a step on two persons, in one batch or in parts, without noise and with norms that see one image only.

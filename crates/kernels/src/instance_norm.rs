@@ -29,10 +29,11 @@ pub fn instance_norm(x: &Tensor, eps: f32) -> Result<Tensor> {
     let work = Work::threads(x.numel()).flops(2 * elements);
     x.gpu().launch(&FORWARD, &params, &[x, &statistics], &[&y], work)?;
 
-    let saved = x.clone();
+    // Modulation needs the result, too, and nobody else x.
+    let saved = y.detach();
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
-        let work = Work::groups(n * c).flops(11 * elements);
+        let work = Work::groups(n * c).flops(7 * elements);
         dy.gpu().launch(&BACKWARD, &params, &[&saved, &statistics, dy], &[&dx], work)?;
         Ok([Some(dx)])
     }))

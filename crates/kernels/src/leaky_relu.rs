@@ -20,7 +20,8 @@ pub fn leaky_relu(x: &Tensor, slope: f32) -> Result<Tensor> {
     let y = Tensor::empty(x.gpu(), &x.shape())?;
     x.gpu().launch(&FORWARD, &params, &[x], &[&y], work)?;
 
-    let saved = x.clone();
+    // With a positive slope the result tells where x was positive, and unlike x it is needed anyway.
+    let saved = if slope > 0.0 { y.detach() } else { x.detach() };
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
         dy.gpu().launch(&BACKWARD, &params, &[&saved, dy], &[&dx], work)?;

@@ -2,7 +2,7 @@
 
 use crate::counters::LaunchCounters;
 use crate::kernel::KernelCache;
-use crate::pool::Pool;
+use crate::pool::{Block, Pool};
 use crate::recorder::Recorder;
 use crate::{Counters, Error, GpuOptions, Result, adapters};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,6 +19,8 @@ pub(crate) struct Inner {
     pub(crate) limits: wgpu::Limits,
     pub(crate) bounds_checks: bool,
     software: bool,
+    /// What all tensors of a counting device lie in.
+    stand_in: Option<wgpu::Buffer>,
     pub(crate) counters: LaunchCounters,
     pub(crate) kernels: KernelCache,
     pool: Mutex<Pool>,
@@ -82,11 +84,33 @@ impl Gpu {
         Gpu::assemble(device, queue, false, Arc::default())
     }
 
+    /// A device like this one, which counts what that would launch and hold, but computes and holds nothing: its tensors are
+    /// zeros, whatever was written to them. Tells in a moment what a computation takes. Takes no
+    /// [`Recording`](crate::Recording).
+    ///
+    /// # Errors
+    /// What wgpu reports.
+    pub fn counting(&self) -> Result<Gpu> {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        let gpu = Gpu::assemble(device, queue, false, Arc::default());
+        let stand_in = gpu.create_buffer(Pool::GRANULE, false)?;
+        let mut inner = Arc::into_inner(gpu.0).expect("nobody else has it yet");
+        (inner.limits, inner.software) = (self.0.limits.clone(), self.0.software);
+        inner.stand_in = Some(stand_in);
+        Ok(Gpu(Arc::new(inner)))
+    }
+
+    /// Whether it only counts.
+    pub(crate) fn counts_only(&self) -> bool {
+        self.0.stand_in.is_some()
+    }
+
     fn assemble(device: wgpu::Device, queue: wgpu::Queue, bounds_checks: bool, lost: Arc<OnceLock<String>>) -> Gpu {
         let recorder = Mutex::new(Recorder::new(&device));
         Gpu(Arc::new(Inner {
             limits: device.limits(),
             software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+            stand_in: None,
             device,
             queue,
             bounds_checks,
@@ -142,11 +166,11 @@ impl Gpu {
     }
 
     /// A buffer of at least `bytes`, from the pool where it has one. Its content is whatever it was.
-    pub(crate) fn allocate(&self, bytes: u64, mapped: bool) -> Result<wgpu::Buffer> {
+    pub(crate) fn allocate(&self, bytes: u64, mapped: bool) -> Result<Block> {
         self.check_alive()?;
         let size = Pool::rounded(bytes);
-        if !mapped && let Some(buffer) = self.pool().take(size) {
-            return Ok(buffer);
+        if !mapped && let Some(block) = self.pool().take(size) {
+            return Ok(block);
         }
         match self.create(size, mapped) {
             Err(Error::OutOfMemory { .. }) => {
@@ -160,21 +184,28 @@ impl Gpu {
         }
     }
 
-    fn create(&self, size: u64, mapped_at_creation: bool) -> Result<wgpu::Buffer> {
+    fn create(&self, size: u64, mapped: bool) -> Result<Block> {
+        let buffer = match &self.0.stand_in {
+            Some(buffer) => buffer.clone(),
+            None => self.create_buffer(size, mapped)?,
+        };
+        self.pool().created(size);
+        Ok(Block { buffer, size })
+    }
+
+    fn create_buffer(&self, size: u64, mapped_at_creation: bool) -> Result<wgpu::Buffer> {
         use wgpu::BufferUsages as Usage;
         let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some("tensor"), size, usage, mapped_at_creation };
-        let buffer = self.scoped("a tensor's buffer", size, |device| device.create_buffer(&descriptor))?;
-        self.pool().created(size);
-        Ok(buffer)
+        self.scoped("a tensor's buffer", size, |device| device.create_buffer(&descriptor))
     }
 
-    pub(crate) fn give_back(&self, buffer: wgpu::Buffer) {
-        self.pool().give_back(buffer);
+    pub(crate) fn give_back(&self, block: Block) {
+        self.pool().give_back(block);
     }
 
     /// Takes a free buffer for data from the host, or `None`.
-    pub(crate) fn reuse(&self, bytes: u64) -> Option<wgpu::Buffer> {
+    pub(crate) fn reuse(&self, bytes: u64) -> Option<Block> {
         self.pool().take(Pool::rounded(bytes))
     }
 

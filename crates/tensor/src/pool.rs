@@ -6,9 +6,15 @@
 use crate::Counters;
 use std::collections::BTreeMap;
 
+/// A buffer, and how many bytes it stands for: on a [counting](crate::Gpu::counting) device, more than it has.
+pub(crate) struct Block {
+    pub(crate) buffer: wgpu::Buffer,
+    pub(crate) size: u64,
+}
+
 #[derive(Default)]
 pub(crate) struct Pool {
-    free: BTreeMap<u64, Vec<wgpu::Buffer>>,
+    free: BTreeMap<u64, Vec<Block>>,
     free_bytes: u64,
     live_bytes: u64,
     peak_live_bytes: u64,
@@ -27,33 +33,39 @@ impl Pool {
     }
 
     /// The smallest free buffer of at least `bytes`, unless it would waste more than a quarter.
-    pub(crate) fn take(&mut self, bytes: u64) -> Option<wgpu::Buffer> {
+    pub(crate) fn take(&mut self, bytes: u64) -> Option<Block> {
         let (&size, free) = self.free.range_mut(bytes..=bytes + bytes / 4).next()?;
-        let buffer = free.pop()?;
+        let block = free.pop()?;
         if free.is_empty() {
             self.free.remove(&size);
         }
         self.free_bytes -= size;
-        self.hold(size);
-        Some(buffer)
+        self.live_bytes += size;
+        self.peak_live_bytes = self.peak_live_bytes.max(self.live_bytes);
+        Some(block)
     }
 
-    /// A buffer of `size` bytes was created and is in use.
+    /// A buffer of `size` bytes was created and is in use. With what is free, no more than an eighth above the most that was
+    /// ever in use is kept: a training step's sizes are so many that free buffers would come to as much again, and a step
+    /// that has to create a few dozen of its thousands does not notice.
     pub(crate) fn created(&mut self, size: u64) {
         self.buffers += 1;
         self.allocations += 1;
-        self.hold(size);
-    }
-
-    /// Takes back a buffer that no tensor uses any more. Keeps at most as much as was ever in use at once.
-    pub(crate) fn give_back(&mut self, buffer: wgpu::Buffer) {
-        let size = buffer.size();
-        self.live_bytes -= size;
-        self.free_bytes += size;
-        self.free.entry(size).or_default().push(buffer);
-        while self.free_bytes > self.peak_live_bytes {
+        self.live_bytes += size;
+        self.peak_live_bytes = self.peak_live_bytes.max(self.live_bytes);
+        let most = self.peak_live_bytes + self.peak_live_bytes / 8;
+        while self.live_bytes + self.free_bytes > most && !self.free.is_empty() {
             self.release_largest();
         }
+        self.peak_device_bytes = self.peak_device_bytes.max(self.live_bytes + self.free_bytes);
+    }
+
+    /// Takes back a buffer that no tensor uses any more.
+    pub(crate) fn give_back(&mut self, block: Block) {
+        let size = block.size;
+        self.live_bytes -= size;
+        self.free_bytes += size;
+        self.free.entry(size).or_default().push(block);
     }
 
     /// Gives every unused buffer back to the device.
@@ -71,12 +83,6 @@ impl Pool {
         if entry.get().is_empty() {
             entry.remove();
         }
-    }
-
-    fn hold(&mut self, size: u64) {
-        self.live_bytes += size;
-        self.peak_live_bytes = self.peak_live_bytes.max(self.live_bytes);
-        self.peak_device_bytes = self.peak_device_bytes.max(self.live_bytes + self.free_bytes);
     }
 
     pub(crate) fn live_bytes(&self) -> u64 {

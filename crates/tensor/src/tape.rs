@@ -1,9 +1,10 @@
 //! Reverse-mode differentiation: every operation leaves a closure that pulls a gradient back through it.
 
-use crate::{Error, Kernel, Result, Tensor, Work};
+use crate::{Error, Kernel, Result, Shape, Tensor, Work};
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 type Backward = Box<dyn Fn(&Tensor) -> Result<Pulled> + Send + Sync>;
 
@@ -15,11 +16,34 @@ struct Pulled {
     leaves: Gradients,
 }
 
-/// How a tensor was made.
-pub(crate) struct Node {
-    parents: Vec<Tensor>,
+/// A tensor on the tape: how it was made, and not its data, which a closure holds on to if it needs it.
+pub(crate) struct Variable {
+    id: u64,
+    shape: Shape,
+    /// How it was made; `None` for a leaf.
+    node: Option<Node>,
+}
+
+struct Node {
+    /// `None` for those that are not tracked.
+    parents: Vec<Option<Arc<Variable>>>,
     /// `None` only while the node is being dropped.
     backward: Option<Backward>,
+}
+
+impl Variable {
+    pub(crate) fn leaf(shape: Shape) -> Variable {
+        Variable::new(shape, None)
+    }
+
+    fn new(shape: Shape, node: Option<Node>) -> Variable {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Variable { id: NEXT.fetch_add(1, Ordering::Relaxed), shape, node }
+    }
+
+    fn parents(&self) -> impl Iterator<Item = &Arc<Variable>> {
+        self.node.iter().flat_map(|node| node.parents.iter().flatten())
+    }
 }
 
 impl Drop for Node {
@@ -28,10 +52,8 @@ impl Drop for Node {
         // The closure first: as long as it holds a parent, too, that one does not come apart below.
         self.backward = None;
         let mut orphans = std::mem::take(&mut self.parents);
-        while let Some(tensor) = orphans.pop() {
-            if let Some(inner) = Arc::into_inner(tensor.0)
-                && let Some(mut node) = inner.node
-            {
+        while let Some(variable) = orphans.pop() {
+            if let Some(mut node) = variable.and_then(Arc::into_inner).and_then(|variable| variable.node) {
                 node.backward = None;
                 orphans.append(&mut node.parents);
             }
@@ -85,9 +107,7 @@ impl Tensor {
         if !RECORDING.get() || !parents.iter().any(|parent| parent.is_tracked()) {
             return self;
         }
-        let parents = parents.iter().map(|&parent| parent.clone()).collect();
-        let pull = move |dy: &Tensor| Ok(Pulled { parents: backward(dy)?, leaves: Gradients::default() });
-        self.with_node(Node { parents, backward: Some(Box::new(pull)) })
+        self.with_node(parents, move |dy| Ok(Pulled { parents: backward(dy)?, leaves: Gradients::default() }))
     }
 
     /// `f(self)`, of which nothing is kept for the gradient but `self`: pulling it back computes `f(self)` once more, and
@@ -108,7 +128,17 @@ impl Tensor {
             let mut leaves = y.backward(dy)?;
             Ok(Pulled { parents: vec![leaves.take(&x)], leaves })
         };
-        Ok(y.with_node(Node { parents: vec![self.clone()], backward: Some(Box::new(pull)) }))
+        Ok(y.with_node(&[self], pull))
+    }
+
+    fn with_node(
+        self,
+        parents: &[&Tensor],
+        backward: impl Fn(&Tensor) -> Result<Pulled> + Send + Sync + 'static,
+    ) -> Tensor {
+        let parents = parents.iter().map(|parent| parent.0.variable.clone()).collect();
+        let node = Node { parents, backward: Some(Box::new(backward)) };
+        self.with_variable(Variable::new(self.shape(), Some(node)))
     }
 
     /// The gradients of `<self, cotangent>` with respect to every leaf that [requires one](Tensor::requires_grad).
@@ -121,25 +151,23 @@ impl Tensor {
     /// from nothing that requires a gradient; whatever the operations report.
     pub fn backward(self, cotangent: &Tensor) -> Result<Gradients> {
         cotangent.shape().check("backward", "cotangent", &self.shape())?;
-        if !self.is_tracked() {
+        let Some(root) = self.0.variable.clone() else {
             return Err(Error::argument("backward", "self", "untracked", "computed from a tensor that requires_grad"));
-        }
+        };
+        drop(self);
         let mut gradients = Gradients::default();
-        gradients.add(&self, cotangent.detach())?;
-        let mut order = topological_order(self);
-        while let Some(tensor) = order.pop() {
-            let Some(Node { parents, backward: Some(backward) }) = &tensor.0.node else { continue };
-            let Some(dy) = gradients.of.remove(&tensor.0.id) else { continue };
+        gradients.add(&root, cotangent.detach())?;
+        let mut order = topological_order(root);
+        while let Some(variable) = order.pop() {
+            let Some(Node { parents, backward: Some(backward) }) = &variable.node else { continue };
+            let Some(dy) = gradients.of.remove(&variable.id) else { continue };
             // A closure may use operations on what it saved, which is tracked.
             let pulled = no_grad(|| backward(&dy))?;
             drop(dy);
-            assert_eq!(
-                pulled.parents.len(),
-                parents.len(),
-                "a backward closure returns a gradient, or None, for each parent"
-            );
+            let count = pulled.parents.len();
+            assert_eq!(count, parents.len(), "a backward closure returns a gradient, or None, for each parent");
             for (parent, gradient) in parents.iter().zip(pulled.parents) {
-                if let Some(gradient) = gradient.filter(|_| parent.is_tracked()) {
+                if let (Some(parent), Some(gradient)) = (parent, gradient) {
                     gradients.add(parent, gradient)?;
                 }
             }
@@ -158,17 +186,17 @@ pub enum Pass {
     Again,
 }
 
-/// Everything that `root` was computed from and that is tracked, parents before children.
-fn topological_order(root: Tensor) -> Vec<Tensor> {
+/// Everything that `root` was computed from, parents before children.
+fn topological_order(root: Arc<Variable>) -> Vec<Arc<Variable>> {
     let mut order = Vec::new();
     let mut seen = HashSet::new();
     let mut stack = vec![(root, false)];
-    while let Some((tensor, expanded)) = stack.pop() {
+    while let Some((variable, expanded)) = stack.pop() {
         if expanded {
-            order.push(tensor);
-        } else if tensor.is_tracked() && seen.insert(tensor.0.id) {
-            let parents: Vec<_> = tensor.0.node.iter().flat_map(|node| node.parents.iter().cloned()).collect();
-            stack.push((tensor, true));
+            order.push(variable);
+        } else if seen.insert(variable.id) {
+            let parents: Vec<_> = variable.parents().cloned().collect();
+            stack.push((variable, true));
             stack.extend(parents.into_iter().map(|parent| (parent, false)));
         }
     }
@@ -184,12 +212,12 @@ pub struct Gradients {
 impl Gradients {
     /// The gradient of `leaf`, or `None` where nothing depended on it.
     pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
-        self.of.get(&leaf.0.id)
+        self.of.get(&leaf.0.variable.as_ref()?.id)
     }
 
     /// Takes the gradient of `leaf` out, or `None` where nothing depended on it.
     pub fn take(&mut self, leaf: &Tensor) -> Option<Tensor> {
-        self.of.remove(&leaf.0.id)
+        self.of.remove(&leaf.0.variable.as_ref()?.id)
     }
 
     /// Adds the gradients of another backward pass over the same leaves, as for a batch in several parts.
@@ -200,9 +228,9 @@ impl Gradients {
         other.of.into_iter().try_for_each(|(id, gradient)| self.add_to(id, gradient))
     }
 
-    fn add(&mut self, tensor: &Tensor, gradient: Tensor) -> Result<()> {
-        gradient.shape().check("backward", "gradient", &tensor.shape())?;
-        self.add_to(tensor.0.id, gradient)
+    fn add(&mut self, variable: &Variable, gradient: Tensor) -> Result<()> {
+        gradient.shape().check("backward", "gradient", &variable.shape)?;
+        self.add_to(variable.id, gradient)
     }
 
     fn add_to(&mut self, id: u64, gradient: Tensor) -> Result<()> {

@@ -1,10 +1,9 @@
 //! Tensors: a shape and a buffer, and for the tape, where they came from.
 
-use crate::pool::Pool;
-use crate::tape::Node;
+use crate::pool::{Block, Pool};
+use crate::tape::Variable;
 use crate::{Error, Gpu, Result, Shape};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A tensor of float32 on a device: contiguous, row-major, up to four dimensions. A cheap handle; clones share the data.
 ///
@@ -14,24 +13,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Tensor(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) id: u64,
     storage: Arc<Storage>,
     shape: Shape,
-    pub(crate) tracked: bool,
-    pub(crate) node: Option<Node>,
+    /// What the tape knows of it, if it is tracked.
+    pub(crate) variable: Option<Arc<Variable>>,
 }
 
 /// A buffer that goes back to its device's pool when the last tensor on it is gone.
 struct Storage {
     gpu: Gpu,
     /// `None` only while it is being dropped.
-    buffer: Option<wgpu::Buffer>,
+    block: Option<Block>,
 }
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if let Some(buffer) = self.buffer.take() {
-            self.gpu.give_back(buffer);
+        if let Some(block) = self.block.take() {
+            self.gpu.give_back(block);
         }
     }
 }
@@ -48,9 +46,12 @@ impl Tensor {
             return Err(Error::argument("tensor", "the number of values", values.len(), expected));
         }
         check_size(gpu, shape)?;
+        if gpu.counts_only() {
+            return Tensor::empty(gpu, &shape);
+        }
         let data: &[u8] = bytemuck::cast_slice(values);
-        if let Some(buffer) = gpu.reuse(shape.bytes()) {
-            let tensor = Tensor::assemble(gpu, buffer, shape);
+        if let Some(block) = gpu.reuse(shape.bytes()) {
+            let tensor = Tensor::assemble(gpu, block, shape);
             gpu.write(tensor.buffer(), 0, data)?;
             return Ok(tensor);
         }
@@ -78,36 +79,34 @@ impl Tensor {
     pub fn empty(gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
         let shape = Shape::new(shape)?;
         check_size(gpu, shape)?;
-        let buffer = gpu.allocate(shape.bytes(), false)?;
-        Ok(Tensor::assemble(gpu, buffer, shape))
+        let block = gpu.allocate(shape.bytes(), false)?;
+        Ok(Tensor::assemble(gpu, block, shape))
     }
 
-    fn assemble(gpu: &Gpu, buffer: wgpu::Buffer, shape: Shape) -> Tensor {
-        let storage = Arc::new(Storage { gpu: gpu.clone(), buffer: Some(buffer) });
-        Tensor::view(storage, shape, false, None)
+    fn assemble(gpu: &Gpu, block: Block, shape: Shape) -> Tensor {
+        let storage = Arc::new(Storage { gpu: gpu.clone(), block: Some(block) });
+        Tensor::view(storage, shape, None)
     }
 
-    fn view(storage: Arc<Storage>, shape: Shape, tracked: bool, node: Option<Node>) -> Tensor {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Tensor(Arc::new(Inner { id, storage, shape, tracked, node }))
+    fn view(storage: Arc<Storage>, shape: Shape, variable: Option<Arc<Variable>>) -> Tensor {
+        Tensor(Arc::new(Inner { storage, shape, variable }))
     }
 
     /// The same data as a leaf of the tape: what is computed from it can be differentiated with respect to it.
     #[must_use]
     pub fn requires_grad(&self) -> Tensor {
-        Tensor::view(self.0.storage.clone(), self.0.shape, true, None)
+        self.with_variable(Variable::leaf(self.0.shape))
     }
 
     /// The same data, unknown to the tape.
     #[must_use]
     pub fn detach(&self) -> Tensor {
-        Tensor::view(self.0.storage.clone(), self.0.shape, false, None)
+        Tensor::view(self.0.storage.clone(), self.0.shape, None)
     }
 
-    /// The same data as the result of `node`.
-    pub(crate) fn with_node(&self, node: Node) -> Tensor {
-        Tensor::view(self.0.storage.clone(), self.0.shape, true, Some(node))
+    /// The same data, known to the tape as `variable`.
+    pub(crate) fn with_variable(&self, variable: Variable) -> Tensor {
+        Tensor::view(self.0.storage.clone(), self.0.shape, Some(Arc::new(variable)))
     }
 
     /// The same data in another shape of as many elements. Differentiable.
@@ -119,7 +118,7 @@ impl Tensor {
         if to.numel() != from.numel() {
             return Err(Error::shape("reshape", "x", from, format!("as many elements as {to}")));
         }
-        let y = Tensor::view(self.0.storage.clone(), to, false, None);
+        let y = Tensor::view(self.0.storage.clone(), to, None);
         Ok(y.with_backward([self], move |dy| Ok([Some(dy.reshape(&from)?)])))
     }
 
@@ -132,7 +131,7 @@ impl Tensor {
         if shape.numel() > self.numel() {
             return Err(Error::shape("prefix", "x", self.0.shape, format!("at least as many elements as {shape}")));
         }
-        Ok(Tensor::view(self.0.storage.clone(), shape, false, None))
+        Ok(Tensor::view(self.0.storage.clone(), shape, None))
     }
 
     /// Overwrites its elements from `start` on, after everything that was recorded or submitted so far: the next run of a
@@ -174,7 +173,7 @@ impl Tensor {
 
     /// Whether [`Tensor::backward`] of something computed from it reaches it.
     pub fn is_tracked(&self) -> bool {
-        self.0.tracked
+        self.0.variable.is_some()
     }
 
     /// Copies it to the host, after running everything recorded so far.
@@ -191,7 +190,7 @@ impl Tensor {
     }
 
     fn buffer(&self) -> &wgpu::Buffer {
-        self.0.storage.buffer.as_ref().expect("only drop takes the buffer")
+        &self.0.storage.block.as_ref().expect("only drop takes the buffer").buffer
     }
 
     /// What a bind group holds: exactly its elements, not the rest of a pooled buffer.
