@@ -4,8 +4,8 @@ mod support;
 
 use alias_model::checkpoint::Array;
 use alias_model::{
-    Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Gan, Inputs, Layers, Losses, Norm, Sample, Trainer,
-    TrainerOptions, Vgg19, fill, fill_state_dict,
+    Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Gan, Generator, Inputs, Layers, Losses, Noise, Norm,
+    Sample, Trainer, TrainerOptions, Vgg19, fill, fill_state_dict,
 };
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{gpu, relative_l2};
@@ -233,6 +233,52 @@ fn a_device_that_counts_counts_what_the_true_one_does() {
     let zeros = Tensor::new(&counting, &[2], &[1.0, 2.0]).unwrap();
     assert_eq!(zeros.to_vec().unwrap(), [0.0, 0.0], "nothing is held");
 }
+
+/// 512x384 at full width, on a device that counts. The label map is that of a drawn person.
+#[test]
+fn what_a_step_takes() {
+    let gpu = gpu().counting().unwrap();
+    let [height, width] = [512, 384];
+    let scene = scene::draw(1, height, width);
+    let inputs = Inputs::new(&gpu, &scene.sample).unwrap();
+    let real = Tensor::empty(&gpu, &[1, 3, height, width]).unwrap();
+
+    let architecture = Architecture::new(Config::PUBLISHED).unwrap();
+    let leaf = |_: &str, shape: &[usize]| Ok(Tensor::empty(&gpu, shape)?.requires_grad());
+    let generator = Generator::from_state(architecture.clone(), leaf).unwrap();
+    let before = gpu.counters().flops;
+    let image = generator.forward(&inputs, Noise::Seed(1)).unwrap();
+    image.backward(&real).unwrap();
+    let (flops, dense) = (gpu.counters().flops - before, 3 * architecture.dense_flops(height, width));
+    println!("generator, forward and backward: {flops}, {:.3} of the dense network's", flops as f64 / dense as f64);
+    assert!(3 * flops <= dense, "{flops} operations, more than a third of {dense}");
+    drop(generator);
+
+    let weights = fill(&architecture, 1);
+    let config = DiscriminatorConfig::SPADE;
+    let judge = fill_state_dict(config.state_dict(), 2);
+    let vgg = fill_state_dict(Vgg19::state_dict(1), 3);
+    for (recomputes, most) in [(false, MOST_KEPT), (true, MOST_COMPUTED_TWICE)] {
+        let gpu = gpu.counting().unwrap();
+        let inputs = Inputs::new(&gpu, &scene.sample).unwrap();
+        let real = Tensor::empty(&gpu, &[1, 3, height, width]).unwrap();
+        let (generator, discriminator) = ((Config::PUBLISHED, &weights), (config, &judge));
+        let vgg = Vgg19::load(&gpu, &vgg).unwrap();
+        let mut trainer = Trainer::new(&gpu, generator, discriminator, Some(vgg), TrainerOptions::default()).unwrap();
+        trainer.set_recomputes(recomputes);
+        for _ in 0..2 {
+            trainer.step(&[Batch { inputs: inputs.clone(), real: real.clone() }]).unwrap();
+        }
+        let Counters { peak_live_bytes: live, peak_device_bytes: device, .. } = gpu.counters();
+        println!("recomputing {recomputes}: {} MiB held, {} on the device", live >> 20, device >> 20);
+        assert!(live >> 20 <= most, "{} MiB", live >> 20);
+        assert!(device <= live + live / 8, "{} MiB on the device", device >> 20);
+    }
+}
+
+/// MiB that a step at 512x384 may hold; PyTorch's resident set grows by 4,741 (docs/performance.md).
+const MOST_KEPT: u64 = 2_370;
+const MOST_COMPUTED_TWICE: u64 = 1_850;
 
 /// The gradients of a step on two persons, in one batch or in parts, without noise and with norms that see one image only.
 #[test]
