@@ -3,9 +3,11 @@
 pub(crate) mod bench;
 pub(crate) mod dataset;
 pub(crate) mod demo;
+pub(crate) mod export;
 pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod synth;
+pub(crate) mod train;
 
 use alias_model::plan::{Method, Step};
 use alias_model::{Architecture, Config, Layers, Noise, Painter, Precision, Sample};

@@ -1,6 +1,9 @@
-//! What the `tryon` command is made of, besides the model: pictures in and out, drawn scenes, contact sheets.
+//! What the `tryon` command is made of, besides the model: pictures in and out, datasets, drawn scenes, contact sheets,
+//! training runs.
 
 pub mod dataset;
 pub mod images;
+pub mod resize;
 pub mod scene;
 pub mod sheet;
+pub mod training;
