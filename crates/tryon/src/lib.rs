@@ -2,6 +2,7 @@
 //! training runs.
 
 pub mod dataset;
+mod font;
 pub mod images;
 pub mod resize;
 pub mod scene;

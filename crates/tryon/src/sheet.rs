@@ -1,9 +1,7 @@
 //! Contact sheets: one sample a row, with a title over each column.
 
-mod font;
-
 use crate::images::{Image, PALETTE};
-use crate::resize;
+use crate::{font, resize};
 use alias_model::Sample;
 
 /// The titles of the pictures that `columns` gives.
@@ -58,15 +56,8 @@ pub fn sheet(titles: &[&str], rows: &[Vec<Image>], cell_height: usize) -> Image 
     for (column, title) in titles.iter().enumerate() {
         let left = margin + column * (cell_width + margin);
         let indent = cell_width.saturating_sub(font::width(title) * dot) / 2;
-        for (y, x) in font::dots(title) {
-            for (dy, dx) in (0..dot).flat_map(|dy| (0..dot).map(move |dx| (dy, dx))) {
-                let at = (margin + y * dot + dy, indent + x * dot + dx);
-                // A title wider than its column is cut off.
-                if at.1 < cell_width {
-                    out.set_pixel(at.0, left + at.1, INK);
-                }
-            }
-        }
+        // A title wider than its column is cut off.
+        font::write(&mut out, title, [margin, left + indent], dot, cell_width - indent, INK);
     }
     for (r, row) in rows.iter().enumerate() {
         assert_eq!(row.len(), titles.len(), "row {r} has {} pictures for {} titles", row.len(), titles.len());

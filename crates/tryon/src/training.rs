@@ -2,13 +2,19 @@
 //! its checkpoints, its pictures.
 
 mod checkpoints;
+mod curves;
 mod loader;
+mod lock;
 mod log;
 mod order;
+mod run;
 mod settings;
 
 pub use checkpoints::{Checkpoints, Error as CheckpointsError, GENERATOR, Saved, checksum, generator};
+pub use curves::curves;
 pub use loader::{Loaded, Loader};
+pub use lock::Lock;
 pub use log::{Entry, Log};
 pub use order::Order;
-pub use settings::{Conflict, DataSummary, Purpose, Run, Settings};
+pub use run::{DataSummary, Run};
+pub use settings::{Conflict, Purpose, Settings};

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Beside the checkpoints, in the run's folder: the newest generator's state dict, which every command takes as weights.
+/// In the run's folder: the newest generator's state dict, which every command takes as weights.
 pub const GENERATOR: &str = "generator.safetensors";
 /// Where in the metadata the run is described.
 const RUN: &str = "run";
@@ -109,25 +109,32 @@ impl Checkpoints {
         Ok(steps)
     }
 
-    /// Writes what [`alias_model::Trainer::save`] gave after `step` steps, and the generator's state dict beside it; removes
-    /// all but the last `keep` checkpoints.
+    /// Writes what [`alias_model::Trainer::save`] gave after so many steps; then removes all but the last `keep` checkpoints.
     ///
     /// # Errors
     /// [`Error::NotFinite`] where the state is not worth it; what the file system reports. What was there is still there.
-    pub fn save(&self, step: u64, mut state: Checkpoint, run: &Run, keep: usize) -> Result<(), Error> {
-        verify_finite(&state, step)?;
-        let description = serde_json::to_string(run).map_err(|error| self.damaged(step, &error))?;
-        state.metadata_mut().insert(RUN.into(), description);
-        let checksum = checksum(&state);
+    pub fn save(&self, saved: &mut Saved, keep: usize) -> Result<(), Error> {
+        verify_finite(saved)?;
+        let Saved { step, run, state } = saved;
+        let path = self.path(*step);
+        state.metadata_mut().insert(RUN.into(), serde_json::json!(run).to_string());
+        let checksum = checksum(state);
         state.metadata_mut().insert(CHECKSUM.into(), checksum);
-        state.write_safetensors(self.path(step))?;
-        generator(&Saved { step, run: run.clone(), state }).write_safetensors(self.run.join(GENERATOR))?;
+        state.write_safetensors(path)?;
         let steps = self.steps()?;
         for old in &steps[..steps.len().saturating_sub(keep)] {
             let path = self.path(*old);
             fs::remove_file(&path).map_err(|cause| Error::Folder { path, cause })?;
         }
         Ok(())
+    }
+
+    /// Writes the generator's state dict alone, beside the checkpoints, as weights for every other command.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn save_generator(&self, saved: &Saved) -> Result<(), Error> {
+        Ok(generator(saved).write_safetensors(self.run.join(GENERATOR))?)
     }
 
     /// The newest one that can be read, if there are any. Those newer than it are told to `report`, and set aside as
@@ -155,8 +162,22 @@ impl Checkpoints {
         if reasons.is_empty() { Ok(None) } else { Err(Error::NoneReadable(reasons)) }
     }
 
-    fn damaged(&self, step: u64, what: &dyn std::fmt::Display) -> Error {
-        Error::Damaged { path: self.path(step), what: what.to_string() }
+    /// Removes what a process that was killed has left half written.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn remove_unfinished(&self) -> Result<(), Error> {
+        for folder in [self.run.clone(), self.folder(), self.run.join("samples")] {
+            let failed = |cause| Error::Folder { path: folder.clone(), cause };
+            for entry in fs::read_dir(&folder).map_err(failed)? {
+                let path = entry.map_err(failed)?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                if name.starts_with('.') && name.ends_with(".tmp") {
+                    fs::remove_file(&path).map_err(failed)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -209,11 +230,89 @@ pub fn checksum(state: &Checkpoint) -> String {
     format!("{:08x}", hasher.finalize())
 }
 
-fn verify_finite(state: &Checkpoint, step: u64) -> Result<(), Error> {
+fn verify_finite(Saved { step, state, .. }: &Saved) -> Result<(), Error> {
     for (name, array) in state.iter().filter(|(_, array)| array.dtype() == Dtype::F32) {
         if let Some(&value) = array.to_f32().iter().find(|value| !value.is_finite()) {
-            return Err(Error::NotFinite { tensor: name.into(), step, value });
+            return Err(Error::NotFinite { tensor: name.into(), step: *step, value });
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::{DataSummary, Settings};
+    use alias_model::checkpoint::Array;
+
+    fn saved(step: u64, value: f32) -> Saved {
+        let mut state = Checkpoint::new();
+        state.insert("generator.conv_0.bias", Array::from_f32(&[2], &[value, 0.5]));
+        state.insert("second_moment.generator.conv_0.bias", Array::from_f32(&[2], &[1.0, 2.0]));
+        state.metadata_mut().insert("trainer".into(), format!("{{\"step\":{step}}}"));
+        let data = DataSummary { examples: 3, names: "0".into(), size: [64, 64] };
+        let settings = Settings { data: "/home/somebody/set".into(), plain: true, ..Default::default() };
+        Saved { step, run: Run { settings, data, vgg_checksum: None }, state }
+    }
+
+    fn folder() -> (tempfile::TempDir, Checkpoints) {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::of(folder.path());
+        assert!(checkpoints.newest(|_| ()).unwrap().is_none());
+        fs::create_dir(checkpoints.folder()).unwrap();
+        (folder, checkpoints)
+    }
+
+    #[test]
+    fn the_last_ones_are_kept() {
+        let (folder, checkpoints) = folder();
+        for step in [1, 2, 9, 10, 11] {
+            checkpoints.save(&mut saved(step, step as f32), 3).unwrap();
+        }
+        assert_eq!(checkpoints.steps().unwrap(), [9, 10, 11]);
+        let newest = checkpoints.newest(|reason| panic!("{reason}")).unwrap().unwrap();
+        assert_eq!((newest.step, newest.run), (11, saved(11, 0.0).run));
+        checkpoints.save_generator(&saved(11, 3.0)).unwrap();
+        let generator = Checkpoint::read(folder.path().join(GENERATOR)).unwrap();
+        assert_eq!(generator.keys().collect::<Vec<_>>(), ["conv_0.bias"]);
+        let metadata = generator.metadata();
+        assert_eq!((metadata["step"].as_str(), metadata["plain"].as_str()), ("11", "true"));
+        assert!(metadata["settings"].contains("\"set\"") && !metadata["settings"].contains("somebody"));
+    }
+
+    /// Cut off, or one bit of the elements or of the metadata turned over.
+    #[test]
+    fn damaged_ones_are_set_aside() {
+        for damage in ["cut", "element", "metadata"] {
+            let (_folder, checkpoints) = folder();
+            (1..=2).for_each(|step| checkpoints.save(&mut saved(step, 1.0), 3).unwrap());
+            let mut bytes = fs::read(checkpoints.path(2)).unwrap();
+            let length = bytes.len();
+            match damage {
+                "cut" => bytes.truncate(length - 1),
+                "element" => bytes[length - 3] ^= 1,
+                _ => {
+                    let at = bytes.windows(8).position(|bytes| bytes == b"somebody").unwrap();
+                    bytes[at] ^= 1;
+                }
+            }
+            fs::write(checkpoints.path(2), bytes).unwrap();
+            let mut reports = Vec::new();
+            let newest = checkpoints.newest(|report| reports.push(report.to_owned())).unwrap().unwrap();
+            assert_eq!((newest.step, reports.len()), (1, 1), "{damage}");
+            assert!(reports[0].contains("step-00000002.safetensors"), "{reports:?}");
+            assert_eq!(checkpoints.steps().unwrap(), [1], "the damaged one is out of the way");
+            fs::write(checkpoints.path(1), b"").unwrap();
+            assert!(matches!(checkpoints.newest(|_| ()), Err(Error::NoneReadable(reasons)) if reasons.len() == 1));
+            assert_eq!(checkpoints.steps().unwrap(), [1], "the only one stays where it is");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_saved() {
+        let (_folder, checkpoints) = folder();
+        let error = checkpoints.save(&mut saved(4, f32::NAN), 3).unwrap_err().to_string();
+        assert!(error.contains("generator.conv_0.bias of step 4 holds NaN"), "{error}");
+        assert_eq!(checkpoints.steps().unwrap(), []);
+    }
 }

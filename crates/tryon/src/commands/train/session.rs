@@ -5,7 +5,7 @@ use super::{Arguments, progress::Progress};
 use crate::commands::picture;
 use alias_model::{Checkpoint, Generator, LoadOptions, Noise, Trainer};
 use alias_tensor::{Gpu, no_grad};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use tryon::dataset::Dataset;
 use tryon::images::write_rgb;
 use tryon::sheet;
-use tryon::training::{Checkpoints, Entry, GENERATOR, Loader, Log, Order, Purpose, Run};
+use tryon::training::{
+    Checkpoints, CheckpointsError, Entry, GENERATOR, Loader, Lock, Log, Order, Purpose, Run, Saved, curves,
+};
 
 /// Examples on a sheet of samples.
 const SAMPLES: usize = 4;
@@ -37,16 +39,19 @@ pub(super) struct Session {
     /// Waits of this session, and the time that threads have spent loading so many examples.
     waited: Duration,
     loading: (Duration, u32),
+    _lock: Lock,
 }
 
 impl Session {
     /// Begins the run's folder, or goes on in it.
-    pub(super) fn begin(start: Start, gpu: Gpu, device: &str, arguments: &Arguments) -> Result<Session> {
+    pub(super) fn begin(mut start: Start, gpu: Gpu, device: &str, arguments: &Arguments) -> Result<Session> {
         let folder = arguments.out.clone();
         let checkpoints = Checkpoints::of(&folder);
         for folder in [folder.clone(), checkpoints.folder(), samples(&folder)] {
             std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
         }
+        let lock = start.lock(&folder)?;
+        checkpoints.remove_unfinished()?;
         let path = log_path(&folder);
         let (step, is_new) = (start.step(), start.is_new());
         let opened = if is_new || !path.exists() {
@@ -73,6 +78,7 @@ impl Session {
             workers: arguments.workers.map_or(WORKERS, usize::from),
             waited: Duration::ZERO,
             loading: (Duration::ZERO, 0),
+            _lock: lock,
         })
     }
 
@@ -89,7 +95,7 @@ impl Session {
         let mut text = if step == total {
             format!("{total} steps: {}\n", self.folder.join(GENERATOR).display())
         } else {
-            format!("stopped and saved after {step} of {total} steps; to go on: tryon train --resume --out {folder}\n")
+            format!("stopped and saved at step {step} of {total}; to go on: tryon train --resume --out {folder}\n")
         };
         text += &self.report(start.elapsed(), step - first);
         Ok(text)
@@ -136,18 +142,19 @@ impl Session {
         Ok(())
     }
 
-    /// Writes a checkpoint, unless there is one of this step.
+    /// Writes a checkpoint, unless there is one of this step, and the generator alone.
     fn save(&mut self) -> Result<()> {
         let step = self.trainer.step_count();
+        let mut saved = Saved { step, run: self.run.clone(), state: self.trainer.save()? };
         if self.saved != Some(step) {
             self.log.sync().with_context(|| format!("{}", log_path(&self.folder).display()))?;
-            self.checkpoints.save(step, self.trainer.save()?, &self.run, self.run.settings.keep)?;
+            self.checkpoints.save(&mut saved, self.run.settings.keep)?;
             self.saved = Some(step);
         }
-        Ok(())
+        Ok(self.checkpoints.save_generator(&saved)?)
     }
 
-    /// Writes a sheet of samples.
+    /// Writes a sheet of samples, and the losses as curves.
     fn draw(&self) -> Result<()> {
         let weights: Checkpoint = self.trainer.generator()?;
         let options = LoadOptions { plain: self.run.settings.plain, ..Default::default() };
@@ -165,21 +172,40 @@ impl Session {
         let height = self.dataset.size()[0].min(SAMPLE_HEIGHT);
         let path = samples(&self.folder).join(format!("step-{:08}.png", self.trainer.step_count()));
         write_rgb(&path, &sheet::sheet(&titles, &rows, height))?;
+        if !self.entries.is_empty() {
+            write_rgb(&self.folder.join("losses.png"), &curves(&self.entries))?;
+        }
         Ok(())
     }
 
     /// Saves what can be saved where something went wrong, and says how to go on.
     fn how_to_go_on(&mut self, error: anyhow::Error) -> anyhow::Error {
-        let folder = self.folder.display().to_string();
-        let saved = self.save();
+        let out = self.folder.display();
         let step = self.trainer.step_count();
-        error.context(match (saved, self.saved) {
-            (Ok(()), _) => format!("stopped and saved after {step} steps; once that is mended: tryon train --resume --out {folder}"),
-            (Err(_), Some(saved)) => format!(
-                "stopped after {step} steps; the checkpoint of step {saved} is there; once that is mended: tryon train --resume --out {folder}"
-            ),
-            (Err(_), None) => format!("stopped after {step} steps, before the first checkpoint"),
-        })
+        let go_on = format!("once that is mended, go on by: tryon train --resume --out {out}");
+        if diverged(&error) {
+            let last = self.saved.map(|step| self.checkpoints.path(step)).filter(|path| path.is_file());
+            let from = last.map_or_else(|| "FILE".into(), |path| path.display().to_string());
+            return anyhow!(
+                "{error:#}\nstopped at step {step}. To start anew from a checkpoint, the last one or one before it, with \
+                 lower rates: tryon train --weights {from} --discriminator {from} --generator-rate R --discriminator-rate R \
+                 --data DIR --out OTHER"
+            );
+        }
+        let failed = self.save().err();
+        let ending = match (failed, self.saved.filter(|&saved| self.checkpoints.path(saved).is_file())) {
+            (_, Some(saved)) if saved == step => format!("stopped and saved at step {step}; {go_on}"),
+            (Some(failed), Some(saved)) => {
+                format!(
+                    "stopped at step {step}, which cannot be saved ({failed:#}); that of step {saved} is there; {go_on}"
+                )
+            }
+            (failed, _) => {
+                let why = failed.map_or_else(String::new, |failed| format!(" ({failed:#})"));
+                format!("stopped at step {step}; there is no checkpoint{why}")
+            }
+        };
+        anyhow!("{error:#}\n{ending}")
     }
 
     /// How much faster loading is than training.
@@ -199,6 +225,12 @@ impl Session {
             trained / each,
         )
     }
+}
+
+/// Whether it is the weights or the losses that are no numbers: then the state is not worth keeping.
+fn diverged(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(alias_model::Error::Diverged { .. }))
+        || matches!(error.downcast_ref(), Some(CheckpointsError::NotFinite { .. }))
 }
 
 fn samples(folder: &Path) -> PathBuf {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::sync::Arc;
 use tryon::dataset::{Dataset, Example};
-use tryon::training::{Checkpoints, DataSummary, Log, Purpose, Run, Saved, Settings, checksum};
+use tryon::training::{Checkpoints, DataSummary, Lock, Log, Purpose, Run, Saved, Settings, checksum};
 
 /// A run that can go on as soon as there is a device.
 pub(super) struct Start {
@@ -15,6 +15,8 @@ pub(super) struct Start {
     pub(super) dataset: Arc<Dataset>,
     vgg: Option<Checkpoint>,
     from: From,
+    /// Of a run that was there.
+    lock: Option<Lock>,
 }
 
 enum From {
@@ -37,10 +39,11 @@ impl Start {
             verify_new(&arguments.out)?;
             let mut settings = Settings::new(given).context("settings")?;
             infer(&mut settings)?;
-            return Start::with(settings, From::Nothing);
+            return Start::with(settings, From::Nothing, None);
         }
+        let lock = if arguments.out.is_dir() { Some(lock(&arguments.out)?) } else { None };
         let (before, from) = earlier(&arguments.out)?;
-        let start = Start::with(before.settings.going_on(given)?, from)?;
+        let start = Start::with(before.settings.going_on(given)?, from, lock)?;
         ensure!(
             start.run.data == before.data,
             "{} has changed: it has {}, where this run began with {}; bring the old one back, or start another run in \
@@ -56,7 +59,7 @@ impl Start {
         Ok(start)
     }
 
-    fn with(settings: Settings, from: From) -> Result<Start> {
+    fn with(settings: Settings, from: From, lock: Option<Lock>) -> Result<Start> {
         let dataset = Dataset::open(&settings.data)?;
         let dataset = match settings.size {
             Some(size) => dataset.at_size(size),
@@ -69,7 +72,7 @@ impl Start {
         let vgg = settings.vgg.as_ref().map(Checkpoint::read).transpose().context("--vgg")?;
         let vgg_checksum = vgg.as_ref().map(checksum);
         let run = Run { data: DataSummary::new(&dataset), settings, vgg_checksum };
-        Ok(Start { run, dataset: Arc::new(dataset), vgg, from })
+        Ok(Start { run, dataset: Arc::new(dataset), vgg, from, lock })
     }
 
     /// Steps that have been taken.
@@ -85,9 +88,17 @@ impl Start {
         matches!(self.from, From::Nothing)
     }
 
+    /// The lock of the run's folder, which is there by now.
+    pub(super) fn lock(&mut self, folder: &Path) -> Result<Lock> {
+        match self.lock.take() {
+            Some(lock) => Ok(lock),
+            None => lock(folder),
+        }
+    }
+
     /// The trainer, and what is left.
     pub(super) fn trainer(self, gpu: &Gpu) -> Result<(Trainer, Run, Arc<Dataset>)> {
-        let Start { run, dataset, vgg, from } = self;
+        let Start { run, dataset, vgg, from, .. } = self;
         let vgg = vgg.map(|vgg| Vgg19::load(gpu, &vgg)).transpose()?;
         let trainer = match from {
             From::Checkpoint(saved) => Trainer::resume(gpu, &saved.state, vgg)?,
@@ -95,6 +106,11 @@ impl Start {
         };
         Ok((trainer, run, dataset))
     }
+}
+
+fn lock(folder: &Path) -> Result<Lock> {
+    let lock = Lock::take(folder).with_context(|| format!("{}", folder.display()))?;
+    lock.with_context(|| format!("another process is training in {}", folder.display()))
 }
 
 /// Errors where a run is in this folder already.
