@@ -313,6 +313,6 @@ mod tests {
         let (_folder, checkpoints) = folder();
         let error = checkpoints.save(&mut saved(4, f32::NAN), 3).unwrap_err().to_string();
         assert!(error.contains("generator.conv_0.bias of step 4 holds NaN"), "{error}");
-        assert_eq!(checkpoints.steps().unwrap(), []);
+        assert!(checkpoints.steps().unwrap().is_empty());
     }
 }
