@@ -102,8 +102,11 @@ fn a_damaged_checkpoint_is_passed_over() {
 fn a_run_keeps_to_its_settings() {
     let run = copy(undisturbed().0.path());
     let out = run.path();
+    // As if it had been killed right after its last checkpoint.
+    fs::write(out.join("generator.safetensors"), "that of the step before").unwrap();
     let said = exits(0, &mut tryon(&resume(out)));
     assert!(said.contains("is finished, all 8 steps of it"), "{said}");
+    assert_undisturbed(out);
     let complaint = exits(1, &mut tryon(&start(out, &[])));
     assert!(complaint.contains("there is a run in") && complaint.contains("--resume"), "{complaint}");
     let with = |more: &[&str]| exits(1, &mut tryon(&[&resume(out), more].concat()));

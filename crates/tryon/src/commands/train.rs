@@ -22,6 +22,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let start = Start::new(arguments)?;
     let settings = &start.run.settings;
     if start.step() == settings.total_steps() {
+        start.finish(&arguments.out)?;
         let out = arguments.out.display();
         return Ok(format!("{out} is finished, all {} steps of it\n", settings.total_steps()));
     }

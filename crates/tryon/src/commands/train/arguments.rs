@@ -12,7 +12,6 @@ use std::path::PathBuf;
 /// checkpoints/, from which --resume goes on bit for bit; and generator.safetensors, the newest weights for the other commands.
 /// Ctrl-C saves and ends; a second one ends at once.
 #[derive(clap::Args)]
-#[command(next_line_help = false)]
 pub(crate) struct Arguments {
     /// The run's folder
     #[arg(short, long, value_name = "RUN")]

@@ -132,11 +132,12 @@ impl Session {
             self.log.append(&entry).with_context(|| format!("{}", log_path(&self.folder).display()))?;
             self.entries.push(entry);
             progress.step(&entry);
-            if step.is_multiple_of(settings.checkpoint_every) || step == total {
-                self.save()?;
-            }
+            // Pictures first: a run is finished once it has its last checkpoint.
             if step.is_multiple_of(settings.sample_every) || step == total {
                 self.draw()?;
+            }
+            if step.is_multiple_of(settings.checkpoint_every) || step == total {
+                self.save()?;
             }
         }
         Ok(())

@@ -83,6 +83,14 @@ impl Start {
         }
     }
 
+    /// Writes what a run that was killed right after its last checkpoint still lacks.
+    pub(super) fn finish(&self, folder: &Path) -> Result<()> {
+        if let From::Checkpoint(saved) = &self.from {
+            Checkpoints::of(folder).save_generator(saved)?;
+        }
+        Ok(())
+    }
+
     /// Whether its log has yet to be begun.
     pub(super) fn is_new(&self) -> bool {
         matches!(self.from, From::Nothing)
