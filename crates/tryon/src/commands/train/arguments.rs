@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Train a generator on pictures, against a discriminator.
 ///
-/// OUT gets log.jsonl, a line of JSON for each step; losses.png; samples/, what the generator makes of the first examples;
+/// RUN gets log.jsonl, a line of JSON for each step; losses.png; samples/, what the generator makes of the first examples;
 /// checkpoints/, from which --resume goes on bit for bit; and generator.safetensors, the newest weights for the other commands.
 /// Ctrl-C saves and ends; a second one ends at once.
 #[derive(clap::Args)]
