@@ -22,8 +22,20 @@ pub fn write_atomically<E: From<io::Error>>(
     // Some systems do not rename an open file.
     drop(out);
     fs::rename(&temporary.0, path)?;
+    sync_name(path);
     // Dropping `temporary` finds nothing left to remove.
     Ok(())
+}
+
+/// Has the file's new name on disk, too, where a power cut would else bring back what was there. Not every file system can,
+/// and by now the file is whole under its name: no failure.
+fn sync_name(path: &Path) {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    if cfg!(unix)
+        && let Ok(folder) = File::open(folder)
+    {
+        let _ = folder.sync_all();
+    }
 }
 
 /// A file that disappears unless it is renamed.

@@ -119,14 +119,18 @@ impl Config {
     pub const PUBLISHED: Config =
         Config { ngf: 64, layers: Layers::Most, norm: Norm::Instance, spectral: true, plain: false };
 
+    /// In a checkpoint's metadata: "true" where the generator is `plain`.
+    pub const PLAIN: &str = "plain";
+
     /// The same at another width.
     #[must_use]
     pub const fn with_ngf(self, ngf: usize) -> Config {
         Config { ngf, ..self }
     }
 
-    /// Reads the configuration from the names and shapes of a checkpoint. Whether the generator is `plain` shows only
-    /// with batch norm, which then has statistics in the first block, too; instance norm leaves no trace.
+    /// Reads the configuration from the names and shapes of a checkpoint. Whether the generator is `plain` shows there only
+    /// with batch norm, which then has statistics in the first block, too. Instance norm leaves no trace: then the metadata's
+    /// [`Config::PLAIN`] tells, which trained weights have.
     ///
     /// # Errors
     /// [`Error::StateDict`] where nothing tells the width: this is no ALIAS generator.
@@ -150,7 +154,7 @@ impl Config {
             layers: if checkpoint.keys().any(|key| key.starts_with("up_4.")) { Layers::Most } else { Layers::More },
             norm: if batch("up_2") || batch("head_0") { Norm::Batch } else { Norm::Instance },
             spectral: checkpoint.keys().any(|key| key.ends_with(".weight_orig")),
-            plain: batch("head_0"),
+            plain: batch("head_0") || checkpoint.metadata().get(Config::PLAIN).is_some_and(|plain| plain == "true"),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::architecture::LABELS;
 use crate::conv::{Conv2d, Take};
-use crate::{Conv, Error, Result};
+use crate::{Checkpoint, Conv, Error, Result};
 use alias_kernels::{avg_pool, concat, instance_norm, leaky_relu};
 use alias_plan::Statistics;
 use alias_tensor::Tensor;
@@ -34,6 +34,26 @@ impl DiscriminatorConfig {
     /// That of VITON-HD's authors.
     pub const VITON_HD: DiscriminatorConfig =
         DiscriminatorConfig { scales: 2, layers: 3, last_stride: 2, ..DiscriminatorConfig::SPADE };
+
+    /// Reads the configuration from the names and shapes of a state dict. The last stride leaves no trace there: it is taken to
+    /// be that of VITON-HD's authors.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] where this is no discriminator.
+    pub fn infer(checkpoint: &Checkpoint) -> Result<DiscriminatorConfig> {
+        let count = |name: &dyn Fn(usize) -> String| {
+            (0..).take_while(|&k| checkpoint.keys().any(|key| key.starts_with(&name(k)))).count()
+        };
+        let scales = count(&|scale| format!("discriminator_{scale}."));
+        let layers = count(&|layer| format!("discriminator_0.model{layer}."));
+        let ndf = checkpoint.get("discriminator_0.model0.0.weight").and_then(|weight| weight.shape().first().copied());
+        let (Some(ndf), Some(layers)) = (ndf, layers.checked_sub(1)) else {
+            return Err(Error::StateDict(
+                "this is no multi-scale discriminator: discriminator_0.model0.0.weight is not there".into(),
+            ));
+        };
+        Ok(DiscriminatorConfig { scales, layers, ndf, ..DiscriminatorConfig::VITON_HD })
+    }
 
     /// The convolutions of each scale.
     fn convs(&self) -> Vec<Vec<Conv>> {

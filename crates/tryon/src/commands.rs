@@ -4,9 +4,11 @@ pub(crate) mod bench;
 pub(crate) mod dataset;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
+pub(crate) mod export;
 pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod synth;
+pub(crate) mod train;
 
 use crate::target;
 use alias_model::plan::{Method, Step};

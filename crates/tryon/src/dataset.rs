@@ -13,7 +13,8 @@
 //! `pairs.txt`) names a picture and a garment on each line; for training they are those of the same person, whose names are the
 //! same, and the picture's name finds all six files: its stem, with or without `_rendered`, as .png, .jpg or .jpeg.
 
-use crate::images::{self, ParseLabels, SampleFiles, read_rgb, read_sample, read_size};
+use crate::images::{self, ParseLabels, SampleFiles, read_rgb, read_sample, read_size, same_size};
+use crate::resize;
 use alias_model::Sample;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,8 @@ const EXTENSIONS: [&str; 3] = ["png", "jpg", "jpeg"];
 pub struct Dataset {
     items: Vec<Item>,
     /// Height and width of all pictures.
+    stored_size: [usize; 2],
+    /// Those that they are read at.
     size: [usize; 2],
 }
 
@@ -104,7 +107,7 @@ impl Dataset {
             items.push(Item { name, files });
         }
         match size {
-            Some(size) if problems.is_empty() => Ok(Dataset { items, size }),
+            Some(size) if problems.is_empty() => Ok(Dataset { items, stored_size: size, size }),
             _ => Err(Problems { folder: folder.into(), problems }),
         }
     }
@@ -115,9 +118,20 @@ impl Dataset {
         self.items.len()
     }
 
-    /// Height and width of all pictures.
+    /// The same, read at this height and width.
+    #[must_use]
+    pub fn at_size(self, size: [usize; 2]) -> Dataset {
+        Dataset { size, ..self }
+    }
+
+    /// Height and width that examples are read at.
     pub fn size(&self) -> [usize; 2] {
         self.size
+    }
+
+    /// Height and width of all pictures in their files.
+    pub fn stored_size(&self) -> [usize; 2] {
+        self.stored_size
     }
 
     /// What example `index` is called.
@@ -125,14 +139,21 @@ impl Dataset {
         &self.items[index].name
     }
 
-    /// Reads example `index`.
+    /// Reads example `index`, at [`Dataset::size`].
     ///
     /// # Errors
     /// Where a file has gone, or is no picture of what it should show.
     pub fn read(&self, index: usize) -> images::Result<Example> {
         let [image, agnostic, pose, parse, warped_cloth, warped_mask] = self.items[index].files.each_ref();
         let files = SampleFiles { agnostic, pose, warped_cloth, warped_mask, parse };
-        Ok(Example { sample: read_sample(&files, ParseLabels::Auto)?, truth: read_rgb(image)?.data })
+        // Files may have been replaced since they were looked at.
+        same_size(image, &[agnostic])?;
+        let example = Example { sample: read_sample(&files, ParseLabels::Auto)?, truth: read_rgb(image)?.data };
+        Ok(if self.size == [example.sample.height, example.sample.width] {
+            example
+        } else {
+            resize::example(&example, self.size)
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use alias_tensor::wgpu::{Adapter, Features};
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
-use commands::{bench, dataset, demo, evaluate, info, inspect, synth};
+use commands::{bench, dataset, demo, evaluate, export, info, inspect, synth, train};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +30,8 @@ enum Command {
     Synth(synth::Arguments),
     Demo(demo::Arguments),
     Dataset(dataset::Arguments),
+    Train(Box<train::Arguments>),
+    Export(export::Arguments),
     Evaluate(evaluate::Arguments),
     Bench(bench::Arguments),
     Info(info::Arguments),
@@ -100,6 +102,16 @@ impl DeviceArguments {
         }
         Ok(Gpu::open(&GpuOptions { adapter: self.choice(), features, ..Default::default() })?.into())
     }
+
+    /// Opens a GPU, or a software rasterizer where there is no other adapter: for what cores alone cannot do.
+    fn open_gpu(&self) -> anyhow::Result<Gpu> {
+        ensure!(
+            self.device != DeviceKind::Cpu,
+            "training runs on a GPU or, where there is none, on a software rasterizer such as Mesa's llvmpipe; leave \
+             --device cpu out"
+        );
+        Ok(Gpu::open(&GpuOptions { adapter: self.choice(), ..Default::default() })?)
+    }
 }
 
 /// What a device is called.
@@ -135,6 +147,8 @@ fn main() -> ExitCode {
         Command::Synth(arguments) => synth::run(arguments, &device),
         Command::Demo(arguments) => demo::run(arguments, &device),
         Command::Dataset(arguments) => dataset::run(arguments),
+        Command::Train(arguments) => train::run(arguments, &device),
+        Command::Export(arguments) => export::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments, &device),
         Command::Bench(arguments) => bench::run(arguments, &device),
         Command::Info(arguments) => info::run(arguments, &device),

@@ -1,8 +1,7 @@
 //! Contact sheets: one sample a row, with a title over each column.
 
-mod font;
-
 use crate::images::{Image, PALETTE};
+use crate::{font, resize};
 use alias_model::{Sample, misaligned};
 
 /// The titles of the pictures that `columns` gives.
@@ -57,20 +56,13 @@ pub fn sheet(titles: &[&str], rows: &[Vec<Image>], cell_height: usize) -> Image 
     for (column, title) in titles.iter().enumerate() {
         let left = margin + column * (cell_width + margin);
         let indent = cell_width.saturating_sub(font::width(title) * dot) / 2;
-        for (y, x) in font::dots(title) {
-            for (dy, dx) in (0..dot).flat_map(|dy| (0..dot).map(move |dx| (dy, dx))) {
-                let at = (margin + y * dot + dy, indent + x * dot + dx);
-                // A title wider than its column is cut off.
-                if at.1 < cell_width {
-                    out.set_pixel(at.0, left + at.1, INK);
-                }
-            }
-        }
+        // A title wider than its column is cut off.
+        font::write(&mut out, title, [margin, left + indent], dot, cell_width - indent, INK);
     }
     for (r, row) in rows.iter().enumerate() {
         assert_eq!(row.len(), titles.len(), "row {r} has {} pictures for {} titles", row.len(), titles.len());
         for (column, image) in row.iter().enumerate() {
-            let cell = scaled(image, cell_height, cell_width);
+            let cell = resize::image(image, cell_height, cell_width);
             let (top, left) = (header + r * (cell_height + margin), margin + column * (cell_width + margin));
             for (y, x) in (0..cell_height).flat_map(|y| (0..cell_width).map(move |x| (y, x))) {
                 out.set_pixel(top + y, left + x, cell.pixel(y, x));
@@ -78,39 +70,6 @@ pub fn sheet(titles: &[&str], rows: &[Vec<Image>], cell_height: usize) -> Image 
         }
     }
     out
-}
-
-/// `image` at another size: each pixel is the mean of the area it covers.
-fn scaled(image: &Image, height: usize, width: usize) -> Image {
-    let rows = areas(image.height, height);
-    let columns = areas(image.width, width);
-    let mut out = Image::filled(height, width, PAPER);
-    for (y, row) in rows.iter().enumerate() {
-        for (x, column) in columns.iter().enumerate() {
-            let mut sum = [0.0; 3];
-            for &(sy, a) in row {
-                for &(sx, b) in column {
-                    let colour = image.pixel(sy, sx);
-                    sum = [0, 1, 2].map(|c| sum[c] + a * b * colour[c]);
-                }
-            }
-            out.set_pixel(y, x, sum);
-        }
-    }
-    out
-}
-
-/// For each of `to` pixels: which of `from` pixels it covers, and which part of it each fills.
-fn areas(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
-    let step = from as f32 / to as f32;
-    let of = |i: usize| {
-        let (low, high) = (i as f32 * step, (i + 1) as f32 * step);
-        let covered = low as usize..(high.ceil() as usize).min(from);
-        let part = |s: usize| (high.min((s + 1) as f32) - low.max(s as f32)).max(0.0);
-        let total: f32 = covered.clone().map(part).sum();
-        covered.map(|s| (s, part(s) / total)).collect()
-    };
-    (0..to).map(of).collect()
 }
 
 #[cfg(test)]

@@ -228,6 +228,16 @@ impl Array {
         Cow::Owned(gathered)
     }
 
+    /// The same in half precision: 16-bit floats, rounded to nearest. What is no floating-point number stays as it is.
+    #[must_use]
+    pub fn to_half(&self) -> Array {
+        if !matches!(self.dtype, Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+            return self.clone();
+        }
+        let bytes = self.map(|value| f16::from_f64(value).to_le_bytes()).concat();
+        Array::from_le_bytes(Dtype::F16, &self.shape, bytes)
+    }
+
     fn is_row_major(&self) -> bool {
         let mut expected = 1;
         for (&dim, &stride) in self.shape.iter().zip(&self.strides).rev() {

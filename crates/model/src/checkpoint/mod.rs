@@ -112,6 +112,14 @@ impl Checkpoint {
         self.tensors.keys().map(|name| &**name)
     }
 
+    /// The tensors whose names begin with `prefix`, named without it.
+    #[must_use]
+    pub fn part(&self, prefix: &str) -> Checkpoint {
+        let named = self.tensors.iter().filter_map(|(name, array)| Some((name.strip_prefix(prefix)?, array)));
+        let tensors = named.map(|(name, array)| (name.to_owned(), array.clone())).collect();
+        Checkpoint { tensors, metadata: BTreeMap::new() }
+    }
+
     /// The number of tensors.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -75,7 +75,7 @@ impl Trainer {
         let architecture = Architecture::new(config)?;
         let network = |name: &str, shapes| {
             let [state, moments] =
-                [format!("{name}."), format!("{SECOND_MOMENT}{name}.")].map(|prefix| part(saved, &prefix));
+                [format!("{name}."), format!("{SECOND_MOMENT}{name}.")].map(|prefix| saved.part(&prefix));
             Network::new(gpu, shapes, &state)?.with_second_moments(gpu, &moments)
         };
         Ok(Trainer {
@@ -90,17 +90,6 @@ impl Trainer {
             step: integer(&settings["step"])?,
         })
     }
-}
-
-/// The tensors whose names begin with `prefix`, without it.
-fn part(saved: &Checkpoint, prefix: &str) -> Checkpoint {
-    let mut part = Checkpoint::new();
-    for (key, array) in saved.iter() {
-        if let Some(key) = key.strip_prefix(prefix) {
-            part.insert(key, array.clone());
-        }
-    }
-    part
 }
 
 fn damaged(what: &dyn std::fmt::Display) -> Error {

@@ -34,16 +34,6 @@ fn long_titles_and_no_rows_are_fine() {
 }
 
 #[test]
-fn scaling_is_the_mean() {
-    let mut image = Image::filled(4, 4, [0.0; 3]);
-    image.set_pixel(0, 0, [1.0, -1.0, 0.5]);
-    assert_eq!(scaled(&image, 1, 1).pixel(0, 0), [1.0, -1.0, 0.5].map(|v| v / 16.0));
-    assert_eq!(scaled(&image, 4, 4), image);
-    let third = scaled(&Image::filled(7, 5, [0.25; 3]), 3, 11);
-    assert!(third.data.iter().all(|v| (v - 0.25).abs() < 1e-6));
-}
-
-#[test]
 fn the_mask_column_marks_what_is_misaligned() {
     let scene = scene::draw(1, 256, 192);
     let truth = Image { height: 256, width: 192, data: scene.truth };

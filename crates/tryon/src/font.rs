@@ -1,7 +1,9 @@
 //! A bitmap font of 5x7 dots, with what titles need.
 
+use crate::images::Image;
+
 /// Dots from the top of a line to its bottom.
-pub(super) const HEIGHT: usize = ROWS + DESCENT;
+pub(crate) const HEIGHT: usize = ROWS + DESCENT;
 
 /// Rows of a letter.
 const ROWS: usize = 7;
@@ -60,13 +62,26 @@ const GLYPHS: [(char, [u8; ROWS]); 42] = [
     (':', [0b00000, 0b01100, 0b01100, 0b00000, 0b01100, 0b01100, 0b00000]),
 ];
 
+/// Writes `text` on an image: each dot a square of `dot` pixels, the first row and column `at` those. What is past
+/// `most` pixels, or the image, is cut off.
+pub(crate) fn write(image: &mut Image, text: &str, [top, left]: [usize; 2], dot: usize, most: usize, colour: [f32; 3]) {
+    for (y, x) in dots(text) {
+        for (dy, dx) in (0..dot).flat_map(|dy| (0..dot).map(move |dx| (dy, dx))) {
+            let (y, x) = (y * dot + dy, x * dot + dx);
+            if x < most && top + y < image.height && left + x < image.width {
+                image.set_pixel(top + y, left + x, colour);
+            }
+        }
+    }
+}
+
 /// How many dots wide `text` is.
-pub(super) fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     (text.chars().count() * ADVANCE).saturating_sub(1)
 }
 
 /// The (row, column) of each dot of `text`. Capitals are written small; what the font lacks stays blank.
-pub(super) fn dots(text: &str) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn dots(text: &str) -> impl Iterator<Item = (usize, usize)> {
     text.chars().enumerate().flat_map(|(i, letter)| {
         let letter = letter.to_ascii_lowercase();
         let glyph = GLYPHS.iter().find(|(known, _)| *known == letter);

@@ -1,0 +1,147 @@
+//! The command line of `tryon train`.
+
+use crate::commands::parse_size;
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+
+/// Train a generator on pictures, against a discriminator.
+///
+/// RUN gets log.jsonl, a line of JSON for each step; losses.png; samples/, what the generator makes of the first examples;
+/// checkpoints/, from which --resume goes on bit for bit; and generator.safetensors, the newest weights for the other commands.
+/// Ctrl-C saves and ends; a second one ends at once.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The run's folder
+    #[arg(short, long, value_name = "RUN")]
+    pub(super) out: PathBuf,
+
+    /// Go on with the run in this folder, by its own settings
+    #[arg(long)]
+    pub(super) resume: bool,
+
+    /// Threads that load pictures [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Data")]
+    pub(super) workers: Option<u16>,
+
+    #[command(flatten)]
+    given: Given,
+}
+
+/// What the run's settings are, where they are not the default.
+#[derive(clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Given {
+    /// A dataset in VITON-HD's layout, as `tryon dataset check` has it; with --resume it is known
+    #[arg(long, value_name = "DIR", required_unless_present = "resume", help_heading = "Data")]
+    data: Option<PathBuf>,
+
+    /// Train at this size, height x width [default: that of the pictures]
+    #[arg(long, value_name = "HxW", value_parser = parse_size, help_heading = "Data")]
+    size: Option<[usize; 2]>,
+
+    /// Examples of each step, computed one after the other [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536), help_heading = "Data")]
+    batch: Option<u64>,
+
+    /// Steps at the full learning rates [default: 100000]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    steps: Option<u64>,
+
+    /// Steps after those, in which the rates fall to zero in a line [default: 100000]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    decay_steps: Option<u64>,
+
+    /// Of the first weights, the order of the data, and the noise [default: 0]
+    #[arg(long, value_name = "S", help_heading = "Training")]
+    seed: Option<u64>,
+
+    /// The generator's learning rate [default: 0.0001]
+    #[arg(long, value_name = "R", value_parser = finite, help_heading = "Training")]
+    generator_rate: Option<f64>,
+
+    /// The discriminator's learning rate [default: 0.0004]
+    #[arg(long, value_name = "R", value_parser = finite, help_heading = "Training")]
+    discriminator_rate: Option<f64>,
+
+    /// What Adam adds to the root of the second moment [default: 0.00000001]
+    #[arg(long, value_name = "E", value_parser = finite, help_heading = "Training")]
+    eps: Option<f64>,
+
+    /// Width of the generator [default: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4096), conflicts_with = "weights", help_heading = "Networks")]
+    ngf: Option<u64>,
+
+    /// Resolutions of the generator: `more` for sizes that are multiples of 64, `most` of 128 [default: most]
+    #[arg(long, value_parser = ["more", "most"], conflicts_with = "weights", help_heading = "Networks")]
+    layers: Option<String>,
+
+    /// Its normalization away from the mask [default: instance]
+    #[arg(long, value_parser = ["instance", "batch"], conflicts_with = "weights", help_heading = "Networks")]
+    norm: Option<String>,
+
+    /// Train the ablation of the paper's figure 8: no mask norm
+    #[arg(long, help_heading = "Networks")]
+    plain: bool,
+
+    /// Start the generator from these weights, instead of random ones
+    #[arg(long, value_name = "FILE", help_heading = "Networks")]
+    weights: Option<PathBuf>,
+
+    /// Width of the discriminator [default: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=512), conflicts_with = "discriminator", help_heading = "Networks")]
+    ndf: Option<u64>,
+
+    /// Start the discriminator from these weights; a checkpoint of a training will do for both
+    #[arg(long, value_name = "FILE", help_heading = "Networks")]
+    discriminator: Option<PathBuf>,
+
+    /// The adversarial loss [default: hinge]
+    #[arg(long, value_parser = ["hinge", "vanilla", "lsgan"], help_heading = "Losses")]
+    gan: Option<String>,
+
+    /// Weights of torchvision's vgg19 for the perceptual loss [default: none; the loss is L1 of pixels]
+    #[arg(long, value_name = "FILE", help_heading = "Losses")]
+    vgg: Option<PathBuf>,
+
+    /// Weight of the feature matching loss [default: 10]
+    #[arg(long, value_name = "W", value_parser = finite, help_heading = "Losses")]
+    feature_matching: Option<f64>,
+
+    /// Weight of the perceptual loss [default: 10]
+    #[arg(long, value_name = "W", value_parser = finite, help_heading = "Losses")]
+    perceptual: Option<f64>,
+
+    /// Steps from one checkpoint to the next [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
+    checkpoint_every: Option<u64>,
+
+    /// Checkpoints that are kept [default: 3]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
+    keep: Option<u64>,
+
+    /// Steps from one sheet of samples, and picture of the losses, to the next [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
+    sample_every: Option<u64>,
+}
+
+impl Arguments {
+    /// The settings that were given, by the options' names; files by their absolute paths.
+    pub(super) fn given(&self) -> Result<Map<String, Value>> {
+        let Value::Object(mut given) = serde_json::to_value(&self.given)? else { return Ok(Map::new()) };
+        given.retain(|_, value| !value.is_null() && *value != Value::Bool(false));
+        for key in ["data", "weights", "discriminator", "vgg"] {
+            if let Some(Value::String(path)) = given.get_mut(key) {
+                let absolute = std::path::absolute(&path).with_context(|| path.clone())?;
+                *path = absolute.into_os_string().into_string().ok().context("paths must be Unicode")?;
+            }
+        }
+        Ok(given)
+    }
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number")?;
+    if value.is_finite() && value >= 0.0 { Ok(value) } else { Err("expected a number of at least 0".into()) }
+}

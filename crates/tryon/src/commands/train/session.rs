@@ -1,0 +1,239 @@
+//! The steps of a run, and what is written on the way.
+
+use super::start::{Start, log_path, upload};
+use super::{Arguments, progress::Progress};
+use crate::commands::picture;
+use alias_model::{Checkpoint, Generator, LoadOptions, Noise, Trainer};
+use alias_tensor::{Gpu, no_grad};
+use anyhow::{Context, Result, anyhow};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tryon::dataset::Dataset;
+use tryon::images::write_rgb;
+use tryon::sheet;
+use tryon::training::{
+    Checkpoints, CheckpointsError, Entry, GENERATOR, Loader, Lock, Log, Order, Purpose, Run, Saved, curves,
+};
+
+/// Examples on a sheet of samples.
+const SAMPLES: usize = 4;
+/// Height of a picture on a sheet; larger ones are scaled down.
+const SAMPLE_HEIGHT: usize = 256;
+/// Threads that load pictures, unless told.
+const WORKERS: usize = 2;
+
+pub(super) struct Session {
+    gpu: Gpu,
+    trainer: Trainer,
+    run: Run,
+    dataset: Arc<Dataset>,
+    folder: PathBuf,
+    checkpoints: Checkpoints,
+    log: Log,
+    entries: Vec<Entry>,
+    /// The step of the newest checkpoint.
+    saved: Option<u64>,
+    workers: usize,
+    /// Waits of this session, and the time that threads have spent loading so many examples.
+    waited: Duration,
+    loading: (Duration, u32),
+    _lock: Lock,
+}
+
+impl Session {
+    /// Begins the run's folder, or goes on in it.
+    pub(super) fn begin(mut start: Start, gpu: Gpu, device: &str, arguments: &Arguments) -> Result<Session> {
+        let folder = arguments.out.clone();
+        let checkpoints = Checkpoints::of(&folder);
+        for folder in [folder.clone(), checkpoints.folder(), samples(&folder)] {
+            std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
+        }
+        let lock = start.lock(&folder)?;
+        checkpoints.remove_unfinished()?;
+        let path = log_path(&folder);
+        let (step, is_new) = (start.step(), start.is_new());
+        let opened = if is_new || !path.exists() {
+            Log::create(&path, &start.run, device).map(|log| (log, Vec::new()))
+        } else {
+            Log::resume(&path, step)
+        };
+        let (log, entries) = opened.with_context(|| format!("{}", path.display()))?;
+        let perceptual =
+            if start.run.vgg_checksum.is_some() { "VGG-19's features" } else { "L1 of pixels, without --vgg" };
+        let (examples, [height, width]) = (start.dataset.len(), start.dataset.size());
+        eprintln!("{examples} examples at {height}x{width} on {device}; perceptual loss: {perceptual}");
+        let (trainer, run, dataset) = start.trainer(&gpu)?;
+        Ok(Session {
+            gpu,
+            trainer,
+            run,
+            dataset,
+            folder,
+            checkpoints,
+            log,
+            entries,
+            saved: (step > 0).then_some(step),
+            workers: arguments.workers.map_or(WORKERS, usize::from),
+            waited: Duration::ZERO,
+            loading: (Duration::ZERO, 0),
+            _lock: lock,
+        })
+    }
+
+    /// Trains to the end, or until `stop` is set, and says what to say in the end.
+    pub(super) fn train(mut self, stop: &AtomicBool) -> Result<String> {
+        let start = Instant::now();
+        let first = self.trainer.step_count();
+        let mut progress = Progress::new(first, self.run.settings.total_steps());
+        let done = self.steps(stop, &mut progress);
+        progress.clear();
+        done.map_err(|error| self.how_to_go_on(error))?;
+        let (step, total) = (self.trainer.step_count(), self.run.settings.total_steps());
+        let folder = self.folder.display();
+        let mut text = if step == total {
+            format!("{total} steps: {}\n", self.folder.join(GENERATOR).display())
+        } else {
+            format!("stopped and saved at step {step} of {total}; to go on: tryon train --resume --out {folder}\n")
+        };
+        text += &self.report(start.elapsed(), step - first);
+        Ok(text)
+    }
+
+    fn steps(&mut self, stop: &AtomicBool, progress: &mut Progress) -> Result<()> {
+        let settings = self.run.settings.clone();
+        let (total, batch) = (settings.total_steps(), settings.batch as u64);
+        let order = Order::new(settings.seed_of(Purpose::Order), self.dataset.len());
+        let positions = self.trainer.step_count() * batch..total.saturating_mul(batch);
+        let mut loader = Loader::new(&self.dataset, &order, positions, self.workers);
+        let options = settings.trainer_options()?;
+        while self.trainer.step_count() < total {
+            if stop.load(Ordering::Relaxed) {
+                return self.save();
+            }
+            let rates = options.rates(self.trainer.step_count());
+            let start = Instant::now();
+            let mut parts = Vec::with_capacity(settings.batch);
+            let mut waited = Duration::ZERO;
+            for _ in 0..batch {
+                let asked = Instant::now();
+                let loaded = loader.next().context("a thread that loads pictures has ended")??;
+                waited += asked.elapsed();
+                self.loading.0 += loaded.took;
+                self.loading.1 += 1;
+                parts.push(upload(&self.gpu, &loaded.example)?);
+            }
+            let losses = self.trainer.step(&parts)?;
+            self.waited += waited;
+            let step = self.trainer.step_count();
+            let seconds = [start.elapsed(), waited].map(|time| time.as_secs_f64());
+            let entry = Entry::new(step, losses, rates, seconds, settings.batch);
+            self.log.append(&entry).with_context(|| format!("{}", log_path(&self.folder).display()))?;
+            self.entries.push(entry);
+            progress.step(&entry);
+            // Pictures first: a run is finished once it has its last checkpoint.
+            if step.is_multiple_of(settings.sample_every) || step == total {
+                self.draw()?;
+            }
+            if step.is_multiple_of(settings.checkpoint_every) || step == total {
+                self.save()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint, unless there is one of this step, and the generator alone.
+    fn save(&mut self) -> Result<()> {
+        let step = self.trainer.step_count();
+        let mut saved = Saved { step, run: self.run.clone(), state: self.trainer.save()? };
+        if self.saved != Some(step) {
+            self.log.sync().with_context(|| format!("{}", log_path(&self.folder).display()))?;
+            self.checkpoints.save(&mut saved, self.run.settings.keep)?;
+            self.saved = Some(step);
+        }
+        Ok(self.checkpoints.save_generator(&saved)?)
+    }
+
+    /// Writes a sheet of samples, and the losses as curves.
+    fn draw(&self) -> Result<()> {
+        let weights: Checkpoint = self.trainer.generator()?;
+        let options = LoadOptions { plain: self.run.settings.plain, ..Default::default() };
+        let generator = Generator::load_with(&self.gpu, &weights, options)?;
+        let mut rows = Vec::new();
+        for index in 0..SAMPLES.min(self.dataset.len()) {
+            let example = self.dataset.read(index)?;
+            let inputs = upload(&self.gpu, &example)?.inputs;
+            let result = no_grad(|| generator.forward(&inputs, Noise::None))?.to_vec()?;
+            let mut row = sheet::columns(&example.sample, 0, &picture(&example.sample, result)).to_vec();
+            row.push(picture(&example.sample, example.truth));
+            rows.push(row);
+        }
+        let titles: Vec<_> = sheet::TITLES.into_iter().chain(["truth"]).collect();
+        let height = self.dataset.size()[0].min(SAMPLE_HEIGHT);
+        let path = samples(&self.folder).join(format!("step-{:08}.png", self.trainer.step_count()));
+        write_rgb(&path, &sheet::sheet(&titles, &rows, height))?;
+        if !self.entries.is_empty() {
+            write_rgb(&self.folder.join("losses.png"), &curves(&self.entries))?;
+        }
+        Ok(())
+    }
+
+    /// Saves what can be saved where something went wrong, and says how to go on.
+    fn how_to_go_on(&mut self, error: anyhow::Error) -> anyhow::Error {
+        let out = self.folder.display();
+        let step = self.trainer.step_count();
+        let go_on = format!("once that is mended, go on by: tryon train --resume --out {out}");
+        if diverged(&error) {
+            let last = self.saved.map(|step| self.checkpoints.path(step)).filter(|path| path.is_file());
+            let from = last.map_or_else(|| "FILE".into(), |path| path.display().to_string());
+            return anyhow!(
+                "{error:#}\nstopped at step {step}. To start anew from a checkpoint, the last one or one before it, with \
+                 lower rates: tryon train --weights {from} --discriminator {from} --generator-rate R --discriminator-rate R \
+                 --data DIR --out OTHER"
+            );
+        }
+        let failed = self.save().err();
+        let ending = match (failed, self.saved.filter(|&saved| self.checkpoints.path(saved).is_file())) {
+            (_, Some(saved)) if saved == step => format!("stopped and saved at step {step}; {go_on}"),
+            (Some(failed), Some(saved)) => {
+                format!(
+                    "stopped at step {step}, which cannot be saved ({failed:#}); that of step {saved} is there; {go_on}"
+                )
+            }
+            (failed, _) => {
+                let why = failed.map_or_else(String::new, |failed| format!(" ({failed:#})"));
+                format!("stopped at step {step}; there is no checkpoint{why}")
+            }
+        };
+        anyhow!("{error:#}\n{ending}")
+    }
+
+    /// How much faster loading is than training.
+    fn report(&self, elapsed: Duration, steps: u64) -> String {
+        let (loading, examples) = self.loading;
+        if steps == 0 || examples == 0 {
+            return String::new();
+        }
+        let waited = self.waited.as_secs_f64();
+        let each = loading.as_secs_f64() / f64::from(examples) / self.workers as f64;
+        let trained = (elapsed.as_secs_f64() - waited) / (steps * self.run.settings.batch as u64) as f64;
+        format!(
+            "data: {:.1} ms a step waited, {:.1} % of the time; {} threads load {:.0} times as fast as this trains\n",
+            1e3 * waited / steps as f64,
+            100.0 * waited / elapsed.as_secs_f64(),
+            self.workers,
+            trained / each,
+        )
+    }
+}
+
+/// Whether it is the weights or the losses that are no numbers: then the state is not worth keeping.
+fn diverged(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(alias_model::Error::Diverged { .. }))
+        || matches!(error.downcast_ref(), Some(CheckpointsError::NotFinite { .. }))
+}
+
+fn samples(folder: &Path) -> PathBuf {
+    folder.join("samples")
+}

@@ -1,0 +1,201 @@
+//! Where a run starts: from nothing, or from its newest checkpoint.
+
+use super::Arguments;
+use alias_model::{Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Inputs, Trainer, Vgg19, initialize};
+use alias_tensor::{Gpu, Tensor};
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
+use std::sync::Arc;
+use tryon::dataset::{Dataset, Example};
+use tryon::training::{Checkpoints, DataSummary, Lock, Log, Purpose, Run, Saved, Settings, checksum};
+
+/// A run that can go on as soon as there is a device.
+pub(super) struct Start {
+    pub(super) run: Run,
+    pub(super) dataset: Arc<Dataset>,
+    vgg: Option<Checkpoint>,
+    from: From,
+    /// Of a run that was there.
+    lock: Option<Lock>,
+}
+
+enum From {
+    /// A log that has yet to be begun.
+    Nothing,
+    /// A run that was ended before its first checkpoint.
+    Log,
+    Checkpoint(Box<Saved>),
+}
+
+/// The log in a run's folder.
+pub(super) fn log_path(folder: &Path) -> std::path::PathBuf {
+    folder.join("log.jsonl")
+}
+
+impl Start {
+    pub(super) fn new(arguments: &Arguments) -> Result<Start> {
+        let given = arguments.given()?;
+        if !arguments.resume {
+            verify_new(&arguments.out)?;
+            let mut settings = Settings::new(given).context("settings")?;
+            infer(&mut settings)?;
+            return Start::with(settings, From::Nothing, None);
+        }
+        let lock = if arguments.out.is_dir() { Some(lock(&arguments.out)?) } else { None };
+        let (before, from) = earlier(&arguments.out)?;
+        let start = Start::with(before.settings.going_on(given)?, from, lock)?;
+        ensure!(
+            start.run.data == before.data,
+            "{} has changed: it has {}, where this run began with {}; bring the old one back, or start another run in \
+             another folder, with --weights and --discriminator from this one",
+            start.run.settings.data.display(),
+            start.run.data,
+            before.data
+        );
+        ensure!(
+            start.run.vgg_checksum == before.vgg_checksum,
+            "these are not the weights of VGG-19 that this run began with; give their file with --vgg"
+        );
+        Ok(start)
+    }
+
+    fn with(settings: Settings, from: From, lock: Option<Lock>) -> Result<Start> {
+        let dataset = Dataset::open(&settings.data)?;
+        let dataset = match settings.size {
+            Some(size) => dataset.at_size(size),
+            None => dataset,
+        };
+        let [height, width] = dataset.size();
+        let config = settings.config()?;
+        Architecture::new(config)?;
+        config.layers.check_size(height, width).context("give another --size")?;
+        let vgg = settings.vgg.as_ref().map(Checkpoint::read).transpose().context("--vgg")?;
+        let vgg_checksum = vgg.as_ref().map(checksum);
+        let run = Run { data: DataSummary::new(&dataset), settings, vgg_checksum };
+        Ok(Start { run, dataset: Arc::new(dataset), vgg, from, lock })
+    }
+
+    /// Steps that have been taken.
+    pub(super) fn step(&self) -> u64 {
+        match &self.from {
+            From::Checkpoint(saved) => saved.step,
+            From::Nothing | From::Log => 0,
+        }
+    }
+
+    /// Writes what a run that was killed right after its last checkpoint still lacks.
+    pub(super) fn finish(&self, folder: &Path) -> Result<()> {
+        if let From::Checkpoint(saved) = &self.from {
+            Checkpoints::of(folder).save_generator(saved)?;
+        }
+        Ok(())
+    }
+
+    /// Whether its log has yet to be begun.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(self.from, From::Nothing)
+    }
+
+    /// The lock of the run's folder, which is there by now.
+    pub(super) fn lock(&mut self, folder: &Path) -> Result<Lock> {
+        match self.lock.take() {
+            Some(lock) => Ok(lock),
+            None => lock(folder),
+        }
+    }
+
+    /// The trainer, and what is left.
+    pub(super) fn trainer(self, gpu: &Gpu) -> Result<(Trainer, Run, Arc<Dataset>)> {
+        let Start { run, dataset, vgg, from, .. } = self;
+        let vgg = vgg.map(|vgg| Vgg19::load(gpu, &vgg)).transpose()?;
+        let trainer = match from {
+            From::Checkpoint(saved) => Trainer::resume(gpu, &saved.state, vgg)?,
+            From::Nothing | From::Log => begin(gpu, &run.settings, vgg)?,
+        };
+        Ok((trainer, run, dataset))
+    }
+}
+
+fn lock(folder: &Path) -> Result<Lock> {
+    let lock = Lock::take(folder).with_context(|| format!("{}", folder.display()))?;
+    lock.with_context(|| format!("another process is training in {}", folder.display()))
+}
+
+/// Errors where a run is in this folder already.
+fn verify_new(folder: &Path) -> Result<()> {
+    let is_new = !log_path(folder).exists() && Checkpoints::of(folder).steps()?.is_empty();
+    let shown = folder.display();
+    ensure!(is_new, "there is a run in {shown} already; go on with it by --resume, or name another folder");
+    Ok(())
+}
+
+/// The run in this folder, and how far it has come.
+fn earlier(folder: &Path) -> Result<(Run, From)> {
+    let newest = Checkpoints::of(folder).newest(|damaged| eprintln!("{damaged}"));
+    if let Some(saved) = newest? {
+        return Ok((saved.run.clone(), From::Checkpoint(Box::new(saved))));
+    }
+    let run = Log::run(&log_path(folder));
+    let run = run.with_context(|| {
+        format!("there is no run in {} to go on with; start one without --resume", folder.display())
+    })?;
+    Ok((run, From::Log))
+}
+
+/// Reads from the weights what networks they are of.
+fn infer(settings: &mut Settings) -> Result<()> {
+    if let Some(path) = &settings.weights {
+        let config = Config::infer(&network(path, "generator")?).with_context(|| format!("{}", path.display()))?;
+        settings.ngf = config.ngf;
+        settings.layers = config.layers.to_string();
+        settings.norm = config.norm.to_string();
+        settings.plain |= config.plain;
+    }
+    if let Some(path) = &settings.discriminator {
+        let config = DiscriminatorConfig::infer(&network(path, "discriminator")?);
+        settings.ndf = config.with_context(|| format!("{}", path.display()))?.ndf;
+    }
+    Ok(())
+}
+
+/// The state dict in a file: the file itself, or what a checkpoint of a training holds of this name.
+fn network(path: &Path, name: &str) -> Result<Checkpoint> {
+    let checkpoint = Checkpoint::read(path)?;
+    let part = checkpoint.part(&format!("{name}."));
+    Ok(if part.is_empty() { checkpoint } else { part })
+}
+
+/// A trainer that has taken no step.
+fn begin(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> {
+    let (config, generator) = match &settings.weights {
+        Some(path) => {
+            let weights = network(path, "generator")?;
+            (Config { plain: settings.plain, ..Config::infer(&weights)? }, weights)
+        }
+        None => {
+            let config = settings.config()?;
+            let shapes = Architecture::new(config)?.state_dict();
+            (config, initialize(&shapes, settings.seed_of(Purpose::Generator)))
+        }
+    };
+    let (judge, discriminator) = match &settings.discriminator {
+        Some(path) => {
+            let weights = network(path, "discriminator")?;
+            (DiscriminatorConfig::infer(&weights)?, weights)
+        }
+        None => {
+            let config = DiscriminatorConfig { ndf: settings.ndf, ..DiscriminatorConfig::VITON_HD };
+            (config, initialize(&config.state_dict(), settings.seed_of(Purpose::Discriminator)))
+        }
+    };
+    Ok(Trainer::new(gpu, (config, &generator), (judge, &discriminator), vgg, settings.trainer_options()?)?)
+}
+
+/// An example on the device.
+pub(super) fn upload(gpu: &Gpu, example: &Example) -> Result<Batch> {
+    let (height, width) = (example.sample.height, example.sample.width);
+    Ok(Batch {
+        inputs: Inputs::new(gpu, &example.sample)?,
+        real: Tensor::new(gpu, &[1, 3, height, width], &example.truth)?,
+    })
+}

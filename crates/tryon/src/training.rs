@@ -1,0 +1,20 @@
+//! What a training run is made of, besides the trainer: its settings, the order of its examples and their loading, its log,
+//! its checkpoints, its pictures.
+
+mod checkpoints;
+mod curves;
+mod loader;
+mod lock;
+mod log;
+mod order;
+mod run;
+mod settings;
+
+pub use checkpoints::{Checkpoints, Error as CheckpointsError, GENERATOR, Saved, checksum, generator};
+pub use curves::curves;
+pub use loader::{Loaded, Loader};
+pub use lock::Lock;
+pub use log::{Entry, Log};
+pub use order::Order;
+pub use run::{DataSummary, Run};
+pub use settings::{Conflict, Purpose, Settings};

@@ -1,0 +1,218 @@
+//! What a run is started with.
+
+use alias_model::plan::philox::philox4x32_10;
+use alias_model::{Config, DiscriminatorConfig, Error, TrainerOptions};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+
+/// The settings of a run, by the names of the options of `tryon train`; absent ones have their defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+#[expect(missing_docs, reason = "`tryon train --help` documents them")]
+pub struct Settings {
+    pub data: PathBuf,
+    /// Height and width; none for those of the data.
+    pub size: Option<[usize; 2]>,
+    pub batch: usize,
+    pub steps: u64,
+    pub decay_steps: u64,
+    pub seed: u64,
+    pub ngf: usize,
+    pub layers: String,
+    pub norm: String,
+    pub plain: bool,
+    pub ndf: usize,
+    pub weights: Option<PathBuf>,
+    pub discriminator: Option<PathBuf>,
+    pub gan: String,
+    pub vgg: Option<PathBuf>,
+    pub feature_matching: f64,
+    pub perceptual: f64,
+    pub generator_rate: f64,
+    pub discriminator_rate: f64,
+    pub eps: f64,
+    pub checkpoint_every: u64,
+    pub keep: usize,
+    pub sample_every: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let options = TrainerOptions::default();
+        let config = Config::PUBLISHED;
+        // By their shortest decimals, as a person would write them.
+        let decimal = |value: f32| value.to_string().parse().unwrap_or(f64::from(value));
+        Settings {
+            data: PathBuf::new(),
+            size: None,
+            batch: 1,
+            steps: options.constant_steps,
+            decay_steps: options.decay_steps,
+            seed: 0,
+            ngf: config.ngf,
+            layers: config.layers.to_string(),
+            norm: config.norm.to_string(),
+            plain: false,
+            ndf: DiscriminatorConfig::VITON_HD.ndf,
+            weights: None,
+            discriminator: None,
+            gan: options.gan.to_string(),
+            vgg: None,
+            feature_matching: decimal(options.feature_matching),
+            perceptual: decimal(options.perceptual),
+            generator_rate: decimal(options.generator_rate),
+            discriminator_rate: decimal(options.discriminator_rate),
+            eps: decimal(options.eps),
+            checkpoint_every: 500,
+            keep: 3,
+            sample_every: 500,
+        }
+    }
+}
+
+/// What may change from one part of a run to the next, since it shapes nothing. For the contents of files there are checksums.
+const FREE: [&str; 5] = ["data", "vgg", "checkpoint-every", "keep", "sample-every"];
+
+/// Options that a run was not started with.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this run has other settings: {}. Leave that out to go on with it; for other settings start another run, in another \
+     folder, with --weights and --discriminator from this one",
+    .0.join(", ")
+)]
+pub struct Conflict(Vec<String>);
+
+impl Settings {
+    /// Those that were given, and defaults for the rest.
+    ///
+    /// # Errors
+    /// Where they are no settings.
+    pub fn new(given: Map<String, Value>) -> serde_json::Result<Settings> {
+        serde_json::from_value(Value::Object(given))
+    }
+
+    /// The same with those of the given ones that may change.
+    ///
+    /// # Errors
+    /// [`Conflict`] with all of the others that differ.
+    pub fn going_on(&self, given: Map<String, Value>) -> Result<Settings, Conflict> {
+        let Ok(Value::Object(mut own)) = serde_json::to_value(self) else { return Ok(self.clone()) };
+        let mut conflicts = Vec::new();
+        for (key, value) in given {
+            let before = own.get(&key).unwrap_or(&Value::Null);
+            if FREE.contains(&key.as_str()) {
+                own.insert(key, value);
+            } else if *before != value {
+                conflicts.push(format!("--{key} {}, not {}", shown(before), shown(&value)));
+            }
+        }
+        if conflicts.is_empty() {
+            Ok(Settings::new(own).unwrap_or_else(|_| self.clone()))
+        } else {
+            Err(Conflict(conflicts))
+        }
+    }
+
+    /// The same with the bare names of files, as they are told to strangers.
+    #[must_use]
+    pub fn without_folders(&self) -> Settings {
+        let bare = |path: &PathBuf| path.file_name().map(PathBuf::from).unwrap_or_default();
+        Settings {
+            data: bare(&self.data),
+            weights: self.weights.as_ref().map(bare),
+            discriminator: self.discriminator.as_ref().map(bare),
+            vgg: self.vgg.as_ref().map(bare),
+            ..self.clone()
+        }
+    }
+
+    /// How many steps the whole run has.
+    pub fn total_steps(&self) -> u64 {
+        self.steps.saturating_add(self.decay_steps)
+    }
+
+    /// The generator that they describe.
+    ///
+    /// # Errors
+    /// Where there is no such generator.
+    pub fn config(&self) -> Result<Config, Error> {
+        let Settings { ngf, plain, .. } = *self;
+        Ok(Config { ngf, layers: self.layers.parse()?, norm: self.norm.parse()?, spectral: true, plain })
+    }
+
+    /// What the trainer gets of them.
+    ///
+    /// # Errors
+    /// Where there is no such adversarial loss.
+    pub fn trainer_options(&self) -> Result<TrainerOptions, Error> {
+        Ok(TrainerOptions {
+            gan: self.gan.parse()?,
+            feature_matching: self.feature_matching as f32,
+            perceptual: self.perceptual as f32,
+            generator_rate: self.generator_rate as f32,
+            discriminator_rate: self.discriminator_rate as f32,
+            eps: self.eps as f32,
+            constant_steps: self.steps,
+            decay_steps: self.decay_steps,
+            noise_seed: self.seed_of(Purpose::Noise),
+        })
+    }
+
+    /// A seed of its own for each purpose.
+    pub fn seed_of(&self, purpose: Purpose) -> u64 {
+        let words = philox4x32_10([purpose as u32, 0, 0, 0], [self.seed as u32, (self.seed >> 32) as u32]);
+        u64::from(words[0]) | u64::from(words[1]) << 32
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(size) => size.iter().map(Value::to_string).collect::<Vec<_>>().join("x"),
+        Value::String(text) => text.clone(),
+        Value::Null => "none".into(),
+        other => other.to_string(),
+    }
+}
+
+/// What random numbers are for.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum Purpose {
+    Generator,
+    Discriminator,
+    Noise,
+    Order,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn given(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn settings_come_back() {
+        let settings = Settings::new(given(json!({ "steps": 7, "size": [64, 128], "eps": 1e-7 }))).unwrap();
+        assert_eq!((settings.steps, settings.size, settings.generator_rate), (7, Some([64, 128]), 1e-4));
+        assert_eq!(settings.trainer_options().unwrap().eps, 1e-7);
+        let text = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
+        let default = TrainerOptions { noise_seed: Settings::default().seed_of(Purpose::Noise), ..Default::default() };
+        assert_eq!(Settings::default().trainer_options().unwrap(), default);
+    }
+
+    #[test]
+    fn what_shapes_a_run_stays() {
+        let settings = Settings::new(given(json!({ "steps": 7, "keep": 2 }))).unwrap();
+        let same = settings.going_on(given(json!({ "steps": 7, "keep": 5 }))).unwrap();
+        assert_eq!((same.steps, same.keep), (7, 5));
+        let conflict = settings.going_on(given(json!({ "steps": 8, "size": [64, 64], "batch": 1 }))).unwrap_err();
+        let text = conflict.to_string();
+        assert!(text.contains("--steps 7, not 8") && text.contains("--size none, not 64x64"), "{text}");
+        assert!(!text.contains("batch"), "{text}");
+    }
+}

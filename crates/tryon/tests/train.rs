@@ -1,0 +1,267 @@
+//! `tryon train` and `tryon export` as their users run them.
+
+mod training;
+
+use alias_model::checkpoint::Dtype;
+use alias_model::{Checkpoint, Config, Vgg19, fill_state_dict};
+use std::fs;
+use training::{
+    STEPS, assert_undisturbed, checkpoint, copy, data, exits, resume, start, steps, succeeds, text, tryon, undisturbed,
+};
+
+#[test]
+fn two_runs_are_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let said = succeeds(&start(&out, &["--workers", "1"]));
+    assert!(said.contains("5 examples at 64x64 on ") && said.contains("L1 of pixels, without --vgg"), "{said}");
+    assert!(said.contains("data: ") && said.contains("1 threads load "), "{said}");
+    assert_undisturbed(&out);
+    let log = fs::read_to_string(out.join("log.jsonl")).unwrap();
+    let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["run"]["settings"]["ndf"], &first["run"]["data"]["examples"]), (&1.into(), &5.into()));
+    // The rates stay, and then fall to zero in a line.
+    let rate =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["generator_rate"].as_f64().unwrap();
+    let rates: Vec<_> = log.lines().skip(1).map(|line| (rate(line) * 3e4).round()).collect();
+    assert_eq!(rates, [3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 2.0, 1.0]);
+    for picture in ["losses.png", "samples/step-00000008.png"] {
+        assert!(tryon::images::read_rgb(&out.join(picture)).is_ok(), "{picture}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_saves_and_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let process = tryon(&start(&out, &[])).spawn().unwrap();
+    training::wait_for(&out, 3);
+    interrupt(process.id());
+    let output = process.wait_with_output().unwrap();
+    let said = training::printed(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let step = *steps(&out).last().unwrap();
+    assert!(step < STEPS && checkpoint(&out, step).exists(), "{said}");
+    assert!(said.contains(&format!("stopped and saved at step {step} of 8; to go on: tryon train --resume")), "{said}");
+    exits(0, &mut tryon(&resume(&out)));
+    assert_undisturbed(&out);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_ctrl_c_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let process = tryon(&start(&out, &["--sample-every", "1"])).spawn().unwrap();
+    training::wait_for(&out, 1);
+    interrupt(process.id());
+    interrupt(process.id());
+    assert_eq!(process.wait_with_output().unwrap().status.code(), Some(130));
+}
+
+#[cfg(unix)]
+fn interrupt(process: u32) {
+    let sent = std::process::Command::new("kill").args(["-INT", &process.to_string()]).status().unwrap();
+    assert!(sent.success());
+    // Two of them would be one, were the first one not yet delivered.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+}
+
+/// Only one process trains in a folder.
+#[test]
+#[cfg(unix)]
+fn a_run_is_not_gone_on_with_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut process = tryon(&start(&out, &[])).spawn().unwrap();
+    training::wait_for(&out, 1);
+    let complaint = exits(1, &mut tryon(&resume(&out)));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(complaint.contains("another process is training in"), "{complaint}");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over() {
+    let run = copy(undisturbed().0.path());
+    let out = run.path();
+    fs::remove_file(checkpoint(out, STEPS)).unwrap();
+    let newest = checkpoint(out, STEPS - 1);
+    let mut bytes = fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&newest, bytes).unwrap();
+    let said = exits(0, &mut tryon(&resume(out)));
+    assert!(said.contains("step-00000007.safetensors: damaged") && said.contains("the checkpoint before it"), "{said}");
+    assert!(newest.with_extension("damaged").exists());
+    assert_undisturbed(out);
+}
+
+#[test]
+fn a_run_keeps_to_its_settings() {
+    let run = copy(undisturbed().0.path());
+    let out = run.path();
+    // As if it had been killed right after its last checkpoint.
+    fs::write(out.join("generator.safetensors"), "that of the step before").unwrap();
+    let said = exits(0, &mut tryon(&resume(out)));
+    assert!(said.contains("is finished, all 8 steps of it"), "{said}");
+    assert_undisturbed(out);
+    let complaint = exits(1, &mut tryon(&start(out, &[])));
+    assert!(complaint.contains("there is a run in") && complaint.contains("--resume"), "{complaint}");
+    let with = |more: &[&str]| exits(1, &mut tryon(&[&resume(out), more].concat()));
+    let complaint = with(&["--ngf", "2", "--eps", "1e-6", "--seed", "7", "--plain"]);
+    for named in ["--ngf 1, not 2", "--eps 1e-8, not 1e-6", "--plain false, not true"] {
+        assert!(complaint.contains(named), "{complaint}");
+    }
+    assert!(!complaint.contains("seed"), "{complaint}");
+    let other = tempfile::tempdir().unwrap();
+    succeeds(&["dataset", "draw", text(other.path()), "--count", "5", "--seed", "2", "--size", "128x64"]);
+    let complaint = with(&["--data", text(other.path())]);
+    assert!(complaint.contains("has changed") && complaint.contains("this run began with 5 examples"), "{complaint}");
+    let complaint = exits(1, &mut tryon(&resume(other.path())));
+    assert!(complaint.contains("there is no run in"), "{complaint}");
+    for step in [6, 7, 8] {
+        fs::write(checkpoint(out, step), "").unwrap();
+    }
+    let complaint = with(&[]);
+    assert!(complaint.contains("none of the checkpoints can be read") && complaint.contains("00000006"), "{complaint}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let with = |code: i32, more: &[&str]| {
+        exits(code, &mut tryon(&[&["train", "--data", text(data()), "--out", text(&out)], more].concat()))
+    };
+    assert!(with(1, &["--size", "96x64"]).contains("give another --size: the image is 96x64"));
+    assert!(with(1, &["--size", "128x128", "--ngf", "1"]).contains("ngf is 1"));
+    assert!(with(1, &["--size", "128x128", "--device", "cpu"]).contains("leave --device cpu out"));
+    assert!(with(2, &["--eps", "nan"]).contains("a number of at least 0"));
+    assert!(with(2, &["--weights", "w", "--ngf", "8"]).contains("cannot be used with"));
+    assert!(exits(2, &mut tryon(&["train", "--out", text(&out)])).contains("--data"));
+    assert!(exits(1, &mut tryon(&["train", "--data", "none", "--out", text(&out)])).contains("no folder image"));
+    assert!(!out.exists());
+}
+
+/// The pictures go while it trains: what there is is saved, and goes on once they are back.
+#[test]
+fn pictures_that_vanish_end_a_run_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, set) = (folder.path().join("run"), folder.path().join("set"));
+    succeeds(&["dataset", "draw", text(&set), "--count", "5", "--size", "128x64"]);
+    let mut arguments = start(&out, &["--workers", "1"]);
+    arguments[2] = text(&set);
+    let process = tryon(&arguments).spawn().unwrap();
+    training::wait_for(&out, 1);
+    fs::rename(set.join("cloth"), set.join("gone")).unwrap();
+    let output = process.wait_with_output().unwrap();
+    let said = training::printed(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let step = *steps(&out).last().unwrap();
+    assert!(
+        said.contains("No such file") && said.contains(&format!("stopped and saved at step {step}; once")),
+        "{said}"
+    );
+    fs::rename(set.join("gone"), set.join("cloth")).unwrap();
+    // The pictures may lie elsewhere by then.
+    fs::rename(&set, folder.path().join("moved")).unwrap();
+    succeeds(&[&resume(&out)[..], &["--data", text(&folder.path().join("moved"))]].concat());
+    let [here, there] = [&out, undisturbed().0.path()].map(|run| Checkpoint::read(checkpoint(run, STEPS)).unwrap());
+    let same = here.iter().zip(there.iter()).all(|((a, x), (b, y))| a == b && x.to_le_bytes() == y.to_le_bytes());
+    assert!(same, "as if the pictures had never gone");
+}
+
+#[test]
+fn a_folder_that_vanishes_ends_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, moved) = (folder.path().join("run"), folder.path().join("moved"));
+    let process = tryon(&start(&out, &[])).spawn().unwrap();
+    training::wait_for(&out, 3);
+    fs::rename(&out, &moved).unwrap();
+    let output = process.wait_with_output().unwrap();
+    let said = training::printed(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: ") && said.contains("there is no checkpoint"), "{said}");
+    exits(0, &mut tryon(&resume(&moved)));
+    assert_undisturbed(&moved);
+}
+
+/// A limit on the size of files stands for a full disk: the checkpoint before stays, and the run goes on from it.
+#[test]
+#[cfg(unix)]
+fn a_full_disk_ends_a_run_and_spoils_nothing() {
+    let run = copy(undisturbed().0.path());
+    let out = run.path();
+    fs::remove_file(checkpoint(out, STEPS)).unwrap();
+    let mut limited = std::process::Command::new("sh");
+    let arguments = resume(out);
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 4000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tryon")])
+        .args(arguments);
+    let said = exits(1, &mut limited);
+    assert!(said.contains("step-00000008.safetensors: ") && said.contains("that of step 7 is there; once"), "{said}");
+    let left: Vec<_> = fs::read_dir(out.join("checkpoints")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "nothing half written: {left:?}");
+    exits(0, &mut tryon(&resume(out)));
+    assert_undisturbed(out);
+}
+
+#[test]
+fn a_run_that_diverges_names_the_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let complaint = exits(1, &mut tryon(&start(&out, &["--generator-rate", "1e30"])));
+    for named in ["loss of step", "is NaN: the training has diverged", "with lower rates: tryon train --weights"] {
+        assert!(complaint.contains(named), "{complaint}");
+    }
+}
+
+/// From the networks of another run, with a VGG-19 of a sixteenth of the width.
+#[test]
+fn runs_start_from_weights_and_compare_features() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, vgg) = (folder.path().join("run"), folder.path().join("vgg19.safetensors"));
+    fill_state_dict(Vgg19::state_dict(16), 3).write_safetensors(&vgg).unwrap();
+    let before = checkpoint(undisturbed().0.path(), STEPS);
+    let mut arguments = vec!["train", "--data", text(data()), "--out", text(&out), "--size", "64x64", "--plain"];
+    arguments.extend(["--weights", text(&before), "--discriminator", text(&before), "--vgg", text(&vgg)]);
+    arguments.extend(["--steps", "1", "--decay-steps", "1", "--checkpoint-every", "1", "--generator-rate", "0"]);
+    let said = succeeds(&arguments);
+    assert!(said.contains("perceptual loss: VGG-19's features"), "{said}");
+    // At a rate of zero nothing is learned: what it started from is still there.
+    let (old, new) = (Checkpoint::read(&before).unwrap(), Checkpoint::read(checkpoint(&out, 2)).unwrap());
+    let same = |key: &str| old.get(key).unwrap().to_f32() == new.get(key).unwrap().to_f32();
+    assert!(same("generator.conv_0.weight") && !same("discriminator.discriminator_0.model0.0.weight"));
+    let weights = Checkpoint::read(out.join("generator.safetensors")).unwrap();
+    assert!(Config::infer(&weights).unwrap().plain, "which instance norm does not tell");
+
+    fs::remove_file(checkpoint(&out, 2)).unwrap();
+    fill_state_dict(Vgg19::state_dict(16), 4).write_safetensors(&vgg).unwrap();
+    let complaint = exits(1, &mut tryon(&resume(&out)));
+    assert!(complaint.contains("not the weights of VGG-19 that this run began with"), "{complaint}");
+}
+
+#[test]
+fn exports_are_weights_for_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, half] = ["whole.safetensors", "half.safetensors"].map(|name| folder.path().join(name));
+    let run = undisturbed().0.path();
+    assert!(succeeds(&["export", text(run), "--out", text(&whole)]).contains("step 8, "));
+    succeeds(&["export", text(&checkpoint(run, 6)), "--out", text(&half), "--half"]);
+    assert!(fs::read(&whole).unwrap() == fs::read(run.join("generator.safetensors")).unwrap());
+    let [whole, half] = [whole, half].map(|path| (Checkpoint::read(&path).unwrap(), path));
+    assert!(half.0.iter().all(|(_, array)| array.dtype() == Dtype::F16));
+    assert_eq!(half.0.metadata()["step"], "6");
+    assert!(whole.0.metadata()["settings"].contains("\"ngf\":1"));
+    for (checkpoint, path) in [whole, half] {
+        assert_eq!(Config::infer(&checkpoint).unwrap().ngf, 1);
+        let demo = folder.path().join("demo");
+        succeeds(&["demo", "-o", text(&demo), "--weights", text(&path), "--device", "cpu"]);
+    }
+    let complaint = exits(1, &mut tryon(&["export", text(folder.path()), "--out", "x"]));
+    assert!(complaint.contains("no checkpoint of a training"), "{complaint}");
+    let complaint = exits(1, &mut tryon(&["export", text(&run.join("generator.safetensors")), "--out", "x"]));
+    assert!(complaint.contains("this is no checkpoint of a training"), "{complaint}");
+}
