@@ -36,6 +36,30 @@ pub(crate) fn check_pixels(batch: usize, height: usize, width: usize) -> Result<
 }
 
 impl Sample {
+    /// Samples of one size as one batch, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where there is none, or where their sizes differ.
+    pub fn stack<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Result<Sample> {
+        let mut samples = samples.into_iter();
+        let mut all = samples.next().cloned().ok_or_else(|| Error::Input("a batch of no samples".into()))?;
+        for sample in samples {
+            let (size, first) = ([sample.height, sample.width], [all.height, all.width]);
+            if size != first {
+                return Err(Error::Input(format!(
+                    "a batch of pictures of {first:?} and of {size:?}; resize them first"
+                )));
+            }
+            all.batch += sample.batch;
+            all.agnostic.extend(&sample.agnostic);
+            all.pose.extend(&sample.pose);
+            all.warped_cloth.extend(&sample.warped_cloth);
+            all.warped_mask.extend(&sample.warped_mask);
+            all.labels.extend(&sample.labels);
+        }
+        Ok(all)
+    }
+
     /// Reads a sample from tensors named as its fields: `agnostic`, `pose`, `warped_cloth` (N, 3, H, W), `warped_mask`
     /// (N, 1, H, W), of any floating-point type, and `labels` (N, H, W), of integers.
     ///

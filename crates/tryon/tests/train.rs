@@ -5,8 +5,10 @@ mod training;
 use alias_model::checkpoint::Dtype;
 use alias_model::{Checkpoint, Config, Vgg19, fill_state_dict};
 use std::fs;
+use std::path::Path;
 use training::{
-    STEPS, assert_undisturbed, checkpoint, copy, data, exits, resume, start, steps, succeeds, text, tryon, undisturbed,
+    STEPS, assert_undisturbed, checkpoint, copy, data, exits, losses, resume, start, steps, succeeds, text, tryon,
+    undisturbed,
 };
 
 #[test]
@@ -28,6 +30,64 @@ fn two_runs_are_the_same() {
     for picture in ["losses.png", "samples/step-00000008.png"] {
         assert!(tryon::images::read_rgb(&out.join(picture)).is_ok(), "{picture}");
     }
+}
+
+/// A run of a single step, by these settings besides the narrowest networks.
+fn one_step<'a>(out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let narrow =
+        ["--size", "64x64", "--layers", "more", "--ngf", "1", "--ndf", "1", "--steps", "1", "--decay-steps", "0"];
+    [&["train", "--data", text(data()), "--out", text(out)], &narrow[..], more].concat()
+}
+
+/// The noise's scales begin as zeros, and all norms are by picture: in the first step, batches are the sum of their parts.
+#[test]
+fn examples_pass_through_the_networks_together_or_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, more: &[&str]| {
+        let out = folder.path().join(name);
+        let said = succeeds(&one_step(&out, &[&["--batch", "4"], more].concat()));
+        let memory = said.split("at once, takes ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        let memory: u64 = memory.parse().unwrap_or_else(|_| panic!("{said}"));
+        (losses(&out), memory)
+    };
+    let ((together, more), (apart, less)) = (run("together", &["--at-once", "4"]), run("apart", &[]));
+    assert!(more > less, "{more} MiB, and {less}");
+    for (a, b) in together.iter().flatten().zip(apart.iter().flatten()) {
+        assert!((a - b).abs() <= 1e-5 * b.abs().max(0.1), "{together:?} and {apart:?}");
+    }
+}
+
+#[test]
+fn blocks_computed_twice_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    succeeds(&start(&out, &["--recompute"]));
+    let tensors = |run: &Path| {
+        let checkpoint = Checkpoint::read(run.join("generator.safetensors")).unwrap();
+        checkpoint.iter().map(|(key, array)| (key.to_owned(), array.to_le_bytes().into_owned())).collect::<Vec<_>>()
+    };
+    assert!(tensors(&out) == tensors(undisturbed().0.path()), "another generator");
+}
+
+#[test]
+fn a_batch_is_as_large_as_fits() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let said = succeeds(&one_step(&out, &["--batch", "auto"]));
+    let log = fs::read_to_string(out.join("log.jsonl")).unwrap();
+    let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    let settings = &first["run"]["settings"];
+    assert!(settings["batch"].as_u64() >= Some(1) && settings["batch"] == settings["at-once"], "{settings}");
+    assert!(said.contains(&format!("a step of {0}, {0} at once, takes", settings["batch"])), "{said}");
+
+    let error = exits(1, &mut tryon(&["train", "--resume", "--batch", "auto", "--out", text(&out)]));
+    assert!(error.contains("leave --batch auto out"), "{error}");
+    let other = folder.path().join("other");
+    let error = exits(1, &mut tryon(&one_step(&other, &["--batch", "auto", "--at-once", "2"])));
+    assert!(error.contains("leave --at-once out"), "{error}");
+    let error = exits(1, &mut tryon(&one_step(&other, &["--batch", "3", "--at-once", "2"])));
+    assert!(error.contains("--batch is 3 and --at-once 2"), "{error}");
+    assert!(!other.exists());
 }
 
 #[test]

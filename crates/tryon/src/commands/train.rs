@@ -1,6 +1,7 @@
 //! `tryon train`: a generator, from pictures.
 
 mod arguments;
+mod memory;
 mod progress;
 mod session;
 mod start;

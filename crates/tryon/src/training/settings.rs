@@ -15,6 +15,7 @@ pub struct Settings {
     /// Height and width; none for those of the data.
     pub size: Option<[usize; 2]>,
     pub batch: usize,
+    pub at_once: usize,
     pub steps: u64,
     pub decay_steps: u64,
     pub seed: u64,
@@ -35,6 +36,7 @@ pub struct Settings {
     pub checkpoint_every: u64,
     pub keep: usize,
     pub sample_every: u64,
+    pub recompute: bool,
 }
 
 impl Default for Settings {
@@ -47,6 +49,7 @@ impl Default for Settings {
             data: PathBuf::new(),
             size: None,
             batch: 1,
+            at_once: 1,
             steps: options.constant_steps,
             decay_steps: options.decay_steps,
             seed: 0,
@@ -67,12 +70,13 @@ impl Default for Settings {
             checkpoint_every: 500,
             keep: 3,
             sample_every: 500,
+            recompute: false,
         }
     }
 }
 
 /// What may change from one part of a run to the next, since it shapes nothing. For the contents of files there are checksums.
-const FREE: [&str; 5] = ["data", "vgg", "checkpoint-every", "keep", "sample-every"];
+const FREE: [&str; 6] = ["data", "vgg", "checkpoint-every", "keep", "sample-every", "recompute"];
 
 /// Options that a run was not started with.
 #[derive(Debug, thiserror::Error)]

@@ -120,8 +120,10 @@ pub(crate) fn steps(run: &Path) -> Vec<u64> {
     lines(run).iter().filter_map(|line| line["step"].as_u64()).collect()
 }
 
-fn losses(run: &Path) -> Vec<String> {
-    lines(run)[1..].iter().map(|line| format!("{} {} {}", line["generator"], line["perceptual"], line["gan"])).collect()
+/// The losses of each step, as they are logged.
+pub(crate) fn losses(run: &Path) -> Vec<[f64; 5]> {
+    const NAMES: [&str; 5] = ["discriminator", "generator", "gan", "feature_matching", "perceptual"];
+    lines(run)[1..].iter().map(|line| NAMES.map(|name| line[name].as_f64().unwrap())).collect()
 }
 
 /// Waits until a run has logged so many steps.

@@ -1,7 +1,7 @@
 //! The command line of `tryon train`.
 
 use crate::commands::parse_size;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -41,9 +41,13 @@ struct Given {
     #[arg(long, value_name = "HxW", value_parser = parse_size, help_heading = "Data")]
     size: Option<[usize; 2]>,
 
-    /// Examples of each step, computed one after the other [default: 1]
+    /// Examples of each step; `auto` for as many as fit the device at once [default: 1]
+    #[arg(long, value_name = "N", value_parser = batch, help_heading = "Data")]
+    batch: Option<Batch>,
+
+    /// Of those, how many pass through the networks together: more take more memory, and keep a large GPU busy [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536), help_heading = "Data")]
-    batch: Option<u64>,
+    at_once: Option<u64>,
 
     /// Steps at the full learning rates [default: 100000]
     #[arg(long, value_name = "N", help_heading = "Training")]
@@ -113,6 +117,11 @@ struct Given {
     #[arg(long, value_name = "W", value_parser = finite, help_heading = "Losses")]
     perceptual: Option<f64>,
 
+    /// Compute the generator's blocks a second time for their gradients instead of keeping them: the same bits, less memory,
+    /// more time
+    #[arg(long, help_heading = "Networks")]
+    recompute: bool,
+
     /// Steps from one checkpoint to the next [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     checkpoint_every: Option<u64>,
@@ -126,10 +135,28 @@ struct Given {
     sample_every: Option<u64>,
 }
 
+/// How many examples a step has.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Batch {
+    /// Found out on the device; no setting that was given.
+    Auto,
+    Examples(u64),
+}
+
 impl Arguments {
+    /// Whether the batch is to be as large as fits the device.
+    pub(super) fn fits_batch(&self) -> bool {
+        self.given.batch == Some(Batch::Auto)
+    }
+
     /// The settings that were given, by the options' names; files by their absolute paths.
     pub(super) fn given(&self) -> Result<Map<String, Value>> {
         let Value::Object(mut given) = serde_json::to_value(&self.given)? else { return Ok(Map::new()) };
+        if self.fits_batch() {
+            ensure!(!self.resume, "a run's batch stays what it was: leave --batch auto out to go on");
+            ensure!(self.given.at_once.is_none(), "--batch auto finds out how many at once; leave --at-once out");
+        }
         given.retain(|_, value| !value.is_null() && *value != Value::Bool(false));
         for key in ["data", "weights", "discriminator", "vgg"] {
             if let Some(Value::String(path)) = given.get_mut(key) {
@@ -138,6 +165,14 @@ impl Arguments {
             }
         }
         Ok(given)
+    }
+}
+
+fn batch(text: &str) -> Result<Batch, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(Batch::Auto),
+        Ok(examples @ 1..=65536) => Ok(Batch::Examples(examples)),
+        _ => Err("expected a number from 1 to 65536, or auto".into()),
     }
 }
 

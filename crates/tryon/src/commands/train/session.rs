@@ -1,5 +1,6 @@
 //! The steps of a run, and what is written on the way.
 
+use super::memory::Forecast;
 use super::start::{Start, log_path, upload};
 use super::{Arguments, progress::Progress};
 use crate::commands::picture;
@@ -14,7 +15,7 @@ use tryon::dataset::Dataset;
 use tryon::images::write_rgb;
 use tryon::sheet;
 use tryon::training::{
-    Checkpoints, CheckpointsError, Entry, GENERATOR, Loader, Lock, Log, Order, Purpose, Run, Saved, curves,
+    Checkpoints, CheckpointsError, Entry, GENERATOR, Loader, Lock, Log, Order, Purpose, Run, Saved, Settings, curves,
 };
 
 /// Examples on a sheet of samples.
@@ -45,6 +46,12 @@ pub(super) struct Session {
 impl Session {
     /// Begins the run's folder, or goes on in it.
     pub(super) fn begin(mut start: Start, gpu: Gpu, device: &str, arguments: &Arguments) -> Result<Session> {
+        let mut forecast = Forecast::new(&start, &gpu)?;
+        if arguments.fits_batch() {
+            let batch = forecast.largest_batch(&gpu)?;
+            let settings = &mut start.run.settings;
+            (settings.batch, settings.at_once) = (batch, batch);
+        }
         let folder = arguments.out.clone();
         let checkpoints = Checkpoints::of(&folder);
         for folder in [folder.clone(), checkpoints.folder(), samples(&folder)] {
@@ -64,7 +71,12 @@ impl Session {
             if start.run.vgg_checksum.is_some() { "VGG-19's features" } else { "L1 of pixels, without --vgg" };
         let (examples, [height, width]) = (start.dataset.len(), start.dataset.size());
         eprintln!("{examples} examples at {height}x{width} on {device}; perceptual loss: {perceptual}");
-        let (trainer, run, dataset) = start.trainer(&gpu)?;
+        let Settings { batch, at_once, .. } = start.run.settings;
+        let bytes = forecast.bytes(at_once)?;
+        eprintln!("a step of {batch}, {at_once} at once, takes {} MiB on the device", bytes.div_ceil(1 << 20));
+        drop(forecast);
+        let trainer = start.trainer(&gpu)?;
+        let Start { run, dataset, .. } = start;
         Ok(Session {
             gpu,
             trainer,
@@ -114,7 +126,7 @@ impl Session {
             }
             let rates = options.rates(self.trainer.step_count());
             let start = Instant::now();
-            let mut parts = Vec::with_capacity(settings.batch);
+            let mut examples = Vec::with_capacity(settings.batch);
             let mut waited = Duration::ZERO;
             for _ in 0..batch {
                 let asked = Instant::now();
@@ -122,8 +134,10 @@ impl Session {
                 waited += asked.elapsed();
                 self.loading.0 += loaded.took;
                 self.loading.1 += 1;
-                parts.push(upload(&self.gpu, &loaded.example)?);
+                examples.push(loaded.example);
             }
+            let parts =
+                examples.chunks(settings.at_once).map(|part| upload(&self.gpu, part)).collect::<Result<Vec<_>>>()?;
             let losses = self.trainer.step(&parts)?;
             self.waited += waited;
             let step = self.trainer.step_count();
@@ -163,7 +177,7 @@ impl Session {
         let mut rows = Vec::new();
         for index in 0..SAMPLES.min(self.dataset.len()) {
             let example = self.dataset.read(index)?;
-            let inputs = upload(&self.gpu, &example)?.inputs;
+            let inputs = upload(&self.gpu, std::slice::from_ref(&example))?.inputs;
             let result = no_grad(|| generator.forward(&inputs, Noise::None))?.to_vec()?;
             let mut row = sheet::columns(&example.sample, 0, &picture(&example.sample, result)).to_vec();
             row.push(picture(&example.sample, example.truth));

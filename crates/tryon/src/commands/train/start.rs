@@ -1,7 +1,9 @@
 //! Where a run starts: from nothing, or from its newest checkpoint.
 
 use super::Arguments;
-use alias_model::{Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Inputs, Trainer, Vgg19, initialize};
+use alias_model::{
+    Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Inputs, Sample, Trainer, Vgg19, initialize,
+};
 use alias_tensor::{Gpu, Tensor};
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
@@ -65,6 +67,11 @@ impl Start {
             Some(size) => dataset.at_size(size),
             None => dataset,
         };
+        let Settings { batch, at_once, .. } = settings;
+        ensure!(
+            batch.is_multiple_of(at_once),
+            "--batch is {batch} and --at-once {at_once}: a step takes its examples in parts of one size"
+        );
         let [height, width] = dataset.size();
         let config = settings.config()?;
         Architecture::new(config)?;
@@ -104,15 +111,15 @@ impl Start {
         }
     }
 
-    /// The trainer, and what is left.
-    pub(super) fn trainer(self, gpu: &Gpu) -> Result<(Trainer, Run, Arc<Dataset>)> {
-        let Start { run, dataset, vgg, from, .. } = self;
-        let vgg = vgg.map(|vgg| Vgg19::load(gpu, &vgg)).transpose()?;
-        let trainer = match from {
+    /// The trainer, where it starts.
+    pub(super) fn trainer(&self, gpu: &Gpu) -> Result<Trainer> {
+        let vgg = self.vgg.as_ref().map(|vgg| Vgg19::load(gpu, vgg)).transpose()?;
+        let mut trainer = match &self.from {
             From::Checkpoint(saved) => Trainer::resume(gpu, &saved.state, vgg)?,
-            From::Nothing | From::Log => begin(gpu, &run.settings, vgg)?,
+            From::Nothing | From::Log => begin(gpu, &self.run.settings, vgg)?,
         };
-        Ok((trainer, run, dataset))
+        trainer.set_recomputes(self.run.settings.recompute);
+        Ok(trainer)
     }
 }
 
@@ -191,11 +198,10 @@ fn begin(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> 
     Ok(Trainer::new(gpu, (config, &generator), (judge, &discriminator), vgg, settings.trainer_options()?)?)
 }
 
-/// An example on the device.
-pub(super) fn upload(gpu: &Gpu, example: &Example) -> Result<Batch> {
-    let (height, width) = (example.sample.height, example.sample.width);
-    Ok(Batch {
-        inputs: Inputs::new(gpu, &example.sample)?,
-        real: Tensor::new(gpu, &[1, 3, height, width], &example.truth)?,
-    })
+/// Examples of one size on the device, as one part of a batch.
+pub(super) fn upload(gpu: &Gpu, examples: &[Example]) -> Result<Batch> {
+    let sample = Sample::stack(examples.iter().map(|example| &example.sample))?;
+    let truth: Vec<_> = examples.iter().flat_map(|example| example.truth.iter().copied()).collect();
+    let shape = [sample.batch, 3, sample.height, sample.width];
+    Ok(Batch { inputs: Inputs::new(gpu, &sample)?, real: Tensor::new(gpu, &shape, &truth)? })
 }
