@@ -325,3 +325,24 @@ fn exports_are_weights_for_every_command() {
     let complaint = exits(1, &mut tryon(&["export", text(&run.join("generator.safetensors")), "--out", "x"]));
     assert!(complaint.contains("this is no checkpoint of a training"), "{complaint}");
 }
+
+/// A hundred steps of four channels take a gray picture to 20.2 dB on people that were not trained on; pasting the garment
+/// gets 19.6. Much of what there is to learn takes longer.
+#[test]
+fn a_small_model_learns() {
+    let folder = tempfile::tempdir().unwrap();
+    let [train, unseen, run, scores] = ["train", "unseen", "run", "scores.json"].map(|name| folder.path().join(name));
+    let size = ["--size", "64x64"];
+    succeeds(&[&["dataset", "draw", text(&train), "--seed", "101", "--count", "100"], &size[..]].concat());
+    succeeds(&[&["dataset", "draw", text(&unseen), "--seed", "1", "--count", "8"], &size[..]].concat());
+    let networks = ["--layers", "more", "--ngf", "4", "--ndf", "4", "--seed", "1", "--perceptual", "50"];
+    let rates = ["--generator-rate", "3e-3", "--discriminator-rate", "1e-3", "--steps", "60", "--decay-steps", "40"];
+    succeeds(&[&["train", "--data", text(&train), "--out", text(&run)], &networks[..], &rates].concat());
+    let weights = run.join("generator.safetensors");
+    let evaluate = ["evaluate", "--weights", text(&weights), "--data", text(&unseen), "--json", text(&scores)];
+    succeeds(&evaluate);
+    let scores: serde_json::Value = serde_json::from_str(&fs::read_to_string(&scores).unwrap()).unwrap();
+    println!("{scores:#}");
+    let psnr = scores["means"]["generator"]["picture"]["psnr"].as_f64().unwrap();
+    assert!(psnr >= 19.5, "{psnr} dB");
+}
