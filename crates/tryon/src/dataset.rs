@@ -4,7 +4,7 @@
 //! |---|---|
 //! | true picture | `image` |
 //! | agnostic picture | `agnostic-v3.2`, `agnostic` |
-//! | pose | `openpose_img`, `openpose` |
+//! | pose | `openpose_img`, `openpose-img`, `openpose` |
 //! | labels | `image-parse-v3`, `image-parse` |
 //! | warped garment | `warped-cloth`, `cloth` |
 //! | its mask | `warped-cloth-mask`, `cloth-mask` |
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 const FOLDERS: [(&str, &[&str]); 6] = [
     ("true picture", &["image"]),
     ("agnostic picture", &["agnostic-v3.2", "agnostic"]),
-    ("pose", &["openpose_img", "openpose"]),
+    ("pose", &["openpose_img", "openpose-img", "openpose"]),
     ("labels", &["image-parse-v3", "image-parse"]),
     ("warped garment", &["warped-cloth", "cloth"]),
     ("mask of the warped garment", &["warped-cloth-mask", "cloth-mask"]),
@@ -132,6 +132,12 @@ impl Dataset {
     /// Height and width of all pictures in their files.
     pub fn stored_size(&self) -> [usize; 2] {
         self.stored_size
+    }
+
+    /// Which of the generator's inputs is read from which folder.
+    pub fn sources(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = &self.items[0].files;
+        FOLDERS.iter().zip(files).map(|((what, _), file)| (*what, file.parent().unwrap_or(file)))
     }
 
     /// What example `index` is called.

@@ -64,7 +64,11 @@ fn check(folder: &Path) -> Result<String> {
     bar.finish_and_clear();
     let [height, width] = dataset.size();
     ensure!(failed == 0, "{text}{failed} of {} examples cannot be read", dataset.len());
-    Ok(format!("{} examples of {height}x{width}, all readable\n", dataset.len()))
+    let mut text = format!("{} examples of {height}x{width}, all readable\n", dataset.len());
+    for (what, from) in dataset.sources() {
+        writeln!(text, "{what:>26}: {}", from.file_name().unwrap_or_default().display())?;
+    }
+    Ok(text)
 }
 
 /// The folders that are drawn, as `dataset.rs` reads them.

@@ -22,6 +22,8 @@ use tryon::training::{
 const SAMPLES: usize = 4;
 /// Height of a picture on a sheet; larger ones are scaled down.
 const SAMPLE_HEIGHT: usize = 256;
+/// Place of the warped garment among the data's sources: told, since in a folder `cloth` there may be flat ones.
+const WARPED: usize = 4;
 /// Threads that load pictures, unless told.
 const WORKERS: usize = 2;
 
@@ -71,6 +73,9 @@ impl Session {
             if start.run.vgg_checksum.is_some() { "VGG-19's features" } else { "L1 of pixels, without --vgg" };
         let (examples, [height, width]) = (start.dataset.len(), start.dataset.size());
         eprintln!("{examples} examples at {height}x{width} on {device}; perceptual loss: {perceptual}");
+        if let Some((what, from)) = start.dataset.sources().nth(WARPED) {
+            eprintln!("{what}s from {}", from.display());
+        }
         let Settings { batch, at_once, .. } = start.run.settings;
         let bytes = forecast.bytes(at_once)?;
         eprintln!("a step of {batch}, {at_once} at once, takes {} MiB on the device", bytes.div_ceil(1 << 20));
