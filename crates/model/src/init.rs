@@ -1,18 +1,22 @@
-//! Random weights to start a training from, as SPADE draws them.
+//! Random weights to start a training from.
 
 use crate::checkpoint::{Array, Checkpoint, Dtype};
 use alias_plan::philox;
 use std::collections::BTreeMap;
 
-/// Of the Xavier initialization.
-const GAIN: f64 = 0.02;
+/// SPADE's gain of the first weights.
+pub const SPADE_GAIN: f64 = 0.02;
 
 /// A state dict of these names and shapes, of any network, drawn from `seed`: tensor i of the sorted names draws stream i of
 /// [`philox::normal`].
 ///
-/// Convolutions ~ N(0, 0.02^2 * 2 / (fan_in + fan_out)) (Glorot & Bengio 2010, with SPADE's gain); biases and noise scales 0;
-/// spectral norm's u and v unit vectors of any direction; running statistics 0 and 1.
-pub fn initialize(shapes: &BTreeMap<String, Vec<usize>>, seed: u64) -> Checkpoint {
+/// Convolutions ~ N(0, `gain`^2 * 2 / (fan_in + fan_out)) (Glorot & Bengio 2010); biases and noise scales 0; spectral norm's u
+/// and v unit vectors of any direction; running statistics 0 and 1.
+///
+/// SPADE's gain is 0.02 ([`SPADE_GAIN`]), for rates of 1e-4. Spectral norm divides it out again, but Adam's first steps have the
+/// size of its rate whatever the weights' size is: where the rate is larger than they are, what remains of them is of nearly
+/// rank 1. A gain of 1 prevents that.
+pub fn initialize(shapes: &BTreeMap<String, Vec<usize>>, gain: f64, seed: u64) -> Checkpoint {
     let mut checkpoint = Checkpoint::new();
     for (stream, (key, shape)) in shapes.iter().enumerate() {
         let count = shape.iter().product();
@@ -31,7 +35,7 @@ pub fn initialize(shapes: &BTreeMap<String, Vec<usize>>, seed: u64) -> Checkpoin
                 let [cout, rest @ ..] = &shape[..] else { unreachable!("a weight has dimensions") };
                 let cin = rest.first().copied().unwrap_or(1);
                 let kernel: usize = rest.iter().skip(1).product();
-                let deviation = GAIN * (2.0 / ((cin + cout) * kernel) as f64).sqrt();
+                let deviation = gain * (2.0 / ((cin + cout) * kernel) as f64).sqrt();
                 normal().map(|z| (z * deviation) as f32).collect()
             }
             _ => vec![0.0; count],
@@ -43,7 +47,7 @@ pub fn initialize(shapes: &BTreeMap<String, Vec<usize>>, seed: u64) -> Checkpoin
 
 #[cfg(test)]
 mod tests {
-    use super::initialize;
+    use super::{SPADE_GAIN, initialize};
     use crate::{Architecture, Config, DiscriminatorConfig, Norm};
 
     fn norm(values: &[f32]) -> f64 {
@@ -51,20 +55,20 @@ mod tests {
     }
 
     #[test]
-    fn every_tensor_is_drawn_as_spade_draws_it() {
+    fn every_tensor_is_drawn_as_its_kind_is() {
         let architecture = Architecture::new(Config { norm: Norm::Batch, ..Config::PUBLISHED.with_ngf(4) }).unwrap();
-        let generator = initialize(&architecture.state_dict(), 3);
+        let generator = initialize(&architecture.state_dict(), 1.0, 3);
         let get = |key: &str| generator.get(key).unwrap().to_f32();
         // 64 to 64 channels, 3x3: sqrt(2 / (2 * 64 * 9)) = 1/24
         let weight = get("head_0.conv_0.weight_orig");
         let deviation = norm(&weight) / (weight.len() as f64).sqrt();
-        assert!((deviation * 24.0 / 0.02 - 1.0).abs() < 0.02, "{deviation}");
+        assert!((deviation * 24.0 - 1.0).abs() < 0.02, "{deviation}");
         let mean = weight.iter().map(|&v| f64::from(v)).sum::<f64>() / weight.len() as f64;
         assert!(mean.abs() < 4.0 * deviation / (weight.len() as f64).sqrt(), "{mean}");
         // 9 to 64 channels, 3x3, without spectral norm
         let weight = get("conv_0.weight");
         let deviation = norm(&weight) / (weight.len() as f64).sqrt();
-        assert!((deviation / (0.02 * (2.0 / (73.0 * 9.0_f64)).sqrt()) - 1.0).abs() < 0.04, "{deviation}");
+        assert!((deviation / (2.0 / (73.0 * 9.0_f64)).sqrt() - 1.0).abs() < 0.04, "{deviation}");
         for (key, array) in generator.iter() {
             let values = array.to_f32();
             let all = |value: f32| values.iter().all(|&v| v == value);
@@ -80,13 +84,13 @@ mod tests {
     #[test]
     fn a_seed_is_enough() {
         let shapes = DiscriminatorConfig { ndf: 4, ..DiscriminatorConfig::VITON_HD }.state_dict();
-        let bytes = |seed, key| initialize(&shapes, seed).get(key).unwrap().to_le_bytes().into_owned();
+        let bytes = |seed, key| initialize(&shapes, SPADE_GAIN, seed).get(key).unwrap().to_le_bytes().into_owned();
         let [a, b] = ["discriminator_0.model0.0.weight", "discriminator_1.model0.0.weight"];
         assert_eq!(bytes(1, a), bytes(1, a));
         assert_ne!(bytes(1, a), bytes(2, a));
         assert_ne!(bytes(1, a), bytes(1, b));
         // The same on every machine: the first of them, as numbers.
-        let first = initialize(&shapes, 1).get(a).unwrap().to_f32();
+        let first = initialize(&shapes, SPADE_GAIN, 1).get(a).unwrap().to_f32();
         let expected = [0.001_403_328_3, 0.001_576_229_5, 0.003_501_161_5];
         assert!(first.iter().zip(expected).all(|(a, b): (_, f32)| (a / b - 1.0).abs() < 1e-6), "{first:?}");
     }

@@ -57,7 +57,7 @@ pub use discriminator::{DiscriminatorConfig, MultiscaleDiscriminator};
 pub use error::{Error, Result};
 pub use fill::{fill, fill_state_dict};
 pub use generator::{Generator, LoadOptions, Modulation, Noise};
-pub use init::initialize;
+pub use init::{SPADE_GAIN, initialize};
 pub use inputs::Inputs;
 pub use label_map::{GARMENT, misaligned};
 pub use losses::Gan;

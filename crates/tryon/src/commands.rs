@@ -7,6 +7,7 @@ pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod info;
 pub(crate) mod inspect;
+mod report;
 pub(crate) mod synth;
 pub(crate) mod train;
 

@@ -5,34 +5,35 @@ use crate::{font, resize};
 use alias_model::{Sample, misaligned};
 
 /// The titles of the pictures that `columns` gives.
-pub const TITLES: [&str; 6] = ["agnostic", "pose", "labels", "garment", "mask", "result"];
+pub const TITLES: [&str; 7] = ["agnostic", "pose", "labels", "garment", "mask", "result", "truth"];
 
 const PAPER: [f32; 3] = [1.0; 3];
 const INK: [f32; 3] = [-0.6, -0.6, -0.55];
 /// What the mask column shows the misaligned part of the garment in.
 const MISALIGNED: [f32; 3] = [0.85, -0.05, -0.35];
 
-/// The pictures of a sample's image `n`, with what was made of it. The mask column shows the warped garment's mask and,
-/// in red, the part of the garment class that it fails to cover.
+/// The pictures of a sample of one, with what was made of it and what is true. The mask column shows the warped garment's mask
+/// and, in red, the part of the garment class that it fails to cover.
 ///
 /// # Panics
-/// If the sample has no image `n`, or `result` has another size.
-pub fn columns(sample: &Sample, n: usize, result: &Image) -> [Image; 6] {
+/// If the sample holds more than one, or `result` or `truth` has another size.
+pub fn columns(sample: &Sample, result: Image, truth: Image) -> [Image; 7] {
     let (height, width) = (sample.height, sample.width);
-    assert!(n < sample.batch, "image {n} of a batch of {}", sample.batch);
-    assert_eq!((height, width), (result.height, result.width), "sample and result differ in size");
-    let plane = height * width;
-    let rgb = |all: &[f32]| Image { height, width, data: all[3 * n * plane..][..3 * plane].to_vec() };
+    assert_eq!(sample.batch, 1, "a row shows one");
+    for image in [&result, &truth] {
+        assert_eq!((height, width), (image.height, image.width), "sample and picture differ in size");
+    }
+    let rgb = |data: &[f32]| Image { height, width, data: data.to_vec() };
     let mut labels = Image::filled(height, width, PAPER);
     let mut mask = labels.clone();
-    for i in 0..plane {
+    for i in 0..height * width {
         let (y, x) = (i / width, i % width);
-        let (label, cover) = (sample.labels[n * plane + i], sample.warped_mask[n * plane + i]);
+        let (label, cover) = (sample.labels[i], sample.warped_mask[i]);
         labels.set_pixel(y, x, PALETTE[usize::from(label)].map(|v| f32::from(v) / 127.5 - 1.0));
-        let missing = misaligned(sample, n * plane + i);
+        let missing = misaligned(sample, i);
         mask.set_pixel(y, x, MISALIGNED.map(|red| (cover * 1.7 - 0.85) * (1.0 - missing) + red * missing));
     }
-    [rgb(&sample.agnostic), rgb(&sample.pose), labels, rgb(&sample.warped_cloth), mask, result.clone()]
+    [rgb(&sample.agnostic), rgb(&sample.pose), labels, rgb(&sample.warped_cloth), mask, result, truth]
 }
 
 /// Lays out rows of pictures under column titles. Every picture is scaled to `cell_height`, and to the width that gives

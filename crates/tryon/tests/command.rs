@@ -22,7 +22,7 @@ fn drawn() -> &'static Path {
         let folder = tempfile::tempdir().unwrap();
         let (out, weights) = (folder.path().join("demo"), weights(folder.path()));
         let printed = succeeds(&["demo", "-o", text(&out), "--weights", text(&weights)]);
-        assert!(printed.contains("4 scenes at 384x256"), "{printed}");
+        assert!(printed.contains("6 scenes at 256x128"), "{printed}");
         folder
     });
     folder.path()
@@ -79,7 +79,7 @@ fn pictures_in_a_picture_out() {
     let (weights, inputs) = (drawn().join("weights.safetensors"), files(&demo, "01.png"));
     let out = folder.path().join("one.png");
     succeeds(&synth(&weights, &inputs, &out));
-    assert_eq!(read_size(&out).unwrap(), (384, 256));
+    assert_eq!(read_size(&out).unwrap(), (256, 128));
     // The same sample went through PNGs of eight bits on the way: close to the demo's own, but for rounding.
     let (a, b) = (read_rgb(&out).unwrap(), read_rgb(&demo.join("result/01.png")).unwrap());
     let distance = a.data.iter().zip(&b.data).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.data.len() as f32;

@@ -133,6 +133,11 @@ fn a_known_offset_has_known_scores() {
         let psnr = json["mean"][region]["paste"]["psnr"].as_f64().unwrap();
         assert!((psnr - 64.0654).abs() < 1e-4, "{psnr}");
     }
+    // All is scaled while it is read.
+    let (_, small) = evaluate(&weights, &set, &["--size", "64x64"]);
+    assert_eq!(small["size"], "64x64");
+    let psnr = small["pictures"][1]["paste"]["picture"]["psnr"].as_f64().unwrap();
+    assert!((psnr - 28.1308).abs() < 0.1, "{psnr}");
     // Where nothing is covered, all of the garment is misaligned.
     assert_eq!(same["generator"]["garment"], same["generator"]["misaligned"]);
 

@@ -32,6 +32,21 @@ fn two_runs_are_the_same() {
     }
 }
 
+/// The learning rates fall over the last twenty of them.
+#[test]
+fn fifty_steps_come_out_the_same_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let states = ["one", "other"].map(|name| {
+        let out = folder.path().join(name);
+        let settings = "--size 64x64 --layers more --ngf 2 --ndf 2 --steps 30 --decay-steps 20 --generator-rate 1e-3";
+        let settings: Vec<_> = settings.split(' ').collect();
+        succeeds(&[&["train", "--data", text(data()), "--out", text(&out)], &settings[..]].concat());
+        (fs::read(checkpoint(&out, 50)).unwrap(), losses(&out))
+    });
+    let [one, other] = &states;
+    assert!(one.1.len() == 50 && one == other);
+}
+
 /// A run of a single step, by these settings besides the narrowest networks.
 fn one_step<'a>(out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let narrow =
@@ -320,6 +335,13 @@ fn exports_are_weights_for_every_command() {
         let demo = folder.path().join("demo");
         succeeds(&["demo", "-o", text(&demo), "--weights", text(&path), "--device", "cpu"]);
     }
+    // So is a checkpoint as it is.
+    let [newest, demo] = [checkpoint(run, STEPS), folder.path().join("demo")];
+    let drawn = |weights: &Path| {
+        succeeds(&["demo", "-o", text(&demo), "--weights", text(weights), "--device", "cpu"]);
+        fs::read(demo.join("result/01.png")).unwrap()
+    };
+    assert!(drawn(&newest) == drawn(&run.join("generator.safetensors")));
     let complaint = exits(1, &mut tryon(&["export", text(folder.path()), "--out", "x"]));
     assert!(complaint.contains("no checkpoint of a training"), "{complaint}");
     let complaint = exits(1, &mut tryon(&["export", text(&run.join("generator.safetensors")), "--out", "x"]));

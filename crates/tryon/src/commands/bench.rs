@@ -5,12 +5,13 @@ use crate::{DeviceArguments, name, target, tuning_file};
 use alias_kernels::Peak;
 use alias_model::plan::Step;
 use alias_model::{
-    Architecture, Checkpoint, Config, Device, LoadOptions, Noise, Painter, Person, PersonOptions, Target, Tuning, fill,
+    Architecture, Config, Device, LoadOptions, Noise, Painter, Person, PersonOptions, Target, Tuning, fill,
 };
 use alias_tensor::Counters;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use tryon::training::read_generator;
 
 /// Time the generator on drawn inputs and count what it executes.
 #[derive(clap::Args)]
@@ -45,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let [height, width] = drawing.size;
     let precision = drawing.precision.into();
     // What can be wrong without a device is found before one is opened.
-    let (read, checkpoint) = timed(|| Ok(arguments.weights.as_ref().map(Checkpoint::read).transpose()?))?;
+    let (read, checkpoint) = timed(|| Ok(arguments.weights.as_deref().map(read_generator).transpose()?))?;
     let config = match &checkpoint {
         Some(checkpoint) => Config::infer(checkpoint)?,
         None => drawing.architecture()?.config,

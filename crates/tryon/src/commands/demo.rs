@@ -1,62 +1,67 @@
 //! `tryon demo`: drawn scenes, tried on.
 
+use super::report::{Report, Scored};
 use super::{draw, load, picture, progress};
 use crate::{DeviceArguments, name};
-use alias_model::{Architecture, Checkpoint, Config, Layers, Precision, Sample, fill};
+use alias_model::{Checkpoint, Precision, Sample};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use tryon::images::{Image, Plane, write_labels, write_rgb};
+use tryon::training::read_generator;
 use tryon::{scene, sheet};
 
 /// Draw sample scenes, try the garments on, and write pictures and a contact sheet.
 ///
-/// The inputs are written in the form that `tryon synth` takes folders in. Without --weights the generator's are drawn at
-/// random: that shows that everything runs, not what a trained generator draws.
+/// The inputs are written in the form that `tryon synth` takes folders in. The weights that come with the program have been
+/// trained on other scenes of the same kind; they are not for photos.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The folder to write to
     #[arg(short, long, value_name = "DIR", default_value = "demo")]
     output: PathBuf,
 
-    /// A trained generator's checkpoint
+    /// Another generator's checkpoint
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 }
 
+/// Trained by `tryon train` on scenes of other seeds: assets/README.md.
+const WEIGHTS: &[u8] = include_bytes!("../../../../assets/demo.safetensors");
+/// What those were trained at: height, width.
+const SIZE: [usize; 2] = [256, 128];
 /// Seeds of the scenes.
-const SCENES: std::ops::Range<u64> = 1..5;
-/// Narrow enough for a software rasterizer to draw an image in about a second.
-const RANDOM: Config = Config { ngf: 8, layers: Layers::More, ..Config::PUBLISHED };
+const SCENES: std::ops::Range<u64> = 1..7;
 
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     let checkpoint = match &arguments.weights {
-        Some(path) => Checkpoint::read(path)?,
-        None => fill(&Architecture::new(RANDOM)?, 1),
+        Some(path) => read_generator(path)?,
+        None => Checkpoint::from_bytes(WEIGHTS.to_vec())?,
     };
     let device = device.open(Precision::F32)?;
     let painter = load(&checkpoint, &device, Precision::F32, false)?;
     drop(checkpoint);
-    // Three to two, as tall people are, in the multiples that the layers need.
     let multiple = painter.architecture().config.layers.multiple();
-    let (height, width) = (384_usize.next_multiple_of(multiple), 256_usize.next_multiple_of(multiple));
+    let [height, width] = SIZE.map(|side| side.next_multiple_of(multiple));
 
     let bar = progress(SCENES.count());
-    let mut rows = Vec::new();
+    let (mut rows, mut pictures) = (Vec::new(), Vec::new());
     for seed in SCENES {
         let file = format!("{seed:02}.png");
         bar.set_message(file.clone());
-        let scene = scene::draw(seed, height, width);
-        let result = picture(&scene.sample, draw(&painter, &scene.sample, None)?);
-        write_inputs(arguments, &file, &scene.sample)?;
+        let scene::Scene { sample, truth } = scene::draw(seed, height, width);
+        let result = picture(&sample, draw(&painter, &sample, None)?);
+        let truth = picture(&sample, truth);
+        write_inputs(arguments, &file, &sample)?;
         write_picture(arguments, "result", &file, &result)?;
-        rows.push(sheet::columns(&scene.sample, 0, &result).to_vec());
+        pictures.push(Scored::new(file, &sample, &result, &truth));
+        rows.push(sheet::columns(&sample, result, truth).to_vec());
         bar.inc(1);
     }
     bar.finish_and_clear();
     let path = arguments.output.join("sheet.png");
     write_rgb(&path, &sheet::sheet(&sheet::TITLES, &rows, height))?;
-    let weights = if arguments.weights.is_some() { "" } else { " (random weights: textures, not garments)" };
-    Ok(format!("{} scenes at {height}x{width} on {}: {}{weights}\n", rows.len(), name(&device), path.display()))
+    let heading = format!("{} scenes at {height}x{width} on {}: {}", rows.len(), name(&device), path.display());
+    Ok(format!("{heading}\n\n{}", Report { pictures }.table()))
 }
 
 /// Writes what the generator was given, as `tryon synth` reads it.

@@ -1,12 +1,10 @@
 //! `tryon evaluate`: how close a generator's pictures are to the true ones.
 
-mod report;
-
-use super::{PrecisionArgument, cores, draw, in_parallel, load, picture, progress, spare};
+use super::report::{Report, Scored, paste};
+use super::{PrecisionArgument, cores, draw, in_parallel, load, parse_size, picture, progress, spare};
 use crate::{DeviceArguments, name, print};
-use alias_model::{Checkpoint, Config, GARMENT, Painter, Precision, Sample, misaligned};
+use alias_model::{Config, Painter, Precision};
 use anyhow::{Context, Result, ensure};
-use report::{Report, Scored};
 use serde_json::json;
 use std::fs::create_dir_all;
 use std::io::Write;
@@ -15,8 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tryon::dataset::{Dataset, Example};
 use tryon::images::{Image, write_rgb};
-use tryon::metrics::{Comparison, Scores};
 use tryon::sheet;
+use tryon::training::read_generator;
 
 /// Compare what a generator draws with the true pictures of a dataset.
 ///
@@ -25,13 +23,17 @@ use tryon::sheet;
 /// mask. Pictures are compared as PNGs hold them, in 256 levels. L1 is a share of their range, PSNR is in dB and 100 at most.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The generator's checkpoint: safetensors, or PyTorch's .pth in either format
+    /// The generator's checkpoint: safetensors, PyTorch's .pth in either format, or one of a training
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 
     /// The dataset's folder, laid out as VITON-HD's, as `tryon dataset check` reads it
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+
+    /// Draw and compare at this size, height x width [default: that of the pictures]
+    #[arg(long, value_name = "HxW", value_parser = parse_size)]
+    size: Option<[usize; 2]>,
 
     /// Take only the first N examples
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -62,15 +64,20 @@ pub(crate) struct Arguments {
 const THREADS: usize = 16;
 /// How many of the worst are shown.
 const WORST: usize = 10;
-const WORST_TITLES: [&str; 8] = ["agnostic", "pose", "labels", "garment", "mask", "paste", "result", "truth"];
+/// Where the column of what is pasted goes: before the result.
+const PASTE: usize = 5;
 /// Higher pictures are scaled down in the sheet: ten rows of eight of them are enough.
 const CELL_HEIGHT: usize = 384;
 
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     // What can be wrong without a device is found before one is opened.
     let dataset = Dataset::open(&arguments.data)?;
+    let dataset = match arguments.size {
+        Some(size) => dataset.at_size(size),
+        None => dataset,
+    };
     let [height, width] = dataset.size();
-    let checkpoint = Checkpoint::read(&arguments.weights)?;
+    let checkpoint = read_generator(&arguments.weights)?;
     let weights = || format!("{}", arguments.weights.display());
     let config = Config::infer(&checkpoint).with_context(weights)?;
     config.layers.check_size(height, width).with_context(|| format!("{}", arguments.data.display()))?;
@@ -118,7 +125,9 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let Some(folder) = &arguments.output else { return Ok(String::new()) };
     let path = folder.join("worst.png");
     let rows = worst.iter().map(|&index| evaluator.row(index)).collect::<Result<Vec<_>>>()?;
-    write_rgb(&path, &sheet::sheet(&WORST_TITLES, &rows, height.min(CELL_HEIGHT)))?;
+    let mut titles = sheet::TITLES.to_vec();
+    titles.insert(PASTE, "paste");
+    write_rgb(&path, &sheet::sheet(&titles, &rows, height.min(CELL_HEIGHT)))?;
     Ok(format!("\n{}, the lowest PSNR first:\n{}", path.display(), report.list(&worst)))
 }
 
@@ -157,28 +166,14 @@ impl Evaluator {
     fn score(&self, index: usize) -> Result<Scored> {
         let (Example { sample, truth }, drawn) = self.draw(index)?;
         let truth = picture(&sample, truth);
-        let garment: Vec<_> = sample.labels.iter().map(|&label| f32::from(label == GARMENT)).collect();
-        let missing: Vec<_> = (0..sample.labels.len()).map(|at| misaligned(&sample, at)).collect();
-        let scores = |image: &Image| -> [Option<Scores>; 3] {
-            let comparison = Comparison::new(image, &truth);
-            [Some(comparison.scores()), comparison.scores_in(&garment), comparison.scores_in(&missing)]
-        };
-        let name = self.dataset.name(index).to_owned();
-        Ok(Scored { name, generator: scores(&drawn), paste: scores(&paste(&sample)) })
+        Ok(Scored::new(self.dataset.name(index).to_owned(), &sample, &drawn, &truth))
     }
 
     /// A row of the sheet. It is drawn again: to keep all pictures until the worst are known takes memory without bounds.
     fn row(&self, index: usize) -> Result<Vec<Image>> {
         let (Example { sample, truth }, drawn) = self.draw(index)?;
-        let [agnostic, pose, labels, garment, mask, result] = sheet::columns(&sample, 0, &drawn);
-        let truth = picture(&sample, truth);
-        Ok(vec![agnostic, pose, labels, garment, mask, paste(&sample), result, truth])
+        let mut row = sheet::columns(&sample, drawn, picture(&sample, truth)).to_vec();
+        row.insert(PASTE, paste(&sample));
+        Ok(row)
     }
-}
-
-/// The warped garment laid onto the agnostic picture by its mask.
-fn paste(sample: &Sample) -> Image {
-    let covers = sample.warped_mask.iter().cycle();
-    let pixels = sample.agnostic.iter().zip(&sample.warped_cloth).zip(covers);
-    picture(sample, pixels.map(|((person, cloth), cover)| person + (cloth - person) * cover).collect())
 }

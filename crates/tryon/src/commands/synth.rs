@@ -9,6 +9,7 @@ use clap::ArgGroup;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use tryon::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
+use tryon::training::read_generator;
 
 /// Draw a person wearing a garment.
 ///
@@ -18,7 +19,7 @@ use tryon::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
 #[group(skip)]
 #[command(group(ArgGroup::new("inputs").required(true).args(["tensors", "agnostic"])))]
 pub(crate) struct Arguments {
-    /// The generator's checkpoint: safetensors, or PyTorch's .pth in either format
+    /// The generator's checkpoint: safetensors, PyTorch's .pth in either format, or one of a training
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 
@@ -97,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     // What can be wrong without a device is found before one is opened.
     let job = Job::new(arguments)?;
     check_output(arguments, &job)?;
-    let checkpoint = Checkpoint::read(&arguments.weights)?;
+    let checkpoint = read_generator(&arguments.weights)?;
     let precision = arguments.precision.into();
     let device = device.open(precision)?;
     let painter = load(&checkpoint, &device, precision, arguments.plain);

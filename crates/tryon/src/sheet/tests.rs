@@ -37,8 +37,9 @@ fn long_titles_and_no_rows_are_fine() {
 fn the_mask_column_marks_what_is_misaligned() {
     let scene = scene::draw(1, 256, 192);
     let truth = Image { height: 256, width: 192, data: scene.truth };
-    let pictures = columns(&scene.sample, 0, &truth);
-    assert_eq!(pictures[5], truth);
+    let result = Image::filled(256, 192, INK);
+    let pictures = columns(&scene.sample, result.clone(), truth.clone());
+    assert_eq!(pictures[5..], [result, truth]);
     let lost = (0..256 * 192).find(|&i| scene.sample.labels[i] == 2 && scene.sample.warped_mask[i] == 0.0);
     let lost = lost.expect("some of the garment is misaligned");
     assert_eq!(pictures[4].pixel(lost / 192, lost % 192), MISALIGNED);

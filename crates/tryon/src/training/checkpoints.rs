@@ -216,6 +216,15 @@ pub fn generator(saved: &Saved) -> Checkpoint {
     generator
 }
 
+/// The generator's weights in a file: those of any format that [`Checkpoint::read`] knows, or in a checkpoint of a training.
+///
+/// # Errors
+/// As those two have.
+pub fn read_generator(path: &Path) -> Result<Checkpoint, Error> {
+    let checkpoint = Checkpoint::read(path)?;
+    if checkpoint.metadata().contains_key(RUN) { Ok(generator(&Saved::read(path)?)) } else { Ok(checkpoint) }
+}
+
 /// Of names, elements and metadata.
 pub fn checksum(state: &Checkpoint) -> String {
     let mut hasher = crc32fast::Hasher::new();

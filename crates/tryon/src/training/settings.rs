@@ -1,7 +1,7 @@
 //! What a run is started with.
 
 use alias_model::plan::philox::philox4x32_10;
-use alias_model::{Config, DiscriminatorConfig, Error, TrainerOptions};
+use alias_model::{Config, DiscriminatorConfig, Error, SPADE_GAIN, TrainerOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -24,6 +24,8 @@ pub struct Settings {
     pub norm: String,
     pub plain: bool,
     pub ndf: usize,
+    /// Of the first weights' Xavier initialization.
+    pub gain: f64,
     pub weights: Option<PathBuf>,
     pub discriminator: Option<PathBuf>,
     pub gan: String,
@@ -58,6 +60,7 @@ impl Default for Settings {
             norm: config.norm.to_string(),
             plain: false,
             ndf: DiscriminatorConfig::VITON_HD.ndf,
+            gain: SPADE_GAIN,
             weights: None,
             discriminator: None,
             gan: options.gan.to_string(),

@@ -101,6 +101,10 @@ struct Given {
     #[arg(long, value_name = "FILE", help_heading = "Networks")]
     discriminator: Option<PathBuf>,
 
+    /// Of the first weights' Xavier initialization. Where rates are far above 1e-4, 1 keeps their rank [default: 0.02]
+    #[arg(long, value_name = "G", value_parser = finite, help_heading = "Networks")]
+    gain: Option<f64>,
+
     /// The adversarial loss [default: hinge]
     #[arg(long, value_parser = ["hinge", "vanilla", "lsgan"], help_heading = "Losses")]
     gan: Option<String>,

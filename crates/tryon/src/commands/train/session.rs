@@ -184,14 +184,12 @@ impl Session {
             let example = self.dataset.read(index)?;
             let inputs = upload(&self.gpu, std::slice::from_ref(&example))?.inputs;
             let result = no_grad(|| generator.forward(&inputs, Noise::None))?.to_vec()?;
-            let mut row = sheet::columns(&example.sample, 0, &picture(&example.sample, result)).to_vec();
-            row.push(picture(&example.sample, example.truth));
-            rows.push(row);
+            let [result, truth] = [result, example.truth].map(|data| picture(&example.sample, data));
+            rows.push(sheet::columns(&example.sample, result, truth).to_vec());
         }
-        let titles: Vec<_> = sheet::TITLES.into_iter().chain(["truth"]).collect();
         let height = self.dataset.size()[0].min(SAMPLE_HEIGHT);
         let path = samples(&self.folder).join(format!("step-{:08}.png", self.trainer.step_count()));
-        write_rgb(&path, &sheet::sheet(&titles, &rows, height))?;
+        write_rgb(&path, &sheet::sheet(&sheet::TITLES, &rows, height))?;
         if !self.entries.is_empty() {
             write_rgb(&self.folder.join("losses.png"), &curves(&self.entries))?;
         }

@@ -182,7 +182,7 @@ fn begin(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> 
         None => {
             let config = settings.config()?;
             let shapes = Architecture::new(config)?.state_dict();
-            (config, initialize(&shapes, settings.seed_of(Purpose::Generator)))
+            (config, initialize(&shapes, settings.gain, settings.seed_of(Purpose::Generator)))
         }
     };
     let (judge, discriminator) = match &settings.discriminator {
@@ -192,7 +192,7 @@ fn begin(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> 
         }
         None => {
             let config = DiscriminatorConfig { ndf: settings.ndf, ..DiscriminatorConfig::VITON_HD };
-            (config, initialize(&config.state_dict(), settings.seed_of(Purpose::Discriminator)))
+            (config, initialize(&config.state_dict(), settings.gain, settings.seed_of(Purpose::Discriminator)))
         }
     };
     Ok(Trainer::new(gpu, (config, &generator), (judge, &discriminator), vgg, settings.trainer_options()?)?)

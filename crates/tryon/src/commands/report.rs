@@ -1,8 +1,11 @@
-//! Scores of many pictures: as a table, and as JSON.
+//! Scores of many pictures, beside those of pasting: as a table, and as JSON.
 
+use super::picture;
+use alias_model::{GARMENT, Sample, misaligned};
 use serde_json::{Value, json};
 use std::fmt::Write;
-use tryon::metrics::Scores;
+use tryon::images::Image;
+use tryon::metrics::{Comparison, Scores};
 
 /// What pictures are scored over.
 const REGIONS: [&str; 3] = ["picture", "garment", "misaligned"];
@@ -12,6 +15,26 @@ pub(super) struct Scored {
     pub(super) name: String,
     pub(super) generator: [Option<Scores>; 3],
     pub(super) paste: [Option<Scores>; 3],
+}
+
+impl Scored {
+    /// Scores what a generator has `drawn` for a sample of one, and what pasting gives, against the true picture.
+    pub(super) fn new(name: String, sample: &Sample, drawn: &Image, truth: &Image) -> Scored {
+        let garment: Vec<_> = sample.labels.iter().map(|&label| f32::from(label == GARMENT)).collect();
+        let missing: Vec<_> = (0..sample.labels.len()).map(|at| misaligned(sample, at)).collect();
+        let scores = |image: &Image| {
+            let comparison = Comparison::new(image, truth);
+            [Some(comparison.scores()), comparison.scores_in(&garment), comparison.scores_in(&missing)]
+        };
+        Scored { name, generator: scores(drawn), paste: scores(&paste(sample)) }
+    }
+}
+
+/// The warped garment laid onto the agnostic picture by its mask.
+pub(super) fn paste(sample: &Sample) -> Image {
+    let covers = sample.warped_mask.iter().cycle();
+    let pixels = sample.agnostic.iter().zip(&sample.warped_cloth).zip(covers);
+    picture(sample, pixels.map(|((person, cloth), cover)| person + (cloth - person) * cover).collect())
 }
 
 pub(super) struct Report {
