@@ -60,8 +60,9 @@ fn most_misaligned(sample: &Sample) -> (f32, [usize; 2]) {
 }
 
 fn cut(image: &Image, [top, left]: [usize; 2]) -> Image {
-    let mut out = Image::filled(image.height / ENLARGED, image.width / ENLARGED, [0.0; 3]);
-    for (y, x) in (0..out.height).flat_map(|y| (0..out.width).map(move |x| (y, x))) {
+    let (height, width) = (image.height / ENLARGED, image.width / ENLARGED);
+    let mut out = Image::filled(height, width, [0.0; 3]);
+    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
         out.set_pixel(y, x, image.pixel(top + y, left + x));
     }
     out
