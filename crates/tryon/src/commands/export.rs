@@ -1,5 +1,6 @@
 //! `tryon export`: the generator of a training.
 
+use super::spare;
 use alias_model::Checkpoint;
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     let Arguments { from, out, half } = arguments;
+    spare(out, [from.as_path()])?;
     let saved = if from.is_dir() {
         let newest = Checkpoints::of(from).newest(|damaged| eprintln!("{damaged}"))?;
         newest.with_context(|| format!("{}: no checkpoint of a training in its folder checkpoints", from.display()))?

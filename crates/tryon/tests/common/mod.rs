@@ -1,5 +1,7 @@
 //! Running the `tryon` command, and weights for it.
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 use alias_model::{Architecture, Config, Layers, fill};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
