@@ -92,8 +92,9 @@ impl Log {
             entries.extend(entry);
             end += line.len();
         }
+        // On Windows a file that is only appended to cannot be cut.
+        OpenOptions::new().write(true).open(path)?.set_len(end as u64)?;
         let file = OpenOptions::new().append(true).open(path)?;
-        file.set_len(end as u64)?;
         Ok((Log { file }, entries))
     }
 
