@@ -54,6 +54,17 @@ fn one_step<'a>(out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "--data", text(data()), "--out", text(out)], &narrow[..], more].concat()
 }
 
+#[test]
+fn a_plain_checkpoint_is_gone_on_with_as_plain() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    succeeds(&one_step(&first, &["--plain"]));
+    let weights = checkpoint(&first, 1);
+    let narrow = ["--size", "64x64", "--ndf", "1", "--steps", "1", "--decay-steps", "0", "--weights", text(&weights)];
+    succeeds(&[&["train", "--data", text(data()), "--out", text(&second)], &narrow[..]].concat());
+    assert!(fs::read_to_string(second.join("log.jsonl")).unwrap().contains("\"plain\":true"));
+}
+
 /// The noise's scales begin as zeros, and all norms are by picture: in the first step, batches are the sum of their parts.
 #[test]
 fn examples_pass_through_the_networks_together_or_one_by_one() {

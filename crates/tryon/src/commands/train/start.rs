@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::sync::Arc;
 use tryon::dataset::{Dataset, Example};
-use tryon::training::{Checkpoints, DataSummary, Lock, Log, Purpose, Run, Saved, Settings, checksum};
+use tryon::training::{Checkpoints, DataSummary, Lock, Log, Purpose, Run, Saved, Settings, checksum, read_generator};
 
 /// A run that can go on as soon as there is a device.
 pub(super) struct Start {
@@ -152,23 +152,23 @@ fn earlier(folder: &Path) -> Result<(Run, From)> {
 /// Reads from the weights what networks they are of.
 fn infer(settings: &mut Settings) -> Result<()> {
     if let Some(path) = &settings.weights {
-        let config = Config::infer(&network(path, "generator")?).with_context(|| format!("{}", path.display()))?;
+        let config = Config::infer(&read_generator(path)?).with_context(|| format!("{}", path.display()))?;
         settings.ngf = config.ngf;
         settings.layers = config.layers.to_string();
         settings.norm = config.norm.to_string();
         settings.plain |= config.plain;
     }
     if let Some(path) = &settings.discriminator {
-        let config = DiscriminatorConfig::infer(&network(path, "discriminator")?);
+        let config = DiscriminatorConfig::infer(&read_discriminator(path)?);
         settings.ndf = config.with_context(|| format!("{}", path.display()))?.ndf;
     }
     Ok(())
 }
 
-/// The state dict in a file: the file itself, or what a checkpoint of a training holds of this name.
-fn network(path: &Path, name: &str) -> Result<Checkpoint> {
+/// The discriminator's state dict in a file: the file itself, or what a checkpoint of a training holds of it.
+fn read_discriminator(path: &Path) -> Result<Checkpoint> {
     let checkpoint = Checkpoint::read(path)?;
-    let part = checkpoint.part(&format!("{name}."));
+    let part = checkpoint.part("discriminator.");
     Ok(if part.is_empty() { checkpoint } else { part })
 }
 
@@ -176,7 +176,7 @@ fn network(path: &Path, name: &str) -> Result<Checkpoint> {
 fn begin(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> {
     let (config, generator) = match &settings.weights {
         Some(path) => {
-            let weights = network(path, "generator")?;
+            let weights = read_generator(path)?;
             (Config { plain: settings.plain, ..Config::infer(&weights)? }, weights)
         }
         None => {
@@ -187,7 +187,7 @@ fn begin(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> 
     };
     let (judge, discriminator) = match &settings.discriminator {
         Some(path) => {
-            let weights = network(path, "discriminator")?;
+            let weights = read_discriminator(path)?;
             (DiscriminatorConfig::infer(&weights)?, weights)
         }
         None => {
