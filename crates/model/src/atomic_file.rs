@@ -48,15 +48,39 @@ impl Temporary {
         let names_a_directory =
             || io::Error::new(io::ErrorKind::InvalidInput, "the path names a directory, not a file");
         let name = path.file_name().ok_or_else(names_a_directory)?.to_string_lossy();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = path.with_file_name(format!(".{name}.{}-{count}.tmp", std::process::id()));
-        let file = File::create_new(&temporary)?;
-        Ok((Temporary(temporary), file))
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let temporary = path.with_file_name(format!(".{name}.{}-{count}.tmp", std::process::id()));
+            match File::create_new(&temporary) {
+                // Left by a process that had this one's number and was killed.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                file => return Ok((Temporary(temporary), file?)),
+            }
+        }
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write_atomically;
+    use std::io::{self, Write};
+
+    #[test]
+    fn what_others_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        for count in 0..1000 {
+            let left = folder.path().join(format!(".file.{}-{count}.tmp", std::process::id()));
+            std::fs::write(left, "half").unwrap();
+        }
+        let path = folder.path().join("file");
+        write_atomically::<io::Error>(&path, |out| out.write_all(b"whole")).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), b"whole");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1001);
     }
 }

@@ -33,6 +33,13 @@ pub enum Error {
     #[error("{0}")]
     Input(String),
 
+    /// A trainer whose device failed while the generator's weights were being replaced.
+    #[error("step {step} ended half way, when the device failed; go on from what was saved before it")]
+    HalfAStep {
+        /// The step, from 0.
+        step: u64,
+    },
+
     /// A loss that is no number any more.
     #[error(
         "the {loss} loss of step {step} is {value}: the training has diverged; go on from an earlier checkpoint with lower \

@@ -53,6 +53,8 @@ pub struct Trainer {
     recomputes: bool,
     /// Steps taken.
     step: u64,
+    /// Whether the last step ended amid the generator's update.
+    torn: bool,
 }
 
 impl Trainer {
@@ -81,6 +83,7 @@ impl Trainer {
             vgg,
             recomputes: false,
             step: 0,
+            torn: false,
         })
     }
 
@@ -95,19 +98,25 @@ impl Trainer {
         self.step
     }
 
-    /// The generator's state dict.
+    /// The generator's state dict, as [`Painter::load`](crate::Painter::load) takes it.
     ///
     /// # Errors
-    /// What the device reports.
+    /// [`Error::HalfAStep`]; what the device reports.
     pub fn generator(&self) -> Result<Checkpoint> {
-        self.generator.state_dict()
+        self.verify_whole()?;
+        let mut generator = self.generator.state_dict()?;
+        if self.architecture.config.plain {
+            generator.metadata_mut().insert(Config::PLAIN.into(), "true".into());
+        }
+        Ok(generator)
     }
 
     /// The discriminator's state dict.
     ///
     /// # Errors
-    /// What the device reports.
+    /// [`Error::HalfAStep`]; what the device reports.
     pub fn discriminator(&self) -> Result<Checkpoint> {
+        self.verify_whole()?;
         self.discriminator.state_dict()
     }
 
@@ -115,8 +124,8 @@ impl Trainer {
     /// many parts as it takes for each of them to fit the device.
     ///
     /// # Errors
-    /// [`Error::Diverged`] where a loss is no number, with the state as before the step; what the device reports, after which
-    /// there may be half a step in it: go on from what was saved.
+    /// [`Error::Diverged`] where a loss is no number, and what the device reports, with the state as before the step; but for
+    /// what it reports in the generator's update, which is the last thing of all: then [`Error::HalfAStep`] whatever is asked.
     pub fn step(&mut self, parts: &[Batch]) -> Result<Losses> {
         self.step_with(parts, |_, _| {})
     }
@@ -127,6 +136,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::step`].
     pub fn step_with(&mut self, parts: &[Batch], mut tap: impl FnMut(&str, &Tensor)) -> Result<Losses> {
+        self.verify_whole()?;
         if parts.is_empty() {
             return Err(Error::Input("a step needs at least one part of a batch".into()));
         }
@@ -137,11 +147,16 @@ impl Trainer {
         let Step { generator, discriminator, losses, .. } = step;
         let [rate, _] = self.options.rates(self.step);
         // From here on each weight is given back when its successor is there: two generators at once may be too many.
-        (self.generator, self.discriminator) = (generator, discriminator);
+        (self.generator, self.discriminator, self.torn) = (generator, discriminator, true);
         self.generator.update(&self.options.adam(rate, self.step), leaves, gradients, |name, gradient| {
             tap(&format!("grad.generator.{name}"), gradient);
         })?;
+        self.torn = false;
         self.step += 1;
         Ok(losses)
+    }
+
+    fn verify_whole(&self) -> Result<()> {
+        if self.torn { Err(Error::HalfAStep { step: self.step }) } else { Ok(()) }
     }
 }

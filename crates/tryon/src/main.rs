@@ -10,6 +10,7 @@ use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use commands::{bench, dataset, demo, evaluate, export, info, inspect, synth, train};
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -157,10 +158,15 @@ fn main() -> ExitCode {
     match done.and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells on stderr what goes on. That nobody listens, as after a terminal was closed, ends no work.
+fn tell(what: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// Prints to stdout. That nobody reads on, as with `| head`, is no failure.

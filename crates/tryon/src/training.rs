@@ -10,7 +10,9 @@ mod order;
 mod run;
 mod settings;
 
-pub use checkpoints::{Checkpoints, Error as CheckpointsError, GENERATOR, Saved, checksum, generator, read_generator};
+pub use checkpoints::{
+    Checkpoints, Error as CheckpointsError, GENERATOR, Newest, Saved, checksum, generator, read_generator,
+};
 pub use curves::curves;
 pub use loader::{Loaded, Loader};
 pub use lock::Lock;

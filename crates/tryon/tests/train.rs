@@ -168,6 +168,32 @@ fn a_run_is_not_gone_on_with_twice() {
     assert!(complaint.contains("another process is training in"), "{complaint}");
 }
 
+/// What a run begins with is in its first checkpoint, before the first step: the files it came from may change.
+#[test]
+fn a_run_that_is_ended_at_once_goes_on_from_its_own_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let [out, weights] = ["run", "weights"].map(|name| folder.path().join(name));
+    fs::copy(checkpoint(undisturbed().0.path(), STEPS), &weights).unwrap();
+    let short = ["--size", "64x64", "--ndf", "1", "--steps", "3", "--generator-rate", "1e30"];
+    let arguments = [&["train", "--data", text(data()), "--out", text(&out), "--weights", text(&weights)], &short[..]];
+    exits(1, &mut tryon(&arguments.concat()));
+    fs::remove_file(&weights).unwrap();
+    let complaint = exits(1, &mut tryon(&resume(&out)));
+    assert!(complaint.contains("has diverged") && complaint.contains("step-00000000.safetensors"), "{complaint}");
+}
+
+/// As where the terminal is closed that a run was started in.
+#[test]
+#[cfg(unix)]
+fn a_run_goes_on_when_nobody_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut closed = std::process::Command::new("sh");
+    closed.args(["-c", "exec \"$0\" \"$@\" 2>&- >/dev/full", env!("CARGO_BIN_EXE_tryon")]).args(start(&out, &[]));
+    closed.status().unwrap();
+    assert_undisturbed(&out);
+}
+
 #[test]
 fn a_damaged_checkpoint_is_passed_over() {
     let run = copy(undisturbed().0.path());
@@ -207,6 +233,11 @@ fn a_run_keeps_to_its_settings() {
     assert!(complaint.contains("has changed") && complaint.contains("this run began with 5 examples"), "{complaint}");
     let complaint = exits(1, &mut tryon(&resume(other.path())));
     assert!(complaint.contains("there is no run in"), "{complaint}");
+    fs::write(other.path().join("log.jsonl"), "").unwrap();
+    let complaint = exits(1, &mut tryon(&resume(other.path())));
+    assert!(complaint.contains("there is a log in") && complaint.contains("in another folder"), "{complaint}");
+    let complaint = with(&["--vgg", text(&checkpoint(out, STEPS))]);
+    assert!(complaint.contains("this run began without VGG-19"), "{complaint}");
     for step in [6, 7, 8] {
         fs::write(checkpoint(out, step), "").unwrap();
     }
@@ -269,7 +300,7 @@ fn a_folder_that_vanishes_ends_a_run() {
     let output = process.wait_with_output().unwrap();
     let said = training::printed(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("error: ") && said.contains("there is no checkpoint"), "{said}");
+    assert!(said.contains("error: ") && said.contains("the checkpoints are gone from"), "{said}");
     exits(0, &mut tryon(&resume(&moved)));
     assert_undisturbed(&moved);
 }
@@ -299,9 +330,15 @@ fn a_run_that_diverges_names_the_loss() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let complaint = exits(1, &mut tryon(&start(&out, &["--generator-rate", "1e30"])));
-    for named in ["loss of step", "is NaN: the training has diverged", "with lower rates: tryon train --weights"] {
+    for named in ["loss of step", "is NaN: the training has diverged", "with half the rates: tryon train --batch 2"] {
         assert!(complaint.contains(named), "{complaint}");
     }
+    // The command it names is one that works.
+    let again = complaint.split("with half the rates: tryon train ").nth(1).unwrap().trim();
+    let other = text(folder.path()).to_owned() + "/other";
+    let words: Vec<_> = again.split(' ').map(|word| if word == "OTHER" { other.as_str() } else { word }).collect();
+    let complaint = exits(1, &mut tryon(&[&["train"], &words[..]].concat()));
+    assert!(complaint.contains("has diverged"), "a rate of 5e29 is no better: {complaint}");
 }
 
 /// From the networks of another run, with a VGG-19 of a sixteenth of the width.

@@ -25,11 +25,17 @@ fn twenty_kills_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let checkpoints = Checkpoints::of(&out);
-    let newest = || checkpoints.newest(|damaged| panic!("{damaged}")).unwrap().map_or(0, |saved| saved.step);
+    let newest = || {
+        checkpoints.newest().unwrap().map_or(0, |newest| {
+            assert!(newest.damaged.is_empty(), "{:?}", newest.damaged);
+            newest.saved.step
+        })
+    };
     let (mut kills, mut unfinished) = (0, 0);
     while kills < KILLS {
         let before = newest();
-        let mut command = if out.join("log.jsonl").exists() { tryon(&resume(&out)) } else { tryon(&start(&out, &[])) };
+        let is_new = checkpoints.steps().unwrap().is_empty();
+        let mut command = if is_new { tryon(&start(&out, &[])) } else { tryon(&resume(&out)) };
         let mut process = command.spawn().unwrap();
         let random = f64::from(philox4x32_10([kills, 0, 0, 0], [0, 0])[0]) / f64::from(u32::MAX);
         if kills.is_multiple_of(2) {
@@ -52,6 +58,7 @@ fn twenty_kills_change_nothing() {
         assert!(newest() >= before, "kill {kills} lost a checkpoint");
     }
     println!("{KILLS} kills, {unfinished} of them with a file half written");
+    assert!(unfinished > 0, "no kill hit a checkpoint in the making");
     exits(0, &mut tryon(&resume(&out)));
     assert_undisturbed(&out);
     assert!(!has_file(&out.join("checkpoints"), ".tmp"), "what was half written is gone");

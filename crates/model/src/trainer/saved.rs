@@ -17,8 +17,9 @@ impl Trainer {
     /// number of steps.
     ///
     /// # Errors
-    /// What the device reports.
+    /// [`Error::HalfAStep`]; what the device reports.
     pub fn save(&self) -> Result<Checkpoint> {
+        self.verify_whole()?;
         let mut saved = Checkpoint::new();
         for (name, network) in [("generator", &self.generator), ("discriminator", &self.discriminator)] {
             for (key, array) in network.state_dict()?.iter() {
@@ -88,6 +89,7 @@ impl Trainer {
             vgg,
             recomputes: false,
             step: integer(&settings["step"])?,
+            torn: false,
         })
     }
 }

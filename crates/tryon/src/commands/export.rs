@@ -1,10 +1,11 @@
 //! `tryon export`: the generator of a training.
 
 use super::spare;
+use crate::tell;
 use alias_model::Checkpoint;
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
-use tryon::training::{Checkpoints, Saved, generator};
+use tryon::training::{Checkpoints, Newest, Saved, generator};
 
 /// Write the generator of a training as weights for every other command.
 ///
@@ -28,8 +29,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     let Arguments { from, out, half } = arguments;
     spare(out, [from.as_path()])?;
     let saved = if from.is_dir() {
-        let newest = Checkpoints::of(from).newest(|damaged| eprintln!("{damaged}"))?;
-        newest.with_context(|| format!("{}: no checkpoint of a training in its folder checkpoints", from.display()))?
+        let newest = Checkpoints::of(from).newest()?;
+        let Newest { saved, damaged } = newest
+            .with_context(|| format!("{}: no checkpoint of a training in its folder checkpoints", from.display()))?;
+        damaged.iter().for_each(|damaged| tell(format_args!("{damaged}; taking the checkpoint before it")));
+        saved
     } else {
         Saved::read(from)?
     };

@@ -1,7 +1,7 @@
 //! `tryon synth`: a person in a garment, from tensors, from five pictures, or from five folders of them.
 
 use super::{PrecisionArgument, draw, load, picture, progress, spare};
-use crate::DeviceArguments;
+use crate::{DeviceArguments, tell};
 use alias_model::checkpoint::Array;
 use alias_model::{Checkpoint, Sample};
 use anyhow::{Context, Result, bail, ensure};
@@ -149,7 +149,7 @@ fn run_all(items: &[Item], output: &Path, draw: impl Fn(&Item) -> Result<()>) ->
         bar.set_message(name.clone());
         if let Err(error) = draw(item) {
             // Past the bar, and there, too, where the bar is hidden.
-            bar.suspend(|| eprintln!("{name}: {error:#}"));
+            bar.suspend(|| tell(format_args!("{name}: {error:#}")));
             failed += 1;
         }
         bar.inc(1);

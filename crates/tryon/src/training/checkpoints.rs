@@ -1,7 +1,7 @@
 //! A run's checkpoints: written whole or not at all, read only if they are what was written.
 
 use super::Run;
-use alias_model::checkpoint::{CheckpointError, Dtype};
+use alias_model::checkpoint::{CheckpointError, Dtype, Problem};
 use alias_model::{Checkpoint, Config};
 use std::fs;
 use std::io;
@@ -15,6 +15,8 @@ const RUN: &str = "run";
 const CHECKSUM: &str = "checksum";
 const PREFIX: &str = "step-";
 const SUFFIX: &str = ".safetensors";
+/// How the names of unfinished files begin: those of checkpoints and sheets, of the generator, the curves, the log.
+const UNFINISHED: [&str; 4] = [".step-", ".generator.safetensors.", ".losses.png.", ".log.jsonl."];
 
 /// The checkpoints in a run's folder, `checkpoints/step-NNNNNNNN.safetensors`.
 #[derive(Clone, Debug)]
@@ -31,6 +33,15 @@ pub struct Saved {
     pub run: Run,
     /// What [`alias_model::Trainer::save`] gave. Its file is mapped into memory.
     pub state: Checkpoint,
+}
+
+/// What a look for the newest checkpoint finds.
+#[derive(Debug)]
+pub struct Newest {
+    /// The newest one that is whole.
+    pub saved: Saved,
+    /// Those after it: which file, and what is wrong with it.
+    pub damaged: Vec<Error>,
 }
 
 /// What can go wrong with a checkpoint.
@@ -69,6 +80,17 @@ pub enum Error {
     /// There are checkpoints, and none of them can be read.
     #[error("none of the checkpoints can be read:\n  {}", .0.join("\n  "))]
     NoneReadable(Vec<String>),
+}
+
+impl Error {
+    /// The file that is not as it was written, if that is what is wrong. What cannot be read now may be whole.
+    fn damaged_file(&self) -> Option<&Path> {
+        match self {
+            Error::Damaged { path, .. } => Some(path),
+            Error::File(error) => (!matches!(error.problem(), Problem::Io(_))).then(|| error.file()),
+            _ => None,
+        }
+    }
 }
 
 impl Checkpoints {
@@ -137,29 +159,37 @@ impl Checkpoints {
         Ok(generator(saved).write_safetensors(self.run.join(GENERATOR))?)
     }
 
-    /// The newest one that can be read, if there are any. Those newer than it are told to `report`, and set aside as
-    /// `.damaged`.
+    /// The newest one that is whole, if there are any.
     ///
     /// # Errors
-    /// [`Error::NoneReadable`] where there are checkpoints, but none that can be read; then all of them stay.
-    pub fn newest(&self, mut report: impl FnMut(&str)) -> Result<Option<Saved>, Error> {
-        let steps = self.steps()?;
-        let mut reasons = Vec::new();
-        for (k, &step) in steps.iter().rev().enumerate() {
+    /// [`Error::NoneReadable`] where there are checkpoints, all of them damaged; what the file system reports.
+    pub fn newest(&self) -> Result<Option<Newest>, Error> {
+        let mut damaged = Vec::new();
+        for step in self.steps()?.into_iter().rev() {
             match Saved::read(&self.path(step)) {
-                Err(error) => reasons.push(error.to_string()),
-                Ok(saved) => {
-                    for (reason, &damaged) in reasons.iter().zip(steps.iter().rev().take(k)) {
-                        report(&format!("{reason}; taking the checkpoint before it"));
-                        let path = self.path(damaged);
-                        fs::rename(&path, path.with_extension("damaged"))
-                            .map_err(|cause| Error::Folder { path, cause })?;
-                    }
-                    return Ok(Some(saved));
-                }
+                Ok(saved) => return Ok(Some(Newest { saved, damaged })),
+                // A training that goes on meanwhile has removed it, for newer ones.
+                Err(_) if !self.steps()?.contains(&step) => return self.newest(),
+                Err(error) if error.damaged_file().is_some() => damaged.push(error),
+                Err(error) => return Err(error),
             }
         }
-        if reasons.is_empty() { Ok(None) } else { Err(Error::NoneReadable(reasons)) }
+        if damaged.is_empty() {
+            return Ok(None);
+        }
+        Err(Error::NoneReadable(damaged.iter().map(Error::to_string).collect()))
+    }
+
+    /// Renames damaged ones to `.damaged`, for whoever holds the run's [`Lock`](super::Lock).
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn set_aside(damaged: &[Error]) -> Result<(), Error> {
+        for path in damaged.iter().filter_map(Error::damaged_file) {
+            let failed = |cause| Error::Folder { path: path.into(), cause };
+            fs::rename(path, path.with_extension("damaged")).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Removes what a process that was killed has left half written.
@@ -172,7 +202,7 @@ impl Checkpoints {
             for entry in fs::read_dir(&folder).map_err(failed)? {
                 let path = entry.map_err(failed)?.path();
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                if name.starts_with('.') && name.ends_with(".tmp") {
+                if UNFINISHED.iter().any(|start| name.starts_with(start)) && name.ends_with(".tmp") {
                     fs::remove_file(&path).map_err(failed)?;
                 }
             }
@@ -267,7 +297,7 @@ mod tests {
     fn folder() -> (tempfile::TempDir, Checkpoints) {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::of(folder.path());
-        assert!(checkpoints.newest(|_| ()).unwrap().is_none());
+        assert!(checkpoints.newest().unwrap().is_none());
         fs::create_dir(checkpoints.folder()).unwrap();
         (folder, checkpoints)
     }
@@ -279,8 +309,8 @@ mod tests {
             checkpoints.save(&mut saved(step, step as f32), 3).unwrap();
         }
         assert_eq!(checkpoints.steps().unwrap(), [9, 10, 11]);
-        let newest = checkpoints.newest(|reason| panic!("{reason}")).unwrap().unwrap();
-        assert_eq!((newest.step, newest.run), (11, saved(11, 0.0).run));
+        let Newest { saved: newest, damaged } = checkpoints.newest().unwrap().unwrap();
+        assert_eq!((newest.step, newest.run, damaged.len()), (11, saved(11, 0.0).run, 0));
         checkpoints.save_generator(&saved(11, 3.0)).unwrap();
         let generator = Checkpoint::read(folder.path().join(GENERATOR)).unwrap();
         assert_eq!(generator.keys().collect::<Vec<_>>(), ["conv_0.bias"]);
@@ -306,15 +336,44 @@ mod tests {
                 }
             }
             fs::write(checkpoints.path(2), bytes).unwrap();
-            let mut reports = Vec::new();
-            let newest = checkpoints.newest(|report| reports.push(report.to_owned())).unwrap().unwrap();
-            assert_eq!((newest.step, reports.len()), (1, 1), "{damage}");
-            assert!(reports[0].contains("step-00000002.safetensors"), "{reports:?}");
+            let Newest { saved: newest, damaged } = checkpoints.newest().unwrap().unwrap();
+            assert_eq!((newest.step, damaged.len()), (1, 1), "{damage}");
+            assert!(damaged[0].to_string().contains("step-00000002.safetensors"), "{damaged:?}");
+            assert_eq!(checkpoints.steps().unwrap(), [1, 2], "who only looks moves nothing");
+            Checkpoints::set_aside(&damaged).unwrap();
             assert_eq!(checkpoints.steps().unwrap(), [1], "the damaged one is out of the way");
             fs::write(checkpoints.path(1), b"").unwrap();
-            assert!(matches!(checkpoints.newest(|_| ()), Err(Error::NoneReadable(reasons)) if reasons.len() == 1));
-            assert_eq!(checkpoints.steps().unwrap(), [1], "the only one stays where it is");
+            assert!(matches!(checkpoints.newest(), Err(Error::NoneReadable(reasons)) if reasons.len() == 1));
         }
+    }
+
+    /// One that cannot be opened may be whole: nothing says that the one before it is the newest.
+    #[test]
+    #[cfg(unix)]
+    fn unreadable_ones_are_not_damaged() {
+        let (_folder, checkpoints) = folder();
+        (1..=2).for_each(|step| checkpoints.save(&mut saved(step, 1.0), 3).unwrap());
+        fs::remove_file(checkpoints.path(2)).unwrap();
+        std::os::unix::fs::symlink("a disk that is not there", checkpoints.path(2)).unwrap();
+        assert!(matches!(checkpoints.newest(), Err(Error::File(error)) if error.file() == checkpoints.path(2)));
+    }
+
+    #[test]
+    fn only_unfinished_files_of_the_run_are_removed() {
+        let (folder, checkpoints) = folder();
+        fs::create_dir(folder.path().join("samples")).unwrap();
+        let kept = [".notes.tmp", ".step-7.png", "step-00000001.tmp"].map(|name| folder.path().join(name));
+        let names = [
+            ".log.jsonl.3-0.tmp",
+            ".losses.png.3-1.tmp",
+            ".generator.safetensors.3-2.tmp",
+            "samples/.step-00000001.png.3-3.tmp",
+            "checkpoints/.step-00000001.safetensors.3-4.tmp",
+        ];
+        let removed = names.map(|name| folder.path().join(name));
+        kept.iter().chain(&removed).for_each(|path| fs::write(path, "").unwrap());
+        checkpoints.remove_unfinished().unwrap();
+        assert!(kept.iter().all(|path| path.exists()) && !removed.iter().any(|path| path.exists()));
     }
 
     #[test]

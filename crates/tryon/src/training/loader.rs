@@ -52,11 +52,6 @@ impl Loader {
         };
         Loader { threads: (0..threads).map(thread).collect(), next: 0 }
     }
-
-    /// How many threads there are.
-    pub fn threads(&self) -> usize {
-        self.threads.len()
-    }
 }
 
 impl Iterator for Loader {

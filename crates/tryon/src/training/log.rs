@@ -1,9 +1,9 @@
 //! A run's log: a line of JSON that describes it, then one for each step.
 
 use super::Run;
-use alias_model::Losses;
+use alias_model::{Losses, write_atomically};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -64,15 +64,18 @@ pub struct Log {
 }
 
 impl Log {
-    /// Begins a log that is not there yet.
+    /// Begins a log that is not there yet. It appears with its first line, or not at all.
     ///
     /// # Errors
     /// What the file system reports.
     pub fn create(path: &Path, run: &Run, device: &str) -> io::Result<Log> {
+        if path.exists() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         let perceptual = if run.vgg_checksum.is_some() { "VGG-19's features" } else { "L1 of pixels" };
-        let mut log = Log { file: OpenOptions::new().append(true).create_new(true).open(path)? };
-        log.line(&json!({ "run": run, "device": device, "perceptual": perceptual }))?;
-        Ok(log)
+        let first = json!({ "run": run, "device": device, "perceptual": perceptual });
+        write_atomically(path, |file| writeln!(file, "{first}"))?;
+        Ok(Log { file: OpenOptions::new().append(true).open(path)? })
     }
 
     /// Goes on after `step` steps: what was logged of later ones is cut off. Gives the entries that stay.
@@ -96,13 +99,6 @@ impl Log {
         OpenOptions::new().write(true).open(path)?.set_len(end as u64)?;
         let file = OpenOptions::new().append(true).open(path)?;
         Ok((Log { file }, entries))
-    }
-
-    /// The run that a log's first line describes, if it is whole.
-    pub fn run(path: &Path) -> Option<Run> {
-        let text = std::fs::read_to_string(path).ok()?;
-        let first: Value = serde_json::from_str(text.lines().next()?).ok()?;
-        serde_json::from_value(first["run"].clone()).ok()
     }
 
     /// Adds a step.
@@ -151,7 +147,8 @@ mod tests {
         assert_eq!(entries, [1, 2, 3].map(entry));
         log.append(&entry(4)).unwrap();
         assert_eq!(Log::resume(&path, 9).unwrap().1, [1, 2, 3, 4].map(entry));
-        assert_eq!(Log::run(&path), Some(run));
-        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 5);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!((&first["run"], text.lines().count()), (&json!(run), 5));
     }
 }

@@ -4,7 +4,7 @@ use alias_model::plan::philox::philox4x32_10;
 use alias_model::{Config, DiscriminatorConfig, Error, SPADE_GAIN, TrainerOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The settings of a run, by the names of the options of `tryon train`; absent ones have their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +81,9 @@ impl Default for Settings {
 /// What may change from one part of a run to the next, since it shapes nothing. For the contents of files there are checksums.
 const FREE: [&str; 6] = ["data", "vgg", "checkpoint-every", "keep", "sample-every", "recompute"];
 
+/// What weights tell by themselves.
+const OF_WEIGHTS: [&str; 5] = ["ngf", "layers", "norm", "plain", "ndf"];
+
 /// Options that a run was not started with.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -132,6 +135,33 @@ impl Settings {
             vgg: self.vgg.as_ref().map(bare),
             ..self.clone()
         }
+    }
+
+    /// The options of a run that has these settings, but begins with a checkpoint's networks and with other learning rates,
+    /// the generator's and the discriminator's.
+    #[must_use]
+    pub fn beginning_with(&self, checkpoint: &Path, [generator_rate, discriminator_rate]: [f64; 2]) -> String {
+        let settings = Settings {
+            weights: Some(checkpoint.into()),
+            discriminator: Some(checkpoint.into()),
+            generator_rate,
+            discriminator_rate,
+            ..self.clone()
+        };
+        let options = |settings: &Settings| match serde_json::to_value(settings) {
+            Ok(Value::Object(options)) => options,
+            _ => Map::new(),
+        };
+        let (mut options, defaults) = (options(&settings), options(&Settings::default()));
+        options.retain(|key, value| !OF_WEIGHTS.contains(&key.as_str()) && *value != defaults[key]);
+        let words = options.iter().map(|(key, value)| match shown(value) {
+            _ if *value == Value::Bool(true) => format!("--{key}"),
+            text if text.contains(|c: char| c.is_whitespace() || "'\"\\$&;()*?".contains(c)) => {
+                format!("--{key} '{}'", text.replace('\'', "'\\''"))
+            }
+            text => format!("--{key} {text}"),
+        });
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// How many steps the whole run has.
@@ -210,6 +240,16 @@ mod tests {
         assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
         let default = TrainerOptions { noise_seed: Settings::default().seed_of(Purpose::Noise), ..Default::default() };
         assert_eq!(Settings::default().trainer_options().unwrap(), default);
+    }
+
+    #[test]
+    fn a_run_begins_anew_by_its_own_options() {
+        let given = given(json!({ "data": "/a set", "size": [64, 128], "ngf": 8, "plain": true, "recompute": true }));
+        let settings = Settings::new(given).unwrap();
+        assert_eq!(
+            settings.beginning_with(Path::new("c"), [1e-3, 4e-4]),
+            "--data '/a set' --discriminator c --generator-rate 0.001 --recompute --size 64x128 --weights c"
+        );
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What a step will hold on the device, before there is one.
 
 use super::start::{Start, upload};
-use alias_model::Trainer;
 use alias_tensor::{Error, Gpu, Tensor};
 use anyhow::Result;
 use tryon::dataset::Example;
@@ -13,43 +12,45 @@ const COUNTED: usize = 4;
 /// A device's memory is tried out in pieces of at most so many bytes.
 const PIECE: u64 = 256 << 20;
 
-/// A training on a device that counts.
-pub(super) struct Forecast {
-    counting: Gpu,
-    trainer: Trainer,
+/// The first steps of a training, on a device that counts.
+pub(super) struct Forecast<'a> {
+    start: &'a Start,
+    gpu: &'a Gpu,
     examples: Vec<Example>,
 }
 
-impl Forecast {
-    pub(super) fn new(start: &Start, gpu: &Gpu) -> Result<Forecast> {
-        let counting = gpu.counting()?;
+impl Forecast<'_> {
+    pub(super) fn new<'a>(start: &'a Start, gpu: &'a Gpu) -> Result<Forecast<'a>> {
         let counted = COUNTED.min(start.dataset.len());
         let examples = (0..counted).map(|index| start.dataset.read(index)).collect::<Result<_, _>>()?;
-        Ok(Forecast { trainer: start.trainer(&counting)?, counting, examples })
+        Ok(Forecast { start, gpu, examples })
     }
 
-    /// Bytes that a step with so many examples at once takes at most, and those with fewer that were asked for before.
-    pub(super) fn bytes(&mut self, at_once: usize) -> Result<u64> {
-        for first in 0..self.examples.len() {
-            let examples: Vec<_> = self.examples.iter().cycle().skip(first).take(at_once).cloned().collect();
-            let part = upload(&self.counting, &examples)?;
-            self.trainer.step(&[part])?;
+    /// Bytes that a step on `batch` examples, so many of them at once, takes on the device at most.
+    pub(super) fn bytes(&self, batch: usize, at_once: usize) -> Result<u64> {
+        let counting = self.gpu.counting()?;
+        let mut trainer = self.start.trainer(&counting)?;
+        let mut examples = self.examples.iter().cycle();
+        for _ in 0..COUNTED.div_ceil(batch) {
+            let step: Vec<_> = examples.by_ref().take(batch).cloned().collect();
+            let parts = step.chunks(at_once).map(|part| upload(&counting, part)).collect::<Result<Vec<_>>>()?;
+            trainer.step(&parts)?;
         }
-        Ok(self.counting.counters().peak_device_bytes)
+        Ok(counting.counters().peak_device_bytes)
     }
 
-    /// The largest power of two of examples that fit `gpu` at once; on a software rasterizer, which computes no faster on
-    /// more, one.
-    pub(super) fn largest_batch(&mut self, gpu: &Gpu) -> Result<usize> {
+    /// The largest power of two of examples that fit the device at once; on a software rasterizer, which computes no faster
+    /// on more, one.
+    pub(super) fn largest_batch(&self) -> Result<usize> {
         let mut batch = 1;
-        while !gpu.is_software() && batch < LARGEST_BATCH {
-            let bytes = match self.bytes(2 * batch) {
+        while !self.gpu.is_software() && batch < LARGEST_BATCH {
+            let bytes = match self.bytes(2 * batch, 2 * batch) {
                 Ok(bytes) => bytes,
                 // A tensor larger than a binding.
                 Err(error) if matches!(device_error(&error), Some(Error::Limit { .. })) => break,
                 Err(error) => return Err(error),
             };
-            if !holds(gpu, bytes)? {
+            if !holds(self.gpu, bytes)? {
                 break;
             }
             batch *= 2;
@@ -58,7 +59,8 @@ impl Forecast {
     }
 }
 
-fn device_error(error: &anyhow::Error) -> Option<&Error> {
+/// The device's own error, if it is one.
+pub(super) fn device_error(error: &anyhow::Error) -> Option<&Error> {
     match error.downcast_ref() {
         Some(alias_model::Error::Device(error)) => Some(error),
         _ => error.downcast_ref(),

@@ -1,5 +1,6 @@
 //! How far a training has come: a bar on a terminal, else a line now and then.
 
+use crate::tell;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 use tryon::training::Entry;
@@ -40,7 +41,7 @@ impl Progress {
         );
         let message = if step > self.first { format!("{losses}, {left} left") } else { losses };
         if self.bar.is_hidden() && self.last_line.is_none_or(|last| last.elapsed() >= PAUSE) {
-            eprintln!("step {step} of {}: {message}", self.total);
+            tell(format_args!("step {step} of {}: {message}", self.total));
             self.last_line = Some(Instant::now());
         }
         self.bar.set_message(message);

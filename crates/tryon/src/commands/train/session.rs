@@ -1,11 +1,12 @@
 //! The steps of a run, and what is written on the way.
 
-use super::memory::Forecast;
+use super::memory::{Forecast, device_error};
 use super::start::{Start, log_path, upload};
 use super::{Arguments, progress::Progress};
 use crate::commands::picture;
+use crate::tell;
 use alias_model::{Checkpoint, Generator, LoadOptions, Noise, Trainer};
-use alias_tensor::{Gpu, no_grad};
+use alias_tensor::{Error, Gpu, no_grad};
 use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub(super) struct Session {
     log: Log,
     entries: Vec<Entry>,
     /// The step of the newest checkpoint.
-    saved: Option<u64>,
+    saved: u64,
     workers: usize,
     /// Waits of this session, and the time that threads have spent loading so many examples.
     waited: Duration,
@@ -48,40 +49,47 @@ pub(super) struct Session {
 impl Session {
     /// Begins the run's folder, or goes on in it.
     pub(super) fn begin(mut start: Start, gpu: Gpu, device: &str, arguments: &Arguments) -> Result<Session> {
-        let mut forecast = Forecast::new(&start, &gpu)?;
+        let forecast = Forecast::new(&start, &gpu)?;
+        let Settings { mut batch, mut at_once, .. } = start.run.settings;
         if arguments.fits_batch() {
-            let batch = forecast.largest_batch(&gpu)?;
-            let settings = &mut start.run.settings;
-            (settings.batch, settings.at_once) = (batch, batch);
+            batch = forecast.largest_batch()?;
+            at_once = batch;
         }
+        let mib = forecast.bytes(batch, at_once)?.div_ceil(1 << 20);
+        (start.run.settings.batch, start.run.settings.at_once) = (batch, at_once);
         let folder = arguments.out.clone();
         let checkpoints = Checkpoints::of(&folder);
+        let perceptual =
+            if start.run.vgg_checksum.is_some() { "VGG-19's features" } else { "L1 of pixels, without --vgg" };
+        let (examples, [height, width]) = (start.dataset.len(), start.dataset.size());
+        tell(format_args!("{examples} examples at {height}x{width} on {device}; perceptual loss: {perceptual}"));
+        if let Some((what, from)) = start.dataset.sources().nth(WARPED) {
+            tell(format_args!("{what}s from {}", from.display()));
+        }
+        tell(format_args!("a step of {batch}, {at_once} at once, takes {mib} MiB on the device"));
+        let trainer = start.trainer(&gpu).map_err(|error| match lack_of_memory(&error, &start.run.settings) {
+            Some(remedy) => anyhow!("{error:#}\n{remedy}"),
+            None => error,
+        })?;
+        // Nothing is written before all that can fail without it.
         for folder in [folder.clone(), checkpoints.folder(), samples(&folder)] {
             std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
         }
         let lock = start.lock(&folder)?;
         checkpoints.remove_unfinished()?;
-        let path = log_path(&folder);
         let (step, is_new) = (start.step(), start.is_new());
-        let opened = if is_new || !path.exists() {
-            Log::create(&path, &start.run, device).map(|log| (log, Vec::new()))
-        } else {
+        let Start { run, dataset, .. } = start;
+        if is_new {
+            // So that what it begins with is known, whatever becomes of the files it was read from.
+            checkpoints.save(&mut Saved { step, run: run.clone(), state: trainer.save()? }, run.settings.keep)?;
+        }
+        let path = log_path(&folder);
+        let opened = if path.exists() {
             Log::resume(&path, step)
+        } else {
+            Log::create(&path, &run, device).map(|log| (log, Vec::new()))
         };
         let (log, entries) = opened.with_context(|| format!("{}", path.display()))?;
-        let perceptual =
-            if start.run.vgg_checksum.is_some() { "VGG-19's features" } else { "L1 of pixels, without --vgg" };
-        let (examples, [height, width]) = (start.dataset.len(), start.dataset.size());
-        eprintln!("{examples} examples at {height}x{width} on {device}; perceptual loss: {perceptual}");
-        if let Some((what, from)) = start.dataset.sources().nth(WARPED) {
-            eprintln!("{what}s from {}", from.display());
-        }
-        let Settings { batch, at_once, .. } = start.run.settings;
-        let bytes = forecast.bytes(at_once)?;
-        eprintln!("a step of {batch}, {at_once} at once, takes {} MiB on the device", bytes.div_ceil(1 << 20));
-        drop(forecast);
-        let trainer = start.trainer(&gpu)?;
-        let Start { run, dataset, .. } = start;
         Ok(Session {
             gpu,
             trainer,
@@ -91,7 +99,7 @@ impl Session {
             checkpoints,
             log,
             entries,
-            saved: (step > 0).then_some(step),
+            saved: step,
             workers: arguments.workers.map_or(WORKERS, usize::from),
             waited: Duration::ZERO,
             loading: (Duration::ZERO, 0),
@@ -166,10 +174,10 @@ impl Session {
     fn save(&mut self) -> Result<()> {
         let step = self.trainer.step_count();
         let mut saved = Saved { step, run: self.run.clone(), state: self.trainer.save()? };
-        if self.saved != Some(step) {
+        if self.saved != step {
             self.log.sync().with_context(|| format!("{}", log_path(&self.folder).display()))?;
             self.checkpoints.save(&mut saved, self.run.settings.keep)?;
-            self.saved = Some(step);
+            self.saved = step;
         }
         Ok(self.checkpoints.save_generator(&saved)?)
     }
@@ -198,30 +206,33 @@ impl Session {
 
     /// Saves what can be saved where something went wrong, and says how to go on.
     fn how_to_go_on(&mut self, error: anyhow::Error) -> anyhow::Error {
-        let out = self.folder.display();
         let step = self.trainer.step_count();
-        let go_on = format!("once that is mended, go on by: tryon train --resume --out {out}");
+        let settings = &self.run.settings;
         if diverged(&error) {
-            let last = self.saved.map(|step| self.checkpoints.path(step)).filter(|path| path.is_file());
-            let from = last.map_or_else(|| "FILE".into(), |path| path.display().to_string());
+            let last = self.checkpoints.path(self.saved);
+            let rates = [settings.generator_rate, settings.discriminator_rate].map(|rate| rate / 2.0);
+            let again = settings.beginning_with(&last, rates);
             return anyhow!(
-                "{error:#}\nstopped at step {step}. To start anew from a checkpoint, the last one or one before it, with \
-                 lower rates: tryon train --weights {from} --discriminator {from} --generator-rate R --discriminator-rate R \
-                 --data DIR --out OTHER"
+                "{error:#}\nstopped at step {step}. To start anew from the last checkpoint, or one before it, with half the \
+                 rates: tryon train {again} --out OTHER"
             );
         }
-        let failed = self.save().err();
-        let ending = match (failed, self.saved.filter(|&saved| self.checkpoints.path(saved).is_file())) {
-            (_, Some(saved)) if saved == step => format!("stopped and saved at step {step}; {go_on}"),
-            (Some(failed), Some(saved)) => {
-                format!(
-                    "stopped at step {step}, which cannot be saved ({failed:#}); that of step {saved} is there; {go_on}"
-                )
-            }
-            (failed, _) => {
-                let why = failed.map_or_else(String::new, |failed| format!(" ({failed:#})"));
-                format!("stopped at step {step}; there is no checkpoint{why}")
-            }
+        let out = self.folder.display();
+        let go_on = match lack_of_memory(&error, settings) {
+            Some(remedy) => format!("to go on from it: tryon train --resume --out {out}; {remedy}"),
+            None => format!("once that is mended, go on by: tryon train --resume --out {out}"),
+        };
+        let ending = match self.save() {
+            Ok(()) => format!("stopped and saved at step {step}; {go_on}"),
+            Err(failed) if self.checkpoints.path(self.saved).is_file() => format!(
+                "stopped at step {step}, which cannot be saved ({failed:#}); that of step {} is there; {go_on}",
+                self.saved
+            ),
+            Err(failed) => format!(
+                "stopped at step {step}, which cannot be saved ({failed:#}); the checkpoints are gone from {}; once they \
+                 are back, go on by: tryon train --resume --out RUN",
+                self.checkpoints.folder().display()
+            ),
         };
         anyhow!("{error:#}\n{ending}")
     }
@@ -249,6 +260,15 @@ impl Session {
 fn diverged(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(alias_model::Error::Diverged { .. }))
         || matches!(error.downcast_ref(), Some(CheckpointsError::NotFinite { .. }))
+}
+
+/// What may help where it was memory that a device lacks.
+fn lack_of_memory(error: &anyhow::Error, settings: &Settings) -> Option<&'static str> {
+    matches!(device_error(error), Some(Error::OutOfMemory { .. })).then_some(if settings.recompute {
+        "for less memory, another run by --weights and --discriminator, of a smaller --at-once or --size"
+    } else {
+        "with --recompute a step takes less memory"
+    })
 }
 
 fn samples(folder: &Path) -> PathBuf {

@@ -1,15 +1,18 @@
 //! Where a run starts: from nothing, or from its newest checkpoint.
 
 use super::Arguments;
+use crate::tell;
 use alias_model::{
     Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Inputs, Sample, Trainer, Vgg19, initialize,
 };
 use alias_tensor::{Gpu, Tensor};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
 use std::sync::Arc;
 use tryon::dataset::{Dataset, Example};
-use tryon::training::{Checkpoints, DataSummary, Lock, Log, Purpose, Run, Saved, Settings, checksum, read_generator};
+use tryon::training::{
+    Checkpoints, DataSummary, Lock, Newest, Purpose, Run, Saved, Settings, checksum, read_generator,
+};
 
 /// A run that can go on as soon as there is a device.
 pub(super) struct Start {
@@ -22,10 +25,8 @@ pub(super) struct Start {
 }
 
 enum From {
-    /// A log that has yet to be begun.
+    /// A folder that has yet to be begun.
     Nothing,
-    /// A run that was ended before its first checkpoint.
-    Log,
     Checkpoint(Box<Saved>),
 }
 
@@ -56,7 +57,10 @@ impl Start {
         );
         ensure!(
             start.run.vgg_checksum == before.vgg_checksum,
-            "these are not the weights of VGG-19 that this run began with; give their file with --vgg"
+            match before.vgg_checksum {
+                Some(_) => "these are not the weights of VGG-19 that this run began with; give their file with --vgg",
+                None => "this run began without VGG-19, to compare pixels; leave --vgg out",
+            }
         );
         Ok(start)
     }
@@ -86,7 +90,7 @@ impl Start {
     pub(super) fn step(&self) -> u64 {
         match &self.from {
             From::Checkpoint(saved) => saved.step,
-            From::Nothing | From::Log => 0,
+            From::Nothing => 0,
         }
     }
 
@@ -98,17 +102,20 @@ impl Start {
         Ok(())
     }
 
-    /// Whether its log has yet to be begun.
+    /// Whether its folder has yet to be begun.
     pub(super) fn is_new(&self) -> bool {
         matches!(self.from, From::Nothing)
     }
 
     /// The lock of the run's folder, which is there by now.
     pub(super) fn lock(&mut self, folder: &Path) -> Result<Lock> {
-        match self.lock.take() {
-            Some(lock) => Ok(lock),
-            None => lock(folder),
+        if let Some(lock) = self.lock.take() {
+            return Ok(lock);
         }
+        let lock = lock(folder)?;
+        // Who had it before may have begun a run.
+        verify_new(folder)?;
+        Ok(lock)
     }
 
     /// The trainer, where it starts.
@@ -116,7 +123,7 @@ impl Start {
         let vgg = self.vgg.as_ref().map(|vgg| Vgg19::load(gpu, vgg)).transpose()?;
         let mut trainer = match &self.from {
             From::Checkpoint(saved) => Trainer::resume(gpu, &saved.state, vgg)?,
-            From::Nothing | From::Log => begin(gpu, &self.run.settings, vgg)?,
+            From::Nothing => begin(gpu, &self.run.settings, vgg)?,
         };
         trainer.set_recomputes(self.run.settings.recompute);
         Ok(trainer)
@@ -138,15 +145,17 @@ fn verify_new(folder: &Path) -> Result<()> {
 
 /// The run in this folder, and how far it has come.
 fn earlier(folder: &Path) -> Result<(Run, From)> {
-    let newest = Checkpoints::of(folder).newest(|damaged| eprintln!("{damaged}"));
-    if let Some(saved) = newest? {
-        return Ok((saved.run.clone(), From::Checkpoint(Box::new(saved))));
-    }
-    let run = Log::run(&log_path(folder));
-    let run = run.with_context(|| {
-        format!("there is no run in {} to go on with; start one without --resume", folder.display())
-    })?;
-    Ok((run, From::Log))
+    let shown = folder.display();
+    let Some(Newest { saved, damaged }) = Checkpoints::of(folder).newest()? else {
+        ensure!(
+            !log_path(folder).exists(),
+            "there is a log in {shown} and no checkpoint to go on from; start anew in another folder"
+        );
+        bail!("there is no run in {shown} to go on with; start one without --resume");
+    };
+    damaged.iter().for_each(|damaged| tell(format_args!("{damaged}; taking the checkpoint before it")));
+    Checkpoints::set_aside(&damaged)?;
+    Ok((saved.run.clone(), From::Checkpoint(Box::new(saved))))
 }
 
 /// Reads from the weights what networks they are of.
