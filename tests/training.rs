@@ -4,8 +4,8 @@ mod support;
 
 use alias_model::checkpoint::Array;
 use alias_model::{
-    Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Gan, Generator, Inputs, Layers, Losses, Noise, Norm,
-    Sample, Trainer, TrainerOptions, Vgg19, fill, fill_state_dict,
+    Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Error, Gan, Generator, Inputs, Layers, Losses, Noise,
+    Norm, Sample, Trainer, TrainerOptions, Vgg19, fill, fill_state_dict,
 };
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{gpu, relative_l2};
@@ -215,6 +215,27 @@ fn blocks_computed_twice_give_the_same_bits_from_less_memory() {
         bits(&trainer, &losses)
     };
     assert!(run(true) == run(false), "another training");
+}
+
+/// A device may go at any moment: half of the generator's new weights are never taken for a step.
+#[test]
+fn a_device_lost_amid_a_step_leaves_no_half_step() {
+    for (moment, torn) in [("grad.discriminator.", false), ("grad.generator.", true)] {
+        let gpu = Gpu::open(&GpuOptions::default()).unwrap();
+        let (mut trainer, batches) = small_on(&gpu);
+        let lose = |name: &str, _: &Tensor| {
+            if name.starts_with(moment) {
+                gpu.device().destroy();
+            }
+        };
+        let lost = |error: &Error| matches!(error, Error::Device(alias_tensor::Error::DeviceLost { .. }));
+        let error = trainer.step_with(&batches[..1], lose).unwrap_err();
+        assert!(lost(&error), "{moment}: {error}");
+        let error = trainer.save().unwrap_err();
+        let named = if torn { matches!(error, Error::HalfAStep { step: 0 }) } else { lost(&error) };
+        assert!(named, "{moment}: {error}");
+        assert_eq!(trainer.step_count(), 0);
+    }
 }
 
 /// What a step takes is known before it is taken.

@@ -245,8 +245,8 @@ impl Gpu {
 
     /// The error for something that wgpu refused: what it says, unless the true reason is that the device is gone.
     pub(crate) fn refused(&self, what: &str, message: String) -> Error {
-        // wgpu tells of the loss only when it is polled.
-        let _ = self.0.device.poll(wgpu::PollType::Poll);
+        // wgpu tells of the loss only when it is polled, and only once all that was submitted before is done.
+        let _ = self.0.device.poll(wgpu::PollType::wait_indefinitely());
         let lost = self.check_alive().err();
         lost.unwrap_or_else(|| Error::Validation { what: what.into(), message })
     }

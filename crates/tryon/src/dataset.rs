@@ -93,18 +93,15 @@ impl Dataset {
             if found.is_none() {
                 problems.push(format!("no folder {} for the {what}", names.join(" or ")));
             }
-            found.unwrap_or_default()
+            found
         });
         let names = names(folder, &mut problems);
         let mut items = Vec::new();
         let mut size = None;
-        for name in if problems.is_empty() { names } else { Vec::new() } {
-            let before = problems.len();
-            let files = std::array::from_fn(|k| find(&folders[k], &name, &mut problems));
-            if problems.len() == before {
-                check_sizes(&files, &mut size, &mut problems);
-            }
-            items.push(Item { name, files });
+        for name in names {
+            let files = folders.each_ref().map(|folder| find(folder.as_deref()?, &name, &mut problems));
+            check_sizes(files.iter().flatten(), &mut size, &mut problems);
+            items.push(Item { name, files: files.map(Option::unwrap_or_default) });
         }
         match size {
             Some(size) if problems.is_empty() => Ok(Dataset { items, stored_size: size, size }),
@@ -195,18 +192,23 @@ fn names(folder: &Path, problems: &mut Vec<String>) -> Vec<String> {
 }
 
 /// The file of that name in a folder, whatever kind of picture it is.
-fn find(folder: &Path, name: &str, problems: &mut Vec<String>) -> PathBuf {
+fn find(folder: &Path, name: &str, problems: &mut Vec<String>) -> Option<PathBuf> {
     let candidates = ["", "_rendered"].into_iter().flat_map(|suffix| {
         EXTENSIONS.into_iter().map(move |extension| folder.join(format!("{name}{suffix}.{extension}")))
     });
-    candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| {
+    let found = candidates.into_iter().find(|path| path.is_file());
+    if found.is_none() {
         problems.push(format!("{}: no {name}.png, .jpg or .jpeg", folder.display()));
-        PathBuf::new()
-    })
+    }
+    found
 }
 
-/// Compares the sizes of an example's pictures with those of the first one.
-fn check_sizes(files: &[PathBuf; 6], size: &mut Option<[usize; 2]>, problems: &mut Vec<String>) {
+/// Compares the sizes of an example's pictures with that of the very first one.
+fn check_sizes<'a>(
+    files: impl Iterator<Item = &'a PathBuf>,
+    size: &mut Option<[usize; 2]>,
+    problems: &mut Vec<String>,
+) {
     for path in files {
         match read_size(path) {
             Err(error) => problems.push(error.to_string()),

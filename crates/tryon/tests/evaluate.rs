@@ -219,5 +219,5 @@ fn complaints_name_the_thing_and_the_remedy() {
 
     let odd = drawn(&folder.path().join("odd"), "1", "100x64");
     let said = complaint(&weights, &odd, &[]);
-    assert!(said.contains("odd/set: the image is 100x64") && said.contains("pad or resize it"), "{said}");
+    assert!(said.contains("odd/set; give another --size: the image is 100x64"), "{said}");
 }

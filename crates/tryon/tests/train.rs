@@ -38,7 +38,7 @@ fn fifty_steps_come_out_the_same_twice() {
     let folder = tempfile::tempdir().unwrap();
     let states = ["one", "other"].map(|name| {
         let out = folder.path().join(name);
-        let settings = "--size 64x64 --layers more --ngf 2 --ndf 2 --steps 30 --decay-steps 20 --generator-rate 1e-3";
+        let settings = "--size 64x64 --layers more --ngf 1 --ndf 1 --steps 30 --decay-steps 20 --generator-rate 1e-3";
         let settings: Vec<_> = settings.split(' ').collect();
         succeeds(&[&["train", "--data", text(data()), "--out", text(&out)], &settings[..]].concat());
         (fs::read(checkpoint(&out, 50)).unwrap(), losses(&out))
@@ -396,8 +396,8 @@ fn exports_are_weights_for_every_command() {
     assert!(complaint.contains("this is no checkpoint of a training"), "{complaint}");
 }
 
-/// A hundred steps of four channels take a gray picture to 19.8 dB on people that were not trained on; pasting the garment
-/// gets 19.6.
+/// A hundred steps of four channels take a gray picture to 20.2 dB on people that were not trained on; pasting the garment
+/// gets 19.6. With first weights of gain 0.02 it is 19.8.
 #[test]
 fn a_small_model_learns() {
     let folder = tempfile::tempdir().unwrap();
@@ -405,7 +405,7 @@ fn a_small_model_learns() {
     let size = ["--size", "64x64"];
     succeeds(&[&["dataset", "draw", text(&train), "--seed", "101", "--count", "100"], &size[..]].concat());
     succeeds(&[&["dataset", "draw", text(&unseen), "--seed", "1", "--count", "8"], &size[..]].concat());
-    let networks = ["--layers", "more", "--ngf", "4", "--ndf", "4", "--seed", "1", "--perceptual", "50"];
+    let networks = ["--layers", "more", "--ngf", "4", "--ndf", "4", "--gain", "1", "--seed", "1", "--perceptual", "50"];
     let rates = ["--generator-rate", "3e-3", "--discriminator-rate", "1e-3", "--steps", "60", "--decay-steps", "40"];
     succeeds(&[&["train", "--data", text(&train), "--out", text(&run)], &networks[..], &rates].concat());
     let weights = run.join("generator.safetensors");
@@ -414,5 +414,5 @@ fn a_small_model_learns() {
     let scores: serde_json::Value = serde_json::from_str(&fs::read_to_string(&scores).unwrap()).unwrap();
     let psnr = scores["mean"]["picture"]["generator"]["psnr"].as_f64().unwrap();
     println!("{psnr} dB");
-    assert!(psnr >= 19.0, "{psnr} dB");
+    assert!(psnr >= 19.9, "{psnr} dB");
 }

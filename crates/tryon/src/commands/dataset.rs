@@ -1,6 +1,7 @@
 //! `tryon dataset`: folders of pictures to train on.
 
 use super::{cores, in_parallel, parse_size, picture, progress};
+use alias_model::Layers;
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use std::fmt::Write;
@@ -19,6 +20,14 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Action {
     /// Look for every file of every example, and read each picture
+    ///
+    /// Each example has a file of the same name, PNG or JPEG, in each of these folders; of several the first that is there is
+    /// read:
+    ///
+    /// true picture: image. Agnostic picture: agnostic-v3.2, agnostic. Pose: openpose_img, openpose-img, openpose. Labels, as
+    /// PNG: image-parse-v3, image-parse. Warped garment: warped-cloth, cloth. Its mask: warped-cloth-mask, cloth-mask.
+    ///
+    /// train_pairs.txt or pairs.txt names the examples, IMAGE CLOTH on each line, both the same.
     Check {
         /// The dataset's folder, laid out as VITON-HD's
         folder: PathBuf,
@@ -65,6 +74,12 @@ fn check(folder: &Path) -> Result<String> {
     let [height, width] = dataset.size();
     ensure!(failed == 0, "{text}{failed} of {} examples cannot be read", dataset.len());
     let mut text = format!("{} examples of {height}x{width}, all readable\n", dataset.len());
+    let fit = [Layers::Most, Layers::More].into_iter().find(|layers| layers.check_size(height, width).is_ok());
+    match fit {
+        Some(Layers::Most) => {}
+        Some(Layers::More) => text += "train with --layers more: multiples of 64, but not of 128\n",
+        None => text += "train with another --size: height and width are multiples of 64\n",
+    }
     for (what, from) in dataset.sources() {
         writeln!(text, "{what:>26}: {}", from.file_name().unwrap_or_default().display())?;
     }

@@ -17,7 +17,7 @@ use tryon::{scene, sheet};
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The folder to write to
-    #[arg(short, long, value_name = "DIR", default_value = "demo")]
+    #[arg(short, long, alias = "out", value_name = "DIR", default_value = "demo")]
     output: PathBuf,
 
     /// Another generator's checkpoint

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     json: Option<PathBuf>,
 
     /// Write worst.png, the ten pictures of the lowest PSNR, into this folder
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, alias = "out", value_name = "DIR")]
     output: Option<PathBuf>,
 
     /// Add the noise of this seed before each normalization, as the authors do
@@ -80,7 +80,8 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let checkpoint = read_generator(&arguments.weights)?;
     let weights = || format!("{}", arguments.weights.display());
     let config = Config::infer(&checkpoint).with_context(weights)?;
-    config.layers.check_size(height, width).with_context(|| format!("{}", arguments.data.display()))?;
+    let size = config.layers.check_size(height, width);
+    size.with_context(|| format!("{}; give another --size", arguments.data.display()))?;
     prepare_outputs(arguments)?;
     let precision = Precision::from(arguments.precision);
     let device = device.open(precision)?;

@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     from: PathBuf,
 
     /// Where to write: a safetensors file
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, alias = "output", value_name = "FILE")]
     out: PathBuf,
 
     /// Write 16-bit floats, for half the size

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     pictures: Pictures,
 
     /// Where to write: a safetensors file with --tensors, a PNG for pictures, a folder for folders
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, alias = "out", value_name = "OUT")]
     output: PathBuf,
 
     /// Add the noise of this seed before each normalization, as the authors do

@@ -11,10 +11,12 @@ use std::path::PathBuf;
 /// RUN gets log.jsonl, a line of JSON for each step; losses.png; samples/, what the generator makes of the first examples;
 /// checkpoints/, from which --resume goes on bit for bit; and generator.safetensors, the newest weights for the other commands.
 /// Ctrl-C saves and ends; a second one ends at once.
+///
+/// Training needs an adapter: a GPU or, slowly, a software rasterizer; `--device cpu` and `--threads` are for other commands.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The run's folder
-    #[arg(short, long, value_name = "RUN")]
+    #[arg(short, long, alias = "output", value_name = "RUN")]
     pub(super) out: PathBuf,
 
     /// Go on with the run in this folder, by its own settings
