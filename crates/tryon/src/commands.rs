@@ -11,7 +11,7 @@ mod report;
 pub(crate) mod synth;
 pub(crate) mod train;
 
-use crate::target;
+use crate::{target, tell};
 use alias_model::plan::{Method, Step};
 use alias_model::{Architecture, Checkpoint, Config, Device, Layers, LoadOptions, Noise, Painter, Precision, Sample};
 use anyhow::{Result, ensure};
@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tryon::images::Image;
 use tryon::scene;
+use tryon::training::CheckpointsError;
 
 /// Loads a generator, to draw by plans for `device`.
 fn load(checkpoint: &Checkpoint, device: &Device, precision: Precision, plain: bool) -> alias_model::Result<Painter> {
@@ -37,6 +38,11 @@ fn spare<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Resul
         ensure!(!is_input, "{} is an input; write elsewhere", output.display());
     }
     Ok(())
+}
+
+/// Tells which checkpoints are damaged, where the one before them is taken.
+fn passed_over(damaged: &[CheckpointsError]) {
+    damaged.iter().for_each(|damaged| tell(format_args!("{damaged}; taking the checkpoint before it")));
 }
 
 /// What `work` makes of each index below `count`, in order, by at most so many threads. After a failure no more are begun.

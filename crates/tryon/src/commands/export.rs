@@ -1,7 +1,6 @@
 //! `tryon export`: the generator of a training.
 
-use super::spare;
-use crate::tell;
+use super::{passed_over, spare};
 use alias_model::Checkpoint;
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
@@ -32,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
         let newest = Checkpoints::of(from).newest()?;
         let Newest { saved, damaged } = newest
             .with_context(|| format!("{}: no checkpoint of a training in its folder checkpoints", from.display()))?;
-        damaged.iter().for_each(|damaged| tell(format_args!("{damaged}; taking the checkpoint before it")));
+        passed_over(&damaged);
         saved
     } else {
         Saved::read(from)?

@@ -1,7 +1,7 @@
 //! Where a run starts: from nothing, or from its newest checkpoint.
 
 use super::Arguments;
-use crate::tell;
+use crate::commands::passed_over;
 use alias_model::{
     Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Inputs, Sample, Trainer, Vgg19, initialize,
 };
@@ -19,15 +19,10 @@ pub(super) struct Start {
     pub(super) run: Run,
     pub(super) dataset: Arc<Dataset>,
     vgg: Option<Checkpoint>,
-    from: From,
+    /// None for a folder that has yet to be begun.
+    from: Option<Saved>,
     /// Of a run that was there.
     lock: Option<Lock>,
-}
-
-enum From {
-    /// A folder that has yet to be begun.
-    Nothing,
-    Checkpoint(Box<Saved>),
 }
 
 /// The log in a run's folder.
@@ -42,11 +37,12 @@ impl Start {
             verify_new(&arguments.out)?;
             let mut settings = Settings::new(given).context("settings")?;
             infer(&mut settings)?;
-            return Start::with(settings, From::Nothing, None);
+            return Start::with(settings, None, None);
         }
         let lock = if arguments.out.is_dir() { Some(lock(&arguments.out)?) } else { None };
-        let (before, from) = earlier(&arguments.out)?;
-        let start = Start::with(before.settings.going_on(given)?, from, lock)?;
+        let saved = earlier(&arguments.out)?;
+        let before = saved.run.clone();
+        let start = Start::with(before.settings.going_on(given)?, Some(saved), lock)?;
         ensure!(
             start.run.data == before.data,
             "{} has changed: it has {}, where this run began with {}; bring the old one back, or start another run in \
@@ -65,7 +61,7 @@ impl Start {
         Ok(start)
     }
 
-    fn with(settings: Settings, from: From, lock: Option<Lock>) -> Result<Start> {
+    fn with(settings: Settings, from: Option<Saved>, lock: Option<Lock>) -> Result<Start> {
         let dataset = Dataset::open(&settings.data)?;
         let dataset = match settings.size {
             Some(size) => dataset.at_size(size),
@@ -88,15 +84,12 @@ impl Start {
 
     /// Steps that have been taken.
     pub(super) fn step(&self) -> u64 {
-        match &self.from {
-            From::Checkpoint(saved) => saved.step,
-            From::Nothing => 0,
-        }
+        self.from.as_ref().map_or(0, |saved| saved.step)
     }
 
     /// Writes what a run that was killed right after its last checkpoint still lacks.
     pub(super) fn finish(&self, folder: &Path) -> Result<()> {
-        if let From::Checkpoint(saved) = &self.from {
+        if let Some(saved) = &self.from {
             Checkpoints::of(folder).save_generator(saved)?;
         }
         Ok(())
@@ -104,7 +97,7 @@ impl Start {
 
     /// Whether its folder has yet to be begun.
     pub(super) fn is_new(&self) -> bool {
-        matches!(self.from, From::Nothing)
+        self.from.is_none()
     }
 
     /// The lock of the run's folder, which is there by now.
@@ -122,8 +115,8 @@ impl Start {
     pub(super) fn trainer(&self, gpu: &Gpu) -> Result<Trainer> {
         let vgg = self.vgg.as_ref().map(|vgg| Vgg19::load(gpu, vgg)).transpose()?;
         let mut trainer = match &self.from {
-            From::Checkpoint(saved) => Trainer::resume(gpu, &saved.state, vgg)?,
-            From::Nothing => begin(gpu, &self.run.settings, vgg)?,
+            Some(saved) => Trainer::resume(gpu, &saved.state, vgg)?,
+            None => begin(gpu, &self.run.settings, vgg)?,
         };
         trainer.set_recomputes(self.run.settings.recompute);
         Ok(trainer)
@@ -143,8 +136,8 @@ fn verify_new(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The run in this folder, and how far it has come.
-fn earlier(folder: &Path) -> Result<(Run, From)> {
+/// How far the run in this folder has come.
+fn earlier(folder: &Path) -> Result<Saved> {
     let shown = folder.display();
     let Some(Newest { saved, damaged }) = Checkpoints::of(folder).newest()? else {
         ensure!(
@@ -153,9 +146,9 @@ fn earlier(folder: &Path) -> Result<(Run, From)> {
         );
         bail!("there is no run in {shown} to go on with; start one without --resume");
     };
-    damaged.iter().for_each(|damaged| tell(format_args!("{damaged}; taking the checkpoint before it")));
+    passed_over(&damaged);
     Checkpoints::set_aside(&damaged)?;
-    Ok((saved.run.clone(), From::Checkpoint(Box::new(saved))))
+    Ok(saved)
 }
 
 /// Reads from the weights what networks they are of.
