@@ -67,9 +67,11 @@ impl Session {
             tell(format_args!("{what}s from {}", from.display()));
         }
         tell(format_args!("a step of {batch}, {at_once} at once, takes {mib} MiB on the device"));
-        let trainer = start.trainer(&gpu).map_err(|error| match lack_of_memory(&error, &start.run.settings) {
-            Some(remedy) => anyhow!("{error:#}\n{remedy}"),
-            None => error,
+        let trainer = start.trainer(&gpu).map_err(|error| match device_error(&error) {
+            Some(Error::OutOfMemory { .. }) => {
+                error.context("the networks alone do not fit the device; take a smaller --ngf and --ndf, or no --vgg")
+            }
+            _ => error,
         })?;
         // Nothing is written before all that can fail without it.
         for folder in [folder.clone(), checkpoints.folder(), samples(&folder)] {
