@@ -1,4 +1,4 @@
-// Packing for vec4 loads.   packed[b, j, i] = source[b batch_stride + i row_stride + j column_stride]
+// Packing for vec4 loads.   packed[b, j, i] = source[b batch_stride + i row_stride + j column_stride] / divisor
 // The transpose of each (rows, columns) matrix, its rows filled up with zeros to a multiple of four, its columns optionally in
 // reverse order. An invocation takes four rows and a run of columns: reads along rows stay in a cache line, neighbours write
 // next to each other.
@@ -14,11 +14,13 @@ struct Params {
     row_stride: u32,
     column_stride: u32,
     reverse: u32,
+    divided: u32,      // whether there is a divisor; if not, it is 1
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;         // (batch, rows, columns), strided
-@group(0) @binding(2) var<storage, read_write> packed: array<vec4f>; // (batch, columns, ceil(rows / 4))
+@group(0) @binding(2) var<storage, read> divisor: array<f32>;        // (1)
+@group(0) @binding(3) var<storage, read_write> packed: array<vec4f>; // (batch, columns, ceil(rows / 4))
 
 @compute @workgroup_size(WG)
 fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -32,9 +34,11 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 
     // Rows past the last one are read where the last one is, and count nothing.
     let row = min(vec4u(0u, 1u, 2u, 3u) + 4u * quad, vec4u(p.rows - 1u)) * p.row_stride + b * p.batch_stride;
+    var by = 1.0;
+    if p.divided != 0u { by = divisor[0]; }
     let inside = vec4f(vec4u(0u, 1u, 2u, 3u) + 4u * quad < vec4u(p.rows));
     for (var j = j0; j < min(j0 + RUN, p.columns); j++) {
         let at = row + select(j, p.columns - 1u - j, p.reverse != 0u) * p.column_stride;
-        packed[(b * p.columns + j) * quads + quad] = inside * vec4f(source[at.x], source[at.y], source[at.z], source[at.w]);
+        packed[(b * p.columns + j) * quads + quad] = inside * (vec4f(source[at.x], source[at.y], source[at.z], source[at.w]) / by);
     }
 }

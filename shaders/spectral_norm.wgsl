@@ -1,4 +1,5 @@
 // Spectral norm (Miyato et al. 2018).   y = w / sigma,   sigma = u^T W v,   W the weight as a (rows, columns) matrix
+// Nothing here divides: pack.wgsl does, of which this is the gradient.
 override WG: u32 = 256;
 
 struct Params { rows: u32, columns: u32, eps: f32 }
@@ -58,17 +59,6 @@ fn dot_product(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
     for (var i = lane; i < p.rows; i += WG) { sum.x += a[i] * b[i]; }
     sum = workgroup_sum(sum, lane);
     if lane == 0u { ab[0] = sum.x; }
-}
-
-// forward
-@group(0) @binding(2) var<storage, read> sigma: array<f32>;          // (1)
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;        // (rows, columns)
-
-@compute @workgroup_size(WG)
-fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = thread_index(wg, nwg, lane);
-    if i >= p.rows * p.columns { return; }
-    y[i] = w[i] / sigma[0];
 }
 
 // backward.   dw = dy / sigma - u v^T <dy, w> / sigma^2

@@ -2,6 +2,7 @@
 
 use crate::kernel;
 use crate::pack::{Matrices, pack};
+use crate::spectral_norm::SpectralNorm;
 use alias_tensor::{Error, Kernel, Result, Shape, Tensor, Work};
 
 // Macros, because `concat!` below takes literals and nothing else.
@@ -47,17 +48,46 @@ params! {
 /// Where the shapes do not fit, K is not 1, 3 or 4, the stride not 1 or 2, or the kernel larger than the padded image;
 /// what the device reports.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Tensor> {
+    convolve(x, weight, None, bias, stride, padding)
+}
+
+/// [`conv2d`] with a weight divided by its [`spectral_norm`](crate::spectral_norm).
+///
+/// # Errors
+/// As [`conv2d`].
+pub fn conv2d_normalized(
+    x: &Tensor,
+    weight: &SpectralNorm,
+    bias: Option<&Tensor>,
+    stride: usize,
+    padding: usize,
+) -> Result<Tensor> {
+    convolve(x, &weight.weight, Some(weight), bias, stride, padding)
+}
+
+fn convolve(
+    x: &Tensor,
+    weight: &Tensor,
+    norm: Option<&SpectralNorm>,
+    bias: Option<&Tensor>,
+    stride: usize,
+    padding: usize,
+) -> Result<Tensor> {
     let conv = Conv::new(x, weight.shape(), bias, stride, padding)?;
-    let packed = PackedWeight::new(weight)?;
+    let packed = PackedWeight::divided(weight, norm)?;
     let y = conv.forward(x, &packed, bias)?;
 
-    let (saved_x, saved_weight) = (x.clone(), weight.clone());
+    let (saved_x, saved_weight, norm) = (x.clone(), weight.clone(), norm.cloned());
     let bias_tracked = bias.is_some_and(Tensor::is_tracked);
     let parents: Vec<_> = [Some(x), Some(weight), bias].into_iter().flatten().collect();
     Ok(y.with_backward_of(&parents, move |dy| {
-        let by_input = || conv.backward_input(dy, &saved_weight, conv.raw_weight());
+        let by_input = || conv.backward_input(dy, &saved_weight, conv.raw_weight(), norm.as_ref());
         let dx = saved_x.is_tracked().then(by_input).transpose()?;
-        let dw = saved_weight.is_tracked().then(|| conv.backward_weight(dy, &saved_x)).transpose()?;
+        let by_weight = || match &norm {
+            Some(norm) => norm.backward(&conv.backward_weight(dy, &saved_x)?),
+            None => conv.backward_weight(dy, &saved_x),
+        };
+        let dw = saved_weight.is_tracked().then(by_weight).transpose()?;
         let mut gradients = vec![dx, dw];
         if conv.has_bias {
             gradients.push(bias_tracked.then(|| conv.backward_bias(dy)).transpose()?);
@@ -85,7 +115,7 @@ pub fn conv2d_packed(
     let bias_tracked = bias.is_some_and(Tensor::is_tracked);
     let parents: Vec<_> = [Some(x), bias].into_iter().flatten().collect();
     Ok(y.with_backward_of(&parents, move |dy| {
-        let by_input = || conv.backward_input(dy, &packed, conv.packed_weight());
+        let by_input = || conv.backward_input(dy, &packed, conv.packed_weight(), None);
         let mut gradients = vec![x_tracked.then(by_input).transpose()?];
         if conv.has_bias {
             gradients.push(bias_tracked.then(|| conv.backward_bias(dy)).transpose()?);
@@ -109,8 +139,21 @@ impl PackedWeight {
     /// # Errors
     /// Where it has not four dimensions; what the device reports.
     pub fn new(weight: &Tensor) -> Result<PackedWeight> {
+        PackedWeight::divided(weight, None)
+    }
+
+    /// Packs a weight divided by its spectral norm.
+    ///
+    /// # Errors
+    /// As [`PackedWeight::new`].
+    pub fn normalized(weight: &SpectralNorm) -> Result<PackedWeight> {
+        PackedWeight::divided(&weight.weight, Some(weight))
+    }
+
+    fn divided(weight: &Tensor, norm: Option<&SpectralNorm>) -> Result<PackedWeight> {
         let [cout, cin, kh, kw] = weight.shape().nchw("packed weight", "weight")?;
-        let packed = pack(weight, Matrices::row_major([1, cout, cin * kh * kw]), false)?;
+        let matrices = Matrices::row_major([1, cout, cin * kh * kw]);
+        let packed = pack(weight, matrices, false, norm.map(|norm| &norm.sigma))?;
         Ok(PackedWeight { packed, shape: weight.shape() })
     }
 
@@ -212,9 +255,15 @@ impl Conv {
     }
 
     /// A convolution of `dy`, dilated by the stride, with the kernel turned by half a turn and its channels exchanged.
-    /// `layout` says how the weight lies in its tensor.
-    fn backward_input(&self, dy: &Tensor, weight: &Tensor, layout: Matrices) -> Result<Tensor> {
-        let packed = pack(weight, layout, true)?;
+    /// `layout` says how the weight lies in its tensor, `norm` by what it is to be divided.
+    fn backward_input(
+        &self,
+        dy: &Tensor,
+        weight: &Tensor,
+        layout: Matrices,
+        norm: Option<&SpectralNorm>,
+    ) -> Result<Tensor> {
+        let packed = pack(weight, layout, true, norm.map(|norm| &norm.sigma))?;
         let dx = Tensor::empty(dy.gpu(), &[self.batch, self.cin, self.h, self.w])?;
         let params = Params {
             cin: self.cout as u32,
@@ -255,7 +304,7 @@ impl Conv {
     /// The gradient by weight, the tiles dealt out to `parts`.
     fn backward_weight_in(&self, parts: usize, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
         let (gpu, k) = (dy.gpu(), self.k);
-        let packed = pack(dy, Matrices::row_major([self.batch, self.cout, self.oh * self.ow]), false)?;
+        let packed = pack(dy, Matrices::row_major([self.batch, self.cout, self.oh * self.ow]), false, None)?;
         let params = Params { parts: parts as u32, ..self.params() };
         let dw = Tensor::empty(gpu, &[self.cout, self.cin, k, k])?;
         let dw_parts = if parts == 1 { dw.clone() } else { Tensor::empty(gpu, &[parts, dw.numel()])? };
@@ -527,7 +576,7 @@ mod tests {
                 close("forward", conv.forward(&x, &PackedWeight::new(&w).unwrap(), None).unwrap(), &y);
                 close(
                     "by input",
-                    conv.backward_input(&cotangent, &w, conv.raw_weight()).unwrap(),
+                    conv.backward_input(&cotangent, &w, conv.raw_weight(), None).unwrap(),
                     gradients[0].as_ref().unwrap(),
                 );
                 close("by weight", conv.backward_weight(&cotangent, &x).unwrap(), gradients[1].as_ref().unwrap());

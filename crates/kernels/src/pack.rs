@@ -10,6 +10,7 @@ const RUN: usize = 8;
 
 params! {
     batch: u32, rows: u32, columns: u32, batch_stride: u32, row_stride: u32, column_stride: u32, reverse: u32,
+    divided: u32,
 }
 
 /// `batch` matrices (`rows`, `columns`) somewhere in a tensor, each dimension given as its length and its stride.
@@ -28,8 +29,8 @@ impl Matrices {
 }
 
 /// The transpose of each of the `matrices` in `source`, rows filled up with zeros to a multiple of four, columns in reverse
-/// order if so asked: (batch, columns, 4 ceil(rows / 4)). Not differentiable.
-pub(crate) fn pack(source: &Tensor, matrices: Matrices, reverse: bool) -> Result<Tensor> {
+/// order if so asked, all of it divided by what `divisor` (1) holds: (batch, columns, 4 ceil(rows / 4)). Not differentiable.
+pub(crate) fn pack(source: &Tensor, matrices: Matrices, reverse: bool, divisor: Option<&Tensor>) -> Result<Tensor> {
     let Matrices { batch, rows, columns } = matrices;
     let last = [batch, rows, columns].map(|(length, stride)| (length - 1) * stride).iter().sum::<usize>();
     assert!(last < source.numel(), "matrices reach outside their tensor");
@@ -41,10 +42,12 @@ pub(crate) fn pack(source: &Tensor, matrices: Matrices, reverse: bool) -> Result
         row_stride: rows.1 as u32,
         column_stride: columns.1 as u32,
         reverse: reverse.into(),
+        divided: divisor.is_some().into(),
     };
     let packed = Tensor::empty(source.gpu(), &[batch.0, columns.0, rows.0.next_multiple_of(4)])?;
     let work = Work::threads(batch.0 * columns.0.div_ceil(RUN) * rows.0.div_ceil(4));
-    source.gpu().launch(&FORWARD, &params, &[source], &[&packed], work)?;
+    // A binding cannot stay empty; without a divisor nothing reads this one.
+    source.gpu().launch(&FORWARD, &params, &[source, divisor.unwrap_or(source)], &[&packed], work)?;
     Ok(packed)
 }
 
@@ -61,21 +64,24 @@ mod tests {
             let &[batch, rows, columns] = x[0].shape.as_slice() else { panic!("three dimensions") };
             Array::from_fn([batch, columns, rows.next_multiple_of(4)], |[b, j, i]| {
                 let j = if self.reverse { columns - 1 - j } else { j };
-                if i < rows { x[0][[b, i, j]] } else { 0.0 }
+                let divisor = x.get(1).map_or(1.0, |divisor| divisor.data[0]);
+                if i < rows { x[0][[b, i, j]] / divisor } else { 0.0 }
             })
         }
 
-        fn backward(&self, _: &[Array], _: &Array) -> Vec<Option<Array>> {
-            vec![None]
+        fn backward(&self, x: &[Array], _: &Array) -> Vec<Option<Array>> {
+            vec![None; x.len()]
         }
     }
 
     #[test]
     fn matches_twin() {
         for (shape, reverse) in [([1, 1, 1], false), ([2, 3, 5], false), ([3, 8, 9], true), ([1, 7, 257], true)] {
-            check(&Pack { reverse }, &[Random::new(1).array(&shape)], |t| {
-                super::pack(&t[0], super::Matrices::row_major(shape), reverse)
-            });
+            let mut random = Random::new(1);
+            let inputs = [random.array(&shape), random.array(&[1])];
+            let matrices = super::Matrices::row_major(shape);
+            check(&Pack { reverse }, &inputs[..1], |t| super::pack(&t[0], matrices, reverse, None));
+            check(&Pack { reverse }, &inputs, |t| super::pack(&t[0], matrices, reverse, Some(&t[1])));
         }
     }
 }

@@ -7,45 +7,57 @@ const SOURCE: &str = wgsl!("spectral_norm", "grid", "reduce");
 static TRANSPOSED_PRODUCT: Kernel = kernel("spectral_norm", SOURCE, "transposed_product");
 static NORMALIZE: Kernel = kernel("spectral_norm", SOURCE, "normalize_vector");
 static DOT: Kernel = kernel("spectral_norm", SOURCE, "dot_product");
-static FORWARD: Kernel = kernel("spectral_norm", SOURCE, "forward");
 
 params! { rows: u32, columns: u32, eps: f32 }
 
 /// What PyTorch divides a vector by at the least when it normalizes.
 const EPS: f32 = 1e-12;
 
+/// A weight divided by its spectral norm, `sigma`. The quotient is never stored: what packs the weight for a convolution
+/// divides it on the way.
+#[derive(Clone, Debug)]
+pub struct SpectralNorm {
+    pub(crate) weight: Tensor,
+    /// (1)
+    pub(crate) sigma: Tensor,
+    u: Tensor,
+    v: Tensor,
+}
+
 /// `weight` (Cout, ...) divided by `sigma = u^T W v`, where W is the weight as a (Cout, rest) matrix, `u` (Cout), `v`
-/// (rest). The gradient goes through W alone, as in `torch.nn.utils.spectral_norm`; `u` and `v` are taken as they are: in
-/// evaluation the stored ones, in training those of [`power_iteration`].
+/// (rest), for [`conv2d_normalized`](crate::conv2d_normalized). The gradient goes through W alone, as in
+/// `torch.nn.utils.spectral_norm`; `u` and `v` are taken as they are: in evaluation the stored ones, in training those of
+/// [`power_iteration`].
 ///
 /// # Errors
 /// Where the shapes do not fit; what the device reports.
-pub fn spectral_norm(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<Tensor> {
+pub fn spectral_norm(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<SpectralNorm> {
     let params = matrix("spectral_norm", weight, u, v)?;
-    let gpu = weight.gpu();
-    let n = weight.numel();
-    let sigma = Tensor::empty(gpu, &[])?;
+    let sigma = Tensor::empty(weight.gpu(), &[1])?;
     let wv = product(weight, v, &params)?;
-    gpu.launch(&DOT, &params, &[u, &wv], &[&sigma], Work::groups(1).flops(2 * u64::from(params.rows)))?;
-    let y = Tensor::empty(gpu, &weight.shape())?;
-    gpu.launch(&FORWARD, &params, &[weight, &sigma], &[&y], Work::threads(n).flops(n as u64))?;
+    let work = Work::groups(1).flops(2 * u64::from(params.rows));
+    weight.gpu().launch(&DOT, &params, &[u, &wv], &[&sigma], work)?;
+    Ok(SpectralNorm { weight: weight.clone(), sigma, u: u.detach(), v: v.detach() })
+}
 
-    let (saved_weight, u, v) = (weight.clone(), u.detach(), v.detach());
-    Ok(y.with_backward([weight], move |dy| {
-        let gpu = dy.gpu();
+impl SpectralNorm {
+    /// Whether gradients reach the weight.
+    pub fn is_tracked(&self) -> bool {
+        self.weight.is_tracked()
+    }
+
+    /// The gradient by the weight itself, where that by the quotient is `dy`.
+    pub(crate) fn backward(&self, dy: &Tensor) -> Result<Tensor> {
+        let SpectralNorm { weight, sigma, u, v } = self;
+        let params = matrix("spectral_norm", weight, u, v)?;
+        let (gpu, n) = (dy.gpu(), weight.numel() as u64);
         let row_dots = Tensor::empty(gpu, &u.shape())?;
         let rows = Work::groups(params.rows as usize);
-        gpu.launch(&by_row(gpu, "row_dots"), &params, &[&saved_weight, dy], &[&row_dots], rows.flops(2 * n as u64))?;
-        let dw = Tensor::empty(gpu, &dy.shape())?;
-        gpu.launch(
-            &by_row(gpu, "backward"),
-            &params,
-            &[&row_dots, dy, &sigma, &u, &v],
-            &[&dw],
-            rows.flops(3 * n as u64),
-        )?;
-        Ok([Some(dw)])
-    }))
+        gpu.launch(&by_row(gpu, "row_dots"), &params, &[weight, dy], &[&row_dots], rows.flops(2 * n))?;
+        let dw = Tensor::empty(gpu, &weight.shape())?;
+        gpu.launch(&by_row(gpu, "backward"), &params, &[&row_dots, dy, sigma, u, v], &[&dw], rows.flops(3 * n))?;
+        Ok(dw)
+    }
 }
 
 /// One round of power iteration: the new `v = normalize(W^T u)` and `u = normalize(W v)`, as `(u, v)`. Not differentiable.
@@ -95,10 +107,31 @@ fn normalize(x: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use crate::{PackedWeight, conv2d_normalized, conv2d_packed};
     use alias_oracle::{Array, Random, Twin, check};
     use alias_tensor::Tensor;
 
-    struct SpectralNorm;
+    /// A convolution of images as large as the kernel, of x, w, u and v: a product of matrices.
+    struct Product {
+        by_weight: bool,
+    }
+
+    /// sum over j of a[i, j] b[k, j]
+    fn product(a: &Array, b: &Array) -> Array {
+        let (n, m) = (a.shape[0], b.shape[0]);
+        let inner = a.data.len() / n;
+        Array::from_fn([n, m, 1, 1], |[i, k, _, _]| {
+            (0..inner).map(|j| a.data[i * inner + j] * b.data[k * inner + j]).sum()
+        })
+    }
+
+    /// sum over i of a[i, k] b[i, j], in the shape `shape`
+    fn transposed_product(a: &Array, b: &Array, shape: &[usize]) -> Array {
+        let n = a.shape[0];
+        let (m, inner) = (a.data.len() / n, b.data.len() / n);
+        let at = |k: usize, j: usize| (0..n).map(|i| a.data[i * m + k] * b.data[i * inner + j]).sum();
+        Array::new(shape, (0..m * inner).map(|at_kj| at(at_kj / inner, at_kj % inner)).collect())
+    }
 
     /// u^T W v
     fn sigma(w: &Array, u: &Array, v: &Array) -> f64 {
@@ -106,18 +139,23 @@ mod tests {
         w.data.iter().enumerate().map(|(k, w)| w * u.data[k / columns] * v.data[k % columns]).sum()
     }
 
-    impl Twin for SpectralNorm {
+    impl Twin for Product {
         fn forward(&self, x: &[Array]) -> Array {
-            let sigma = sigma(&x[0], &x[1], &x[2]);
-            x[0].map(|w| w / sigma)
+            let sigma = sigma(&x[1], &x[2], &x[3]);
+            product(&x[0], &x[1].map(|w| w / sigma))
         }
 
         fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
-            let (sigma, columns) = (sigma(&x[0], &x[1], &x[2]), x[2].data.len());
-            let inner = x[0].data.iter().zip(&dy.data).map(|(w, dy)| w * dy).sum::<f64>();
-            let uv = |k: usize| x[1].data[k / columns] * x[2].data[k % columns];
-            let dw = dy.data.iter().enumerate().map(|(k, dy)| dy / sigma - inner / (sigma * sigma) * uv(k));
-            vec![Some(Array::new(&x[0].shape, dw.collect())), None, None]
+            let [x, w, u, v] = x else { panic!("x, w, u and v") };
+            let (sigma, columns) = (sigma(w, u, v), v.data.len());
+            let cout = w.shape[0];
+            let dy_transposed = Array::from_fn([cout, x.shape[0], 1, 1], |[co, n, _, _]| dy[[n, co, 0, 0]]);
+            let dx = transposed_product(&dy_transposed, &w.map(|w| w / sigma), &x.shape);
+            let d_quotient = transposed_product(dy, x, &w.shape);
+            let inner = w.data.iter().zip(&d_quotient.data).map(|(w, d)| w * d).sum::<f64>();
+            let uv = |k: usize| u.data[k / columns] * v.data[k % columns];
+            let dw = d_quotient.data.iter().enumerate().map(|(k, d)| d / sigma - inner / (sigma * sigma) * uv(k));
+            vec![Some(dx), self.by_weight.then(|| Array::new(&w.shape, dw.collect())), None, None]
         }
     }
 
@@ -150,7 +188,15 @@ mod tests {
     #[test]
     fn matches_twin() {
         for shape in [&[1, 1, 1, 1][..], &[5, 3, 3, 3], &[37, 11, 4, 4], &[300, 2, 1, 1], &[7, 33, 4, 4]] {
-            check(&SpectralNorm, &inputs(shape), |t| super::spectral_norm(&t[0], &t[1], &t[2]));
+            let [w, u, v] = inputs(shape);
+            let mut images = shape.to_vec();
+            images[0] = 3;
+            let inputs = [Random::new(2).array(&images), w, u, v];
+            let norm = |t: &[Tensor]| super::spectral_norm(&t[1], &t[2], &t[3]);
+            check(&Product { by_weight: true }, &inputs, |t| conv2d_normalized(&t[0], &norm(t)?, None, 1, 0));
+            check(&Product { by_weight: false }, &inputs, |t| {
+                conv2d_packed(&t[0], &PackedWeight::normalized(&norm(t)?)?, None, 1, 0)
+            });
         }
     }
 

@@ -1,14 +1,14 @@
 //! A convolution on a device, as all networks have it.
 
 use crate::{Conv, Result};
-use alias_kernels::{PackedWeight, conv2d, conv2d_packed, spectral_norm, transpose};
+use alias_kernels::{PackedWeight, SpectralNorm, conv2d, conv2d_normalized, conv2d_packed, spectral_norm, transpose};
 use alias_tensor::Tensor;
 use std::sync::OnceLock;
 
 /// Gives the tensor of a name.
 pub(crate) type Take<'a> = &'a mut dyn FnMut(&str) -> Result<Tensor>;
 
-/// A convolution; its weight already divided by the spectral norm, if it has one.
+/// A convolution, its weight divided by the spectral norm if it has one.
 #[derive(Debug)]
 pub(crate) struct Conv2d {
     weight: Weight,
@@ -21,6 +21,8 @@ pub(crate) struct Conv2d {
 enum Weight {
     /// One that gets a gradient.
     Tracked(Tensor),
+    /// The same, divided by its spectral norm.
+    Normalized(SpectralNorm),
     /// One that does not, packed once and for all.
     Packed(PackedWeight),
     /// One that does not, of a convolution that is taken whole or by taps: each packed when it is first needed.
@@ -40,12 +42,17 @@ impl Conv2d {
     fn with(layer: &Conv, take: Take, untracked: impl FnOnce(Tensor) -> Result<Weight>) -> Result<Conv2d> {
         let weight = if layer.spectral {
             let [orig, u, v] = layer.spectral_keys();
-            spectral_norm(&take(&orig)?, &take(&u)?, &take(&v)?)?
+            let weight = spectral_norm(&take(&orig)?, &take(&u)?, &take(&v)?)?;
+            if weight.is_tracked() {
+                Weight::Normalized(weight)
+            } else {
+                Weight::Packed(PackedWeight::normalized(&weight)?)
+            }
         } else {
-            take(&layer.weight_key())?
+            let weight = take(&layer.weight_key())?;
+            if weight.is_tracked() { Weight::Tracked(weight) } else { untracked(weight)? }
         };
         let bias = layer.bias.then(|| take(&layer.bias_key())).transpose()?;
-        let weight = if weight.is_tracked() { Weight::Tracked(weight) } else { untracked(weight)? };
         Ok(Conv2d { weight, bias, stride: layer.stride, padding: layer.padding })
     }
 
@@ -58,6 +65,7 @@ impl Conv2d {
         let bias = self.bias.as_ref();
         let packed = match &self.weight {
             Weight::Tracked(weight) => return conv2d(x, weight, bias, self.stride, self.padding),
+            Weight::Normalized(weight) => return conv2d_normalized(x, weight, bias, self.stride, self.padding),
             Weight::Packed(packed) => packed,
             Weight::Either { weight, whole, .. } => once(whole, || PackedWeight::new(weight))?,
         };
@@ -65,6 +73,9 @@ impl Conv2d {
     }
 
     /// The same where `x` holds, in its channels, what lies under the kernel: a product, written as a 1x1 convolution.
+    ///
+    /// # Panics
+    /// With spectral norm, which no layer has that is taken so.
     pub(crate) fn forward_unfolded(&self, x: &Tensor) -> alias_tensor::Result<Tensor> {
         let bias = self.bias.as_ref();
         match &self.weight {
@@ -73,6 +84,7 @@ impl Conv2d {
                 conv2d(x, &weight.reshape(&[cout, cin * k * k, 1, 1])?, bias, 1, 0)
             }
             Weight::Packed(packed) => conv2d_packed(x, &packed.unfolded()?, bias, 1, 0),
+            Weight::Normalized(_) => unreachable!("tables have no spectral norm"),
         }
     }
 
@@ -80,7 +92,7 @@ impl Conv2d {
     /// channel's taps next to each other.
     ///
     /// # Panics
-    /// If it was not made [with taps](Conv2d::with_taps).
+    /// If it was not made [with taps](Conv2d::with_taps), or has a spectral norm.
     pub(crate) fn forward_taps(&self, x: &Tensor) -> alias_tensor::Result<Tensor> {
         let by_taps = |weight: &Tensor| {
             let [cout, cin, k, _] = weight.shape().nchw("conv", "weight")?;
@@ -91,7 +103,7 @@ impl Conv2d {
             Weight::Either { weight, taps, .. } => {
                 conv2d_packed(x, once(taps, || PackedWeight::new(&by_taps(weight)?))?, None, 1, 0)
             }
-            Weight::Packed(_) => unreachable!("made without taps"),
+            Weight::Packed(_) | Weight::Normalized(_) => unreachable!("made without taps"),
         }
     }
 }
