@@ -250,7 +250,7 @@ impl Conv {
         // A binding cannot stay empty; without a bias nothing reads this one.
         let packed = &weight.packed;
         let bias = bias.unwrap_or(packed);
-        self.launch_forward(forward_forms(self.k, self.stride, 1), &params, &[x, packed, bias], &y)?;
+        self.launch_forward(self.forward_form(1, self.oh, self.ow), &params, &[x, packed, bias], &y)?;
         Ok(y)
     }
 
@@ -275,20 +275,28 @@ impl Conv {
             padding: self.k as i32 - 1 - self.padding as i32,
             ..self.params()
         };
-        self.launch_forward(forward_forms(self.k, 1, self.stride), &params, &[dy, &packed, &packed], &dx)?;
+        self.launch_forward(self.forward_form(self.stride, self.h, self.w), &params, &[dy, &packed, &packed], &dx)?;
         Ok(dx)
     }
 
-    fn launch_forward(&self, forms: [Form; 2], params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
+    /// What computes `height` by `width` pixels: the convolution itself with a `dilation` of 1, its gradient by input with one
+    /// of the stride.
+    fn forward_form(&self, dilation: usize, height: usize, width: usize) -> Form {
+        let stride = if dilation == 1 { self.stride } else { 1 };
+        let forms = forward_forms(self.k, stride, dilation);
+        let cycles = |form: &Form| form.tiles(height, width) * rasterizer_cycles(self.k, stride, form.tile);
+        let cheapest = forms.into_iter().min_by_key(cycles);
+        if self.software { cheapest.unwrap_or(forms[0]) } else { forms[0] }
+    }
+
+    fn launch_forward(&self, form: Form, params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
         let gpu = y.gpu();
         let (oh, ow, cout) = (params.oh as usize, params.ow as usize, params.cout as usize);
         let (kernel, jobs) = if self.k == 1 && self.stride == 1 && self.padding == 0 && (oh * ow).is_multiple_of(4) {
             let Form { kernel, tile } = pointwise_forms()[usize::from(self.software)];
             (kernel, (oh * ow).div_ceil(4 * tile) * cout.div_ceil(tile * LANES))
         } else {
-            // On a plane that a small tile covers, most of a large one would be wasted.
-            let Form { kernel, tile } = forms[usize::from(self.software && oh.max(ow) > forms[0].tile)];
-            (kernel, oh.div_ceil(tile) * ow.div_ceil(tile) * cout.div_ceil(4 * LANES))
+            (form.kernel, form.tiles(oh, ow) * cout.div_ceil(4 * LANES))
         };
         gpu.launch(kernel, params, inputs, &[y], Work::threads(LANES * self.batch * jobs).flops(self.flops()))
     }
@@ -352,18 +360,34 @@ struct Form {
     tile: usize,
 }
 
-/// The forward kernel for a GPU, and for a software rasterizer.
+impl Form {
+    /// Tiles on a plane.
+    fn tiles(&self, height: usize, width: usize) -> usize {
+        height.div_ceil(self.tile) * width.div_ceil(self.tile)
+    }
+}
+
+/// Cycles that llvmpipe takes for a channel of a tile (docs/performance.md): 35 for a load of an activation, 60 for one of
+/// four weights, 4 for a product of four.
+fn rasterizer_cycles(k: usize, stride: usize, tile: usize) -> usize {
+    let window = (tile - 1) * stride + k;
+    35 * window * window + 60 * k * k + 4 * tile * tile * k * k
+}
+
+/// The forward kernel for a GPU, and those that a software rasterizer chooses from.
 ///
 /// A GPU keeps 64 sums per invocation in registers and runs many. A rasterizer spends its time on loads, so that 256 sums
-/// an invocation, though most of them spill, are half again as fast.
-fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 2] {
+/// an invocation, though most of them spill, are half again as fast; but a tile that reaches over a plane's border is
+/// computed whole.
+fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 3] {
     macro_rules! forms {
         ($($k:literal $stride:literal $dilation:literal),*) => {
             match (k, stride, dilation) {
                 $(($k, $stride, $dilation) => {
                     static SMALL: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 4, 1), "forward").workgroup(64);
+                    static MIDDLE: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 6, 1), "forward").workgroup(8);
                     static LARGE: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 8, 1), "forward").workgroup(8);
-                    [Form { kernel: &SMALL, tile: 4 }, Form { kernel: &LARGE, tile: 8 }]
+                    [(4, &SMALL), (6, &MIDDLE), (8, &LARGE)].map(|(tile, kernel)| Form { kernel, tile })
                 })*
                 other => unreachable!("Conv::new lets no {other:?} through"),
             }
@@ -372,7 +396,7 @@ fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 2] {
     forms!(1 1 1, 1 2 1, 1 1 2, 3 1 1, 3 2 1, 3 1 2, 4 1 1, 4 2 1, 4 1 2)
 }
 
-/// The forward kernels for 1x1, likewise: an invocation keeps `tile` channels of `tile` times four pixels.
+/// The forward kernels for 1x1, for a GPU and for a software rasterizer: an invocation keeps `tile` channels of `tile` times four pixels.
 fn pointwise_forms() -> [Form; 2] {
     static SMALL: Kernel = kernel("conv2d", source!(1, 1, 1, 4, 1), "forward_1x1").workgroup(64);
     static LARGE: Kernel = kernel("conv2d", source!(1, 1, 1, 8, 1), "forward_1x1").workgroup(8);
