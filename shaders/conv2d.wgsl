@@ -5,9 +5,12 @@
 // per multiply-add, so the loops over tile and kernel have constant bounds and unroll.
 //
 // conv2d.rs appends the constants that size the arrays: K (side of the kernel), STRIDE, TILE (side of the tile), LANES
-// (invocations on one tile), CHANNELS and RUN (see backward by weight), and DILATION: x is taken as if it had DILATION - 1 zeros between its elements. That turns this kernel into the gradient by
-// input: a convolution of dy, dilated by the stride, with the kernel turned by half a turn.
+// (invocations on one tile), CHANNELS and RUN (see backward by weight), and DILATION: x is taken as if it had DILATION - 1
+// zeros between its elements. That turns this kernel into the gradient by input: a convolution of dy, dilated by the stride,
+// with the kernel turned by half a turn.
 override WG: u32 = 64;
+// padding % DILATION: which taps meet an element of a dilated x, and which a zero between two.
+override PHASE: u32 = 0;
 
 const WINDOW = (TILE - 1u) * STRIDE + K; // side of what a tile sees of x
 const TAPS = K * K;
@@ -31,10 +34,14 @@ fn place_window(i0: u32, j0: u32) {
         let dilation = i32(DILATION);
         row[k] = u32(clamp(i / dilation, 0, i32(p.h) - 1)) * p.w;
         column[k] = u32(clamp(j / dilation, 0, i32(p.w) - 1));
-        row_inside[k] = f32(i >= 0 && i <= (i32(p.h) - 1) * dilation && i % dilation == 0);
-        column_inside[k] = f32(j >= 0 && j <= (i32(p.w) - 1) * dilation && j % dilation == 0);
+        row_inside[k] = f32(i >= 0 && i <= (i32(p.h) - 1) * dilation);
+        column_inside[k] = f32(j >= 0 && j <= (i32(p.w) - 1) * dilation);
     }
 }
+
+// Whether row or column k of a tile's window, or tap a of its pixel i, k = i STRIDE + a, is an element of x and no zero. All of it
+// is known when the loops are unrolled, since tiles begin at multiples of DILATION: what is multiplied by zeros is left out.
+fn is_element(k: u32) -> bool { return k % DILATION == PHASE; }
 
 // forward
 @group(0) @binding(2) var<storage, read> weight: array<vec4f>;       // (cin, K, K, ceil(cout / 4)), packed
@@ -57,6 +64,9 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let j0 = job % tiles % across * TILE;
     place_window(i0, j0);
 
+    // A zero that the compiler does not know: of a b + c d it may fuse either product with the sum, and what it took depended on
+    // how the loops were unrolled.
+    let zero = f32(p.batch == 0u);
     // Sums stay short, for their rounding: the taps of a channel, those of a run of channels, those of all runs.
     var total: array<array<vec4f, TILE>, TILE>;
     for (var start = 0u; start < p.cin; start += CHANNEL_RUN) {
@@ -67,13 +77,19 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
             for (var t = 0u; t < TAPS; t++) { k[t] = weight[(ci * TAPS + t) * quads + quad]; }
             var v: array<array<f32, WINDOW>, WINDOW>;
             for (var i = 0u; i < WINDOW; i++) {
-                for (var j = 0u; j < WINDOW; j++) { v[i][j] = x[plane + row[i] + column[j]] * (row_inside[i] * column_inside[j]); }
+                for (var j = 0u; j < WINDOW; j++) {
+                    if is_element(i) && is_element(j) { v[i][j] = x[plane + row[i] + column[j]] * (row_inside[i] * column_inside[j]); }
+                }
             }
             for (var i = 0u; i < TILE; i++) {
                 for (var j = 0u; j < TILE; j++) {
-                    var taps = vec4f();
+                    var taps = vec4f(zero);
                     for (var a = 0u; a < K; a++) {
-                        for (var b = 0u; b < K; b++) { taps += v[i * STRIDE + a][j * STRIDE + b] * k[a * K + b]; }
+                        for (var b = 0u; b < K; b++) {
+                            if is_element(i * STRIDE + a) && is_element(j * STRIDE + b) {
+                                taps += v[i * STRIDE + a][j * STRIDE + b] * k[a * K + b];
+                            }
+                        }
                     }
                     sum[i][j] += taps;
                 }

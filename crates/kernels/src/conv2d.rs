@@ -250,7 +250,7 @@ impl Conv {
         // A binding cannot stay empty; without a bias nothing reads this one.
         let packed = &weight.packed;
         let bias = bias.unwrap_or(packed);
-        self.launch_forward(self.forward_form(1, self.oh, self.ow), &params, &[x, packed, bias], &y)?;
+        self.launch_forward(self.forward_form(1, self.oh, self.ow), 0, &params, &[x, packed, bias], &y)?;
         Ok(y)
     }
 
@@ -275,7 +275,14 @@ impl Conv {
             padding: self.k as i32 - 1 - self.padding as i32,
             ..self.params()
         };
-        self.launch_forward(self.forward_form(self.stride, self.h, self.w), &params, &[dy, &packed, &packed], &dx)?;
+        let phase = params.padding.rem_euclid(self.stride as i32) as u32;
+        self.launch_forward(
+            self.forward_form(self.stride, self.h, self.w),
+            phase,
+            &params,
+            &[dy, &packed, &packed],
+            &dx,
+        )?;
         Ok(dx)
     }
 
@@ -289,16 +296,16 @@ impl Conv {
         if self.software { cheapest.unwrap_or(forms[0]) } else { forms[0] }
     }
 
-    fn launch_forward(&self, form: Form, params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
+    fn launch_forward(&self, form: Form, phase: u32, params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
         let gpu = y.gpu();
         let (oh, ow, cout) = (params.oh as usize, params.ow as usize, params.cout as usize);
         let (kernel, jobs) = if self.k == 1 && self.stride == 1 && self.padding == 0 && (oh * ow).is_multiple_of(4) {
             let Form { kernel, tile } = pointwise_forms()[usize::from(self.software)];
-            (kernel, (oh * ow).div_ceil(4 * tile) * cout.div_ceil(tile * LANES))
+            (*kernel, (oh * ow).div_ceil(4 * tile) * cout.div_ceil(tile * LANES))
         } else {
-            (form.kernel, form.tiles(oh, ow) * cout.div_ceil(4 * LANES))
+            (form.kernel.constant("PHASE", phase), form.tiles(oh, ow) * cout.div_ceil(4 * LANES))
         };
-        gpu.launch(kernel, params, inputs, &[y], Work::threads(LANES * self.batch * jobs).flops(self.flops()))
+        gpu.launch(&kernel, params, inputs, &[y], Work::threads(LANES * self.batch * jobs).flops(self.flops()))
     }
 
     fn backward_weight(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
@@ -338,10 +345,13 @@ impl Conv {
     }
 
     fn backward_bias(&self, dy: &Tensor) -> Result<Tensor> {
-        static BACKWARD_BIAS: Kernel = kernel("conv2d", source!(1, 1, 1, 4, 1), "backward_bias");
+        static GPU: Kernel = kernel("conv2d", source!(1, 1, 1, 4, 1), "backward_bias");
+        // A software rasterizer is slow at letting the invocations of a workgroup wait for each other.
+        static SOFTWARE: Kernel = GPU.workgroup(32);
+        let kernel = if self.software { &SOFTWARE } else { &GPU };
         let db = Tensor::empty(dy.gpu(), &[self.cout])?;
         let work = Work::groups(self.cout).flops(dy.numel() as u64);
-        dy.gpu().launch(&BACKWARD_BIAS, &self.params(), &[dy], &[&db], work)?;
+        dy.gpu().launch(kernel, &self.params(), &[dy], &[&db], work)?;
         Ok(db)
     }
 }
