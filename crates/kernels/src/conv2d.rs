@@ -299,7 +299,7 @@ impl Conv {
     fn launch_forward(&self, form: Form, phase: u32, params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
         let gpu = y.gpu();
         let (oh, ow, cout) = (params.oh as usize, params.ow as usize, params.cout as usize);
-        let (kernel, jobs) = if self.k == 1 && self.stride == 1 && self.padding == 0 && (oh * ow).is_multiple_of(4) {
+        let (kernel, jobs) = if self.is_pointwise() && (oh * ow).is_multiple_of(4) {
             let Form { kernel, tile } = pointwise_forms()[usize::from(self.software)];
             (*kernel, (oh * ow).div_ceil(4 * tile) * cout.div_ceil(tile * LANES))
         } else {
@@ -309,11 +309,32 @@ impl Conv {
     }
 
     fn backward_weight(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let is_product = self.is_pointwise() && self.batch == 1 && self.cin.is_multiple_of(4);
+        if self.software && is_product && self.oh * self.ow <= MAX_PIXELS {
+            return self.backward_weight_pointwise(dy, x);
+        }
         let tiles = self.weight_tiles();
         // Where the channels alone are too few to fill a device, the tiles are split, too; and always into parts that no
         // driver's bound on loops cuts short.
         let parts = TARGET_JOBS.div_ceil(self.weight_jobs()).min(tiles.div_ceil(RUN)).max(tiles.div_ceil(MAX_TILES));
         self.backward_weight_in(parts, dy, x)
+    }
+
+    /// The gradient by weight of a 1x1 convolution, dw = dy x^T, which is one itself: of an image whose channels are the pixels
+    /// of `x`, its pixels the channels.
+    fn backward_weight_pointwise(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let pixels = self.oh * self.ow;
+        let dy = pack(dy, Matrices::row_major([1, self.cout, pixels]), false, None)?;
+        let x = pack(x, Matrices::row_major([1, self.cin, pixels]), false, None)?;
+        let dw = Tensor::empty(x.gpu(), &[self.cout, self.cin, 1, 1])?;
+        let product = Conv { cin: pixels, h: 1, w: self.cin, oh: 1, ow: self.cin, ..*self };
+        product.launch_forward(product.forward_form(1, 1, self.cin), 0, &product.params(), &[&x, &dy, &dy], &dw)?;
+        Ok(dw)
+    }
+
+    /// Whether each pixel is computed from one alone.
+    fn is_pointwise(&self) -> bool {
+        self.k == 1 && self.stride == 1 && self.padding == 0
     }
 
     /// The gradient by weight, the tiles dealt out to `parts`.
@@ -358,6 +379,8 @@ impl Conv {
 
 /// Tiles that one part may walk: Mesa's llvmpipe ends an invocation's loops, without a word, after 65,535 rounds in all.
 const MAX_TILES: usize = 1 << 14;
+/// Pixels that one sum may run over, likewise: there are several loops for each where wgpu's checks keep them from unrolling.
+const MAX_PIXELS: usize = 1 << 12;
 /// Side of the tiles of the product by weight.
 const WEIGHT_TILE: usize = 4;
 /// Jobs of eight invocations that fill any device.
@@ -561,6 +584,8 @@ mod tests {
         check_case([2, 19, 2, 2], 3, 1, 1, 0, true);
         check_case([2, 5, 6, 14], 67, 1, 1, 0, false);
         check_case([1, 33, 16, 8], 40, 1, 1, 0, true);
+        // One image of a multiple of four channels: by weight, a 1x1 convolution of its own.
+        check_case([1, 36, 7, 5], 70, 1, 1, 0, false);
     }
 
     /// Long sums: many channels forward, many pixels by weight.
@@ -568,6 +593,8 @@ mod tests {
     fn long_sums_match_twin() {
         check_case([1, 260, 6, 5], 40, 3, 1, 1, true);
         check_case([2, 3, 129, 117], 2, 3, 1, 1, true);
+        check_case([1, 4, 64, 64], 2, 1, 1, 0, true);
+        check_case([1, 4, 129, 117], 2, 1, 1, 0, true);
     }
 
     /// Parts of several runs, as where the channels alone fill a device. At the sizes above, every part is one run.
