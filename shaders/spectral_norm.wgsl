@@ -7,31 +7,44 @@ struct Params { rows: u32, columns: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<f32>;              // (rows, columns)
 
-// transposed_product: one invocation per column.   t = W^T u
+const RUN = 4u; // sums of an invocation: what they have in common is loaded once
+
+// transposed_product: RUN columns an invocation, as many apart as neighbours are many.   t = W^T u
 @group(0) @binding(2) var<storage, read> u: array<f32>;              // (rows)
 @group(0) @binding(3) var<storage, read_write> t: array<f32>;        // (columns)
 
 @compute @workgroup_size(WG)
 fn transposed_product(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let j = thread_index(wg, nwg, lane);
-    if j >= p.columns { return; }
-    var sum = 0.0;
-    for (var i = 0u; i < p.rows; i++) { sum += w[i * p.columns + j] * u[i]; }
-    t[j] = sum;
+    let apart = (p.columns + RUN - 1u) / RUN;
+    let first = thread_index(wg, nwg, lane);
+    if first >= apart { return; }
+    let column = first + apart * vec4u(0u, 1u, 2u, 3u);
+    let at = min(column, vec4u(p.columns - 1u));
+    var sum = vec4f();
+    for (var i = 0u; i < p.rows; i++) {
+        let row = i * p.columns;
+        sum += vec4f(w[row + at.x], w[row + at.y], w[row + at.z], w[row + at.w]) * u[i];
+    }
+    for (var r = 0u; r < RUN; r++) {
+        if column[r] < p.columns { t[column[r]] = sum[r]; }
+    }
 }
 
-// product: one workgroup per row.   s = W v
+// product: one workgroup per RUN rows.   s = W v
 @group(0) @binding(2) var<storage, read> v: array<f32>;              // (columns)
 @group(0) @binding(3) var<storage, read_write> s: array<f32>;        // (rows)
 
 @compute @workgroup_size(WG)
 fn product(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = group_index(wg, nwg);
-    if i >= p.rows { return; }
+    let row = group_index(wg, nwg) * RUN + vec4u(0u, 1u, 2u, 3u);
+    if row.x >= p.rows { return; }
+    let start = min(row, vec4u(p.rows - 1u)) * p.columns;
     var sum = vec4f();
-    for (var j = lane; j < p.columns; j += WG) { sum.x += w[i * p.columns + j] * v[j]; }
+    for (var j = lane; j < p.columns; j += WG) {
+        sum += vec4f(w[start.x + j], w[start.y + j], w[start.z + j], w[start.w + j]) * v[j];
+    }
     sum = workgroup_sum(sum, lane);
-    if lane == 0u { s[i] = sum.x; }
+    if lane < RUN && row[lane] < p.rows { s[row[lane]] = sum[lane]; }
 }
 
 // normalize_vector: one workgroup, over `rows` elements.   y = x / max(|x|, eps)

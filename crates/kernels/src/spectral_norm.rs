@@ -10,6 +10,8 @@ static DOT: Kernel = kernel("spectral_norm", SOURCE, "dot_product");
 
 params! { rows: u32, columns: u32, eps: f32 }
 
+/// Rows of a workgroup, or columns of an invocation, in a product; as in the shader.
+const RUN: usize = 4;
 /// What PyTorch divides a vector by at the least when it normalizes.
 const EPS: f32 = 1e-12;
 
@@ -68,7 +70,7 @@ pub fn power_iteration(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<(Tenso
     let params = matrix("power_iteration", weight, u, v)?;
     let gpu = weight.gpu();
     let transposed = Tensor::empty(gpu, &v.shape())?;
-    let work = Work::threads(v.numel()).flops(2 * weight.numel() as u64);
+    let work = Work::threads(v.numel().div_ceil(RUN)).flops(2 * weight.numel() as u64);
     gpu.launch(&TRANSPOSED_PRODUCT, &params, &[weight, u], &[&transposed], work)?;
     let v = normalize(&transposed)?;
     let u = normalize(&product(weight, &v, &params)?)?;
@@ -84,7 +86,7 @@ fn matrix(op: &'static str, weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<P
     Ok(Params { rows: rows as u32, columns: columns as u32, eps: EPS })
 }
 
-/// A kernel with a workgroup for each row of the weight.
+/// A kernel whose workgroups take rows of the weight.
 fn by_row(gpu: &Gpu, entry: &'static str) -> Kernel {
     // A software rasterizer is slow at letting the invocations of a workgroup wait for each other.
     kernel("spectral_norm", SOURCE, entry).workgroup(if gpu.is_software() { 32 } else { 256 })
@@ -93,7 +95,7 @@ fn by_row(gpu: &Gpu, entry: &'static str) -> Kernel {
 /// W v
 fn product(weight: &Tensor, v: &Tensor, params: &Params) -> Result<Tensor> {
     let wv = Tensor::empty(weight.gpu(), &[params.rows as usize])?;
-    let work = Work::groups(params.rows as usize).flops(2 * weight.numel() as u64);
+    let work = Work::groups((params.rows as usize).div_ceil(RUN)).flops(2 * weight.numel() as u64);
     weight.gpu().launch(&by_row(weight.gpu(), "product"), params, &[weight, v], &[&wv], work)?;
     Ok(wv)
 }
