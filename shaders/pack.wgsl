@@ -4,7 +4,7 @@
 // next to each other.
 override WG: u32 = 64;
 
-const RUN = 8u;
+const RUN = 16u; // floats of a cache line
 
 struct Params {
     batch: u32,

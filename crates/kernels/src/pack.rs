@@ -6,7 +6,7 @@ use alias_tensor::{Kernel, Result, Tensor, Work};
 const SOURCE: &str = wgsl!("pack", "grid");
 static FORWARD: Kernel = kernel("pack", SOURCE, "forward").workgroup(64);
 /// Columns that an invocation packs; as in the shader.
-const RUN: usize = 8;
+const RUN: usize = 16;
 
 params! {
     batch: u32, rows: u32, columns: u32, batch_stride: u32, row_stride: u32, column_stride: u32, reverse: u32,
