@@ -250,7 +250,7 @@ impl Conv {
         // A binding cannot stay empty; without a bias nothing reads this one.
         let packed = &weight.packed;
         let bias = bias.unwrap_or(packed);
-        self.launch_forward(self.forward_form(1, self.oh, self.ow), 0, &params, &[x, packed, bias], &y)?;
+        self.launch_forward(self.forward_form(1, self.oh, self.ow), &params, &[x, packed, bias], &y)?;
         Ok(y)
     }
 
@@ -275,14 +275,10 @@ impl Conv {
             padding: self.k as i32 - 1 - self.padding as i32,
             ..self.params()
         };
+        let form = self.forward_form(self.stride, self.h, self.w);
         let phase = params.padding.rem_euclid(self.stride as i32) as u32;
-        self.launch_forward(
-            self.forward_form(self.stride, self.h, self.w),
-            phase,
-            &params,
-            &[dy, &packed, &packed],
-            &dx,
-        )?;
+        let form = Form { kernel: form.kernel.constant("PHASE", phase), ..form };
+        self.launch_forward(form, &params, &[dy, &packed, &packed], &dx)?;
         Ok(dx)
     }
 
@@ -296,14 +292,14 @@ impl Conv {
         if self.software { cheapest.unwrap_or(forms[0]) } else { forms[0] }
     }
 
-    fn launch_forward(&self, form: Form, phase: u32, params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
+    fn launch_forward(&self, form: Form, params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
         let gpu = y.gpu();
         let (oh, ow, cout) = (params.oh as usize, params.ow as usize, params.cout as usize);
         let (kernel, jobs) = if self.is_pointwise() && (oh * ow).is_multiple_of(4) {
             let Form { kernel, tile } = pointwise_forms()[usize::from(self.software)];
-            (*kernel, (oh * ow).div_ceil(4 * tile) * cout.div_ceil(tile * LANES))
+            (kernel, (oh * ow).div_ceil(4 * tile) * cout.div_ceil(tile * LANES))
         } else {
-            (form.kernel.constant("PHASE", phase), form.tiles(oh, ow) * cout.div_ceil(4 * LANES))
+            (form.kernel, form.tiles(oh, ow) * cout.div_ceil(4 * LANES))
         };
         gpu.launch(&kernel, params, inputs, &[y], Work::threads(LANES * self.batch * jobs).flops(self.flops()))
     }
@@ -328,7 +324,7 @@ impl Conv {
         let x = pack(x, Matrices::row_major([1, self.cin, pixels]), false, None)?;
         let dw = Tensor::empty(x.gpu(), &[self.cout, self.cin, 1, 1])?;
         let product = Conv { cin: pixels, h: 1, w: self.cin, oh: 1, ow: self.cin, ..*self };
-        product.launch_forward(product.forward_form(1, 1, self.cin), 0, &product.params(), &[&x, &dy, &dy], &dw)?;
+        product.launch_forward(product.forward_form(1, 1, self.cin), &product.params(), &[&x, &dy, &dy], &dw)?;
         Ok(dw)
     }
 
@@ -389,7 +385,7 @@ const TARGET_JOBS: usize = 4096;
 /// The forward kernel with tiles of one size.
 #[derive(Clone, Copy)]
 struct Form {
-    kernel: &'static Kernel,
+    kernel: Kernel,
     tile: usize,
 }
 
@@ -420,7 +416,7 @@ fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 3] {
                     static SMALL: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 4, 1), "forward").workgroup(64);
                     static MIDDLE: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 6, 1), "forward").workgroup(8);
                     static LARGE: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 8, 1), "forward").workgroup(8);
-                    [(4, &SMALL), (6, &MIDDLE), (8, &LARGE)].map(|(tile, kernel)| Form { kernel, tile })
+                    [(4, SMALL), (6, MIDDLE), (8, LARGE)].map(|(tile, kernel)| Form { kernel, tile })
                 })*
                 other => unreachable!("Conv::new lets no {other:?} through"),
             }
@@ -429,11 +425,12 @@ fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 3] {
     forms!(1 1 1, 1 2 1, 1 1 2, 3 1 1, 3 2 1, 3 1 2, 4 1 1, 4 2 1, 4 1 2)
 }
 
-/// The forward kernels for 1x1, for a GPU and for a software rasterizer: an invocation keeps `tile` channels of `tile` times four pixels.
+/// The forward kernels for 1x1, for a GPU and for a software rasterizer: an invocation keeps `tile` channels of `tile` times
+/// four pixels.
 fn pointwise_forms() -> [Form; 2] {
     static SMALL: Kernel = kernel("conv2d", source!(1, 1, 1, 4, 1), "forward_1x1").workgroup(64);
     static LARGE: Kernel = kernel("conv2d", source!(1, 1, 1, 8, 1), "forward_1x1").workgroup(8);
-    [Form { kernel: &SMALL, tile: 4 }, Form { kernel: &LARGE, tile: 8 }]
+    [Form { kernel: SMALL, tile: 4 }, Form { kernel: LARGE, tile: 8 }]
 }
 
 /// The kernels of the product by weight.
