@@ -1,7 +1,8 @@
 //! Operands of a convolution, packed for loading four channels at once.
 
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use crate::spectral_norm::SpectralNorm;
+use alias_tensor::{Kernel, Result, Shape, Tensor, Work};
 
 const SOURCE: &str = wgsl!("pack", "grid");
 static FORWARD: Kernel = kernel("pack", SOURCE, "forward").workgroup(64);
@@ -11,6 +12,50 @@ const RUN: usize = 16;
 params! {
     batch: u32, rows: u32, columns: u32, batch_stride: u32, row_stride: u32, column_stride: u32, reverse: u32,
     divided: u32,
+}
+
+/// A convolution's weight as its kernels read it: packed once, and then free to use again.
+#[derive(Clone, Debug)]
+pub struct PackedWeight {
+    /// (Cin, K, K, Cout), the last filled up with zeros to a multiple of four.
+    pub(crate) packed: Tensor,
+    /// (Cout, Cin, K, K).
+    pub(crate) shape: Shape,
+}
+
+impl PackedWeight {
+    /// Packs `weight` (Cout, Cin, K, K).
+    ///
+    /// # Errors
+    /// Where it has not four dimensions; what the device reports.
+    pub fn new(weight: &Tensor) -> Result<PackedWeight> {
+        PackedWeight::divided(weight, None)
+    }
+
+    /// Packs a weight divided by its spectral norm.
+    ///
+    /// # Errors
+    /// As [`PackedWeight::new`].
+    pub fn normalized(weight: &SpectralNorm) -> Result<PackedWeight> {
+        PackedWeight::divided(&weight.weight, Some(weight))
+    }
+
+    pub(crate) fn divided(weight: &Tensor, norm: Option<&SpectralNorm>) -> Result<PackedWeight> {
+        let [cout, cin, kh, kw] = weight.shape().nchw("packed weight", "weight")?;
+        let matrices = Matrices::row_major([1, cout, cin * kh * kw]);
+        let packed = pack(weight, matrices, false, norm.map(|norm| &norm.sigma))?;
+        Ok(PackedWeight { packed, shape: weight.shape() })
+    }
+
+    /// The same numbers as the weight (Cout, Cin K K, 1, 1) of a 1x1 convolution over channels that hold what lies under the
+    /// kernel.
+    ///
+    /// # Errors
+    /// None but those of [`Shape::new`].
+    pub fn unfolded(&self) -> Result<PackedWeight> {
+        let [cout, cin, kh, kw] = self.shape.nchw("packed weight", "weight")?;
+        Ok(PackedWeight { packed: self.packed.clone(), shape: Shape::new(&[cout, cin * kh * kw, 1, 1])? })
+    }
 }
 
 /// `batch` matrices (`rows`, `columns`) somewhere in a tensor, each dimension given as its length and its stride.
