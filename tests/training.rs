@@ -2,7 +2,7 @@
 
 mod support;
 
-use alias_model::checkpoint::Array;
+use alias_checkpoint::Array;
 use alias_model::{
     Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Error, Gan, Generator, Inputs, Layers, Losses, Noise,
     Norm, Sample, Trainer, TrainerOptions, Vgg19, fill, fill_state_dict,

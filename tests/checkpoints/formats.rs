@@ -2,7 +2,7 @@
 
 use crate::files;
 use crate::files::{dict, floats, golden, open, safetensors, six, values};
-use alias_model::checkpoint::{Array, Checkpoint, Dtype};
+use alias_checkpoint::{Array, Checkpoint, Dtype};
 use zip::CompressionMethod;
 
 /// The numbers were printed by `torch.load`.

@@ -3,7 +3,7 @@
 use crate::files;
 use crate::files::{Random, dict, six, torch_zip, valid};
 use crate::refused::read;
-use alias_model::checkpoint::Checkpoint;
+use alias_checkpoint::Checkpoint;
 
 #[test]
 fn files_cut_short_at_any_length() {

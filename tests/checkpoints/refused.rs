@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use alias_model::checkpoint::{Checkpoint, CheckpointError};
+use alias_checkpoint::{Checkpoint, CheckpointError};
 
 use crate::files::{dict, torch_legacy, torch_zip};
 

@@ -1,7 +1,7 @@
 //! A checkpoint is a generator's, exactly, or the report says everything that is wrong with it.
 
 use crate::files::golden;
-use alias_model::checkpoint::Array;
+use alias_checkpoint::Array;
 use alias_model::{Architecture, Checkpoint, Config, Generator, LoadOptions, fill};
 use alias_oracle::gpu;
 

@@ -1,6 +1,6 @@
 //! What can go wrong between a file and a picture.
 
-use crate::checkpoint::CheckpointError;
+use alias_checkpoint::CheckpointError;
 
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;

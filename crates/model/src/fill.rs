@@ -1,7 +1,7 @@
 //! Deterministic weights from a seed, the same as the reference's `fill`: for tests, benches and demonstrations.
 
 use crate::Architecture;
-use crate::checkpoint::{Array, Checkpoint, Dtype};
+use alias_checkpoint::{Array, Checkpoint, Dtype};
 use alias_kernels::philox;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

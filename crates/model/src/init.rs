@@ -1,6 +1,6 @@
 //! Random weights to start a training from.
 
-use crate::checkpoint::{Array, Checkpoint, Dtype};
+use alias_checkpoint::{Array, Checkpoint, Dtype};
 use alias_plan::philox;
 use std::collections::BTreeMap;
 

@@ -19,8 +19,6 @@
 //! paper (Choi et al., "VITON-HD", CVPR 2021, section 3.4 and supplement).
 
 mod architecture;
-mod atomic_file;
-pub mod checkpoint;
 mod choice;
 mod compile;
 mod config;
@@ -44,11 +42,10 @@ mod tuning;
 mod vgg;
 mod weights;
 
+pub use alias_checkpoint::{self as checkpoint, Checkpoint};
 pub use alias_cpu::{Cpu, CpuOptions, Instructions};
 pub use alias_plan::{self as plan, Plan, Precision};
 pub use architecture::{AliasNorm, Architecture, Conv, NormKind, ResBlock};
-pub use atomic_file::write_atomically;
-pub use checkpoint::Checkpoint;
 pub use choice::{Processor, Target, Tuning};
 pub use compile::{Cost, PersonOptions};
 pub use config::{Config, Layers, Norm};

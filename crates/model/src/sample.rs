@@ -1,7 +1,7 @@
 //! The inputs of a try-on, as plain arrays.
 
-use crate::checkpoint::Dtype;
 use crate::{Checkpoint, Error, Result};
+use alias_checkpoint::Dtype;
 
 /// How many classes a label map tells apart: background, kept parts, upper garment, hair, left arm, right arm, noise.
 pub const CLASSES: u8 = 7;

@@ -1,6 +1,7 @@
 //! Which method is the fastest for which convolution, measured on the user's own adapter, and kept in a file.
 
-use crate::{Checkpoint, Error, LoadOptions, Painter, PersonOptions, Result, Sample, Target, Tuning, write_atomically};
+use crate::{Checkpoint, Error, LoadOptions, Painter, PersonOptions, Result, Sample, Target, Tuning};
+use alias_checkpoint::write_atomically;
 use alias_plan::{Method, Step};
 use alias_tensor::Gpu;
 use std::collections::BTreeMap;

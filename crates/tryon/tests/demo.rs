@@ -2,8 +2,8 @@
 
 mod common;
 
+use alias_checkpoint::Dtype;
 use alias_model::Checkpoint;
-use alias_model::checkpoint::Dtype;
 use common::{succeeds, text};
 use serde_json::Value;
 use std::fs;

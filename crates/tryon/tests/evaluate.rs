@@ -2,8 +2,8 @@
 
 mod common;
 
+use alias_checkpoint::Array;
 use alias_model::Checkpoint;
-use alias_model::checkpoint::Array;
 use common::{fails, succeeds, text, weights};
 use serde_json::Value;
 use std::fs;

@@ -2,7 +2,7 @@
 
 mod training;
 
-use alias_model::checkpoint::Dtype;
+use alias_checkpoint::Dtype;
 use alias_model::{Checkpoint, Config, Vgg19, fill_state_dict};
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! What a network learns, and what it keeps besides.
 
-use crate::checkpoint::{Array, Dtype};
 use crate::{Checkpoint, Error, Result};
+use alias_checkpoint::{Array, Dtype};
 use alias_kernels::{Adam, power_iteration};
 use alias_tensor::{Gpu, Gradients, Tensor};
 use std::collections::BTreeMap;

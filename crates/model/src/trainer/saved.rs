@@ -2,8 +2,8 @@
 
 use super::network::Network;
 use super::{Trainer, TrainerOptions};
-use crate::checkpoint::Array;
 use crate::{Architecture, Checkpoint, Config, DiscriminatorConfig, Error, Layers, Norm, Result, Vgg19};
+use alias_checkpoint::Array;
 use alias_tensor::Gpu;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use super::values;
 use crate::architecture::Conv;
-use crate::checkpoint::Array;
 use crate::{Checkpoint, Error, Result};
+use alias_checkpoint::Array;
 use std::borrow::Cow;
 
 /// A convolution's parameters, as its checkpoint has them.

@@ -106,7 +106,7 @@ fn draw(folder: &Path, count: u64, seed: u64, size: [usize; 2]) -> Result<String
     bar.finish_and_clear();
     let pairs: String = (seed..=last).map(|seed| format!("{0} {0}\n", name(seed))).collect();
     let path = folder.join("train_pairs.txt");
-    alias_model::write_atomically(&path, |file| std::io::Write::write_all(file, pairs.as_bytes()))
+    alias_checkpoint::write_atomically(&path, |file| std::io::Write::write_all(file, pairs.as_bytes()))
         .with_context(|| format!("{}", path.display()))?;
     let [height, width] = size;
     Ok(format!("{count} examples of {height}x{width} in {shown}\n"))

@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
             "pictures": report.pictures_json(),
             "worst": worst.iter().map(|&index| &report.pictures[index].name).collect::<Vec<_>>(),
         });
-        alias_model::write_atomically(path, |file| writeln!(file, "{value:#}"))
+        alias_checkpoint::write_atomically(path, |file| writeln!(file, "{value:#}"))
             .with_context(|| format!("{}", path.display()))?;
     }
     let Some(folder) = &arguments.output else { return Ok(String::new()) };

@@ -1,6 +1,6 @@
 //! `tryon inspect`: what is in a checkpoint.
 
-use alias_model::checkpoint::Array;
+use alias_checkpoint::Array;
 use alias_model::{Checkpoint, Config};
 use anyhow::Result;
 use std::fmt::Write;

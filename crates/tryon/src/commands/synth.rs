@@ -2,7 +2,7 @@
 
 use super::{PrecisionArgument, draw, load, picture, progress, spare};
 use crate::{DeviceArguments, tell};
-use alias_model::checkpoint::Array;
+use alias_checkpoint::Array;
 use alias_model::{Checkpoint, Sample};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ArgGroup;

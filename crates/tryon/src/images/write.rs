@@ -1,7 +1,8 @@
 //! Writing PNG files: whole or not at all.
 
 use super::{Error, Image, Plane, Result};
-use alias_model::{CLASSES, write_atomically};
+use alias_checkpoint::write_atomically;
+use alias_model::CLASSES;
 use png::{BitDepth, ColorType, Encoder, EncodingError};
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! A run's checkpoints: written whole or not at all, read only if they are what was written.
 
 use super::Run;
-use alias_model::checkpoint::{CheckpointError, Dtype, Problem};
+use alias_checkpoint::{CheckpointError, Dtype, Problem};
 use alias_model::{Checkpoint, Config};
 use std::fs;
 use std::io;
@@ -282,7 +282,7 @@ fn verify_finite(Saved { step, state, .. }: &Saved) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::training::{DataSummary, Settings};
-    use alias_model::checkpoint::Array;
+    use alias_checkpoint::Array;
 
     fn saved(step: u64, value: f32) -> Saved {
         let mut state = Checkpoint::new();

@@ -1,11 +1,11 @@
 //! What instructions do with functions, classes and storages.
 
-use super::super::MAX_NAME;
-use super::super::error::{Problem, clip};
 use super::Storage;
 use super::machine::Machine;
 use super::stack::unexpected;
 use super::value::{Callable, Value};
+use crate::MAX_NAME;
+use crate::error::{Problem, clip};
 
 impl<'a> Machine<'_, 'a> {
     /// Pushes a function or class by name: one of the few in [`Callable`], or it is an error.

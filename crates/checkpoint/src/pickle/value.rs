@@ -1,6 +1,6 @@
 //! What an unpickled object is made of.
 
-use super::super::array::Dtype;
+use crate::array::Dtype;
 
 /// A container of a [`Pickle`](super::Pickle), as an index into its nodes.
 pub(in super::super) type NodeId = usize;

@@ -1,9 +1,9 @@
 //! What instructions do to the stack, the memo and the containers, and the limits they keep.
 
-use super::super::bytes::utf8;
-use super::super::error::Problem;
 use super::machine::Machine;
 use super::value::{NodeId, Value};
+use crate::bytes::utf8;
+use crate::error::Problem;
 
 /// A hundred times what the state dict of a large network takes.
 const MAX_STEPS: usize = 1 << 20;

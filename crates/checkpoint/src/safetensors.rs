@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::io::Write;
 use std::path::Path;
 
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype as StoredDtype, TensorInfo};
+use ::safetensors::SafeTensors;
+use ::safetensors::tensor::{Dtype as StoredDtype, TensorInfo};
 use serde_json::{Map, Value, json};
 
 use super::array::{Array, Dtype};

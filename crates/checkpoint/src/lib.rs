@@ -16,6 +16,7 @@
 //! | `state_dict.rs` | from an unpickled object to named tensors |
 
 mod array;
+mod atomic_file;
 mod bytes;
 mod error;
 mod pickle;
@@ -29,6 +30,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 pub use array::{Array, Dtype};
+pub use atomic_file::write_atomically;
 pub use error::{CheckpointError, Problem};
 
 use bytes::SharedBytes;

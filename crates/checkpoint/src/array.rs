@@ -162,7 +162,7 @@ impl Array {
     }
 
     /// The elements in row-major order, as [`Array::to_f32`]: borrowed if they lie in memory as this processor reads them.
-    pub(crate) fn as_f32(&self) -> Cow<'_, [f32]> {
+    pub fn as_f32(&self) -> Cow<'_, [f32]> {
         if let (Dtype::F32, Cow::Borrowed(bytes)) = (self.dtype, self.to_le_bytes())
             && cfg!(target_endian = "little")
             && let Ok(values) = bytemuck::try_cast_slice(bytes)
@@ -173,7 +173,7 @@ impl Array {
     }
 
     /// Lets go of the memory that a file's elements were read into. Whoever reads them again, reads the file again.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.data.release();
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::bytes::Reader;
-use super::super::error::Problem;
 use super::opcode as op;
 use super::stack::{check_pairs, long};
 use super::value::{NodeId, Value};
 use super::{Pickle, Storage};
+use crate::bytes::Reader;
+use crate::error::Problem;
 
 /// The node of every empty tuple.
 const EMPTY: NodeId = 0;
