@@ -4,9 +4,7 @@
 //! `cargo bench --bench cpu`. Throughput is in floating-point operations (as elements).
 
 use alias_model::plan::{Convolution, Method, Step};
-use alias_model::{
-    Architecture, Config, Cpu, CpuOptions, Device, Instructions, Noise, Painter, Person, PersonOptions, fill,
-};
+use alias_model::{Cpu, CpuOptions, Device, GeneratorConfig, Instructions, Noise, Painter, Person, PlanOptions, fill};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::time::Duration;
 use tryon::scene;
@@ -20,15 +18,16 @@ fn kind(step: &Step) -> &'static str {
         Step::Statistics(_) => "statistics",
         Step::Convolution(Convolution { method: Method::Winograd(_), .. }) => "convolutions by Winograd's algorithm",
         Step::Convolution(_) => "other convolutions",
+        Step::Pool(_) => "poolings",
     }
 }
 
 fn person(options: CpuOptions) -> (Person, alias_model::Sample) {
     let open = || {
-        let checkpoint = fill(&Architecture::new(Config::PUBLISHED)?, 1);
+        let checkpoint = fill(&GeneratorConfig::PUBLISHED.network()?, 1);
         let sample = scene::draw(1, SIZE[0], SIZE[1]).sample;
         let painter = Painter::load(Device::cores(options)?, &checkpoint)?;
-        Ok::<_, alias_model::Error>((painter.person(&sample, PersonOptions::default())?, sample))
+        Ok::<_, alias_model::Error>((painter.person(&sample, PlanOptions::default())?, sample))
     };
     open().unwrap_or_else(|e| panic!("{e}"))
 }

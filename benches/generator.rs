@@ -3,7 +3,7 @@
 //! `cargo bench --bench generator`. Throughput is in floating-point operations (as elements) and in bytes moved for one image.
 //! `tryon bench` shows where the time goes.
 
-use alias_model::{Architecture, Config, Generator, Inputs, Modulation, Noise, Painter, PersonOptions, fill};
+use alias_model::{Generator, GeneratorConfig, Inputs, Noise, Painter, PlanOptions, SpadeMethod, fill};
 use alias_tensor::{Counters, Gpu, GpuOptions};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::Instant;
@@ -38,14 +38,14 @@ fn measure(c: &mut Criterion, gpu: &Gpu, name: &str, draw: impl Fn() -> Vec<f32>
 fn generator(c: &mut Criterion) {
     let gpu = Gpu::open(&GpuOptions::default()).unwrap_or_else(|e| panic!("{e}"));
     for (ngf, height, width) in CASES {
-        let architecture = Architecture::new(Config::PUBLISHED.with_ngf(ngf)).unwrap_or_else(|e| panic!("{e}"));
+        let architecture = GeneratorConfig::PUBLISHED.with_ngf(ngf).network().unwrap_or_else(|e| panic!("{e}"));
         let checkpoint = fill(&architecture, 1);
         let sample = scene::draw(1, height, width).sample;
         let size = format!("ngf {ngf} {height}x{width}");
         {
             let painter = Painter::load(&gpu, &checkpoint).unwrap_or_else(|e| panic!("{e}"));
             for (name, keeps_tables) in [("planned", false), ("planned, tables kept", true)] {
-                let options = PersonOptions { keeps_tables, ..Default::default() };
+                let options = PlanOptions { keeps_tables, ..Default::default() };
                 let person = painter.person(&sample, options).unwrap_or_else(|e| panic!("{e}"));
                 let draw = || person.draw(&sample, Noise::None).expect("the sample fits");
                 measure(c, &gpu, &format!("{size}, {name}"), draw);
@@ -53,7 +53,7 @@ fn generator(c: &mut Criterion) {
         }
         let generator = Generator::load(&gpu, &checkpoint).unwrap_or_else(|e| panic!("{e}"));
         let inputs = Inputs::new(&gpu, &sample).unwrap_or_else(|e| panic!("{e}"));
-        for (name, modulation) in [("tape, by table", Modulation::Table), ("tape, dense", Modulation::Dense)] {
+        for (name, modulation) in [("tape, by table", SpadeMethod::Table), ("tape, dense", SpadeMethod::Dense)] {
             let image = || generator.forward_with(&inputs, Noise::None, modulation, |_, _| {});
             measure(c, &gpu, &format!("{size}, {name}"), || {
                 image().expect("the sample fits").to_vec().expect("a device")

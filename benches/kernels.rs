@@ -3,11 +3,9 @@
 //! `cargo bench --bench kernels`. Throughput is in floating-point operations (as elements) and in bytes of the operands; the
 //! device is synchronised once after each loop.
 
-use alias_kernels::{
-    Buffers, conv2d, instance_norm, leaky_relu, mask_norm, modulate, record_fused_conv2d, record_staged_conv2d,
-    record_winograd_conv2d, resize,
-};
-use alias_plan::{BufferId, Convolution, Input, Method, Precision, Source};
+use alias_kernels::plan::{DeviceBuffers, StepWeights, staged_elements};
+use alias_kernels::{conv2d, instance_norm, leaky_relu, mask_norm, modulate, resize};
+use alias_plan::{Activation, Buffer, BufferId, Convolution, Input, Method, Operand, Plan, Precision, Role, Step};
 use alias_tensor::{Error, Gpu, GpuOptions, Recording, Result, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::{Duration, Instant};
@@ -61,46 +59,51 @@ fn measure(c: &mut Criterion, gpu: &Gpu, op: &str, shape: &str, run: impl Fn() -
     group.finish();
 }
 
-/// A plan's convolution of buffer 0, staged in buffer 1 if at all, to buffer 2; without normalization.
-fn step([cin, cout, height, width, kernel]: [usize; 5], method: Method) -> Convolution {
-    let source = Source { buffer: BufferId(0), channels: cin, height, width };
-    Convolution {
+/// A plan of one convolution of buffer 0, staged in buffer 1 if at all, to buffer 2; without normalization.
+fn plan([cin, cout, height, width, kernel]: [usize; 5], method: Method) -> Plan {
+    let operands = vec![Operand { buffer: BufferId(0), channels: cin, height, width }];
+    let step = Convolution {
         name: String::new(),
         kernel,
-        input: Input { batch: 1, height, width, sources: vec![source], noise: None },
-        norm: None,
-        slope: 0.2,
+        stride: 1,
+        padding: kernel / 2,
+        input: Input { batch: 1, height, width, operands, noise: None, norm: None, slope: 0.2 },
         cout,
         rows: 0..height,
         accumulate: false,
-        tanh: false,
+        activation: Activation::LeakyRelu(1.0),
         output: BufferId(2),
         method,
         scratch: Some(BufferId(1)),
+    };
+    let scratch = if let Method::Staged(rows) = method { staged_elements(&step, rows) } else { 1 };
+    let buffer =
+        |(name, elements): (&str, usize)| Buffer { name: name.into(), elements, activations: true, role: Role::Kept };
+    let buffers = [("x", cin * height * width), ("scratch", scratch), ("y", cout * height * width)];
+    Plan {
+        precision: Precision::F32,
+        block: 1,
+        buffers: buffers.map(buffer).into(),
+        steps: vec![Step::Convolution(step)],
     }
 }
 
-fn planned(c: &mut Criterion, gpu: &Gpu, step: &Convolution, shape: &str, x: &Tensor) -> Result<()> {
-    let taps = step.method.taps(step.kernel);
-    let weight = Tensor::empty(gpu, &[step.input.channels() * taps + 1, step.cout.next_multiple_of(4)])?;
-    let scratch = Tensor::empty(gpu, &[step.scratch_elements().max(1)])?;
-    let y = Tensor::empty(gpu, &[step.cout, step.input.height, step.input.width])?;
-    let buffers = [x.clone(), scratch, y];
-    let (mut recording, buffers) = (Recording::new(gpu), Buffers(&buffers));
-    let name = match step.method {
-        Method::Fused => {
-            record_fused_conv2d(&mut recording, step, Precision::F32, buffers, &weight).map(|()| "fused")?
-        }
-        Method::Winograd(_) => {
-            record_winograd_conv2d(&mut recording, step, Precision::F32, buffers, &weight).map(|()| "winograd")?
-        }
-        Method::Staged(_) => {
-            record_staged_conv2d(&mut recording, step, Precision::F32, buffers, &weight).map(|()| "staged")?
-        }
+fn planned(c: &mut Criterion, gpu: &Gpu, plan: Plan, weight: [usize; 2], shape: &str, x: &Tensor) -> Result<()> {
+    let weight = Tensor::empty(gpu, &weight)?;
+    let Step::Convolution(Convolution { method, .. }) = plan.steps[0] else { unreachable!("a convolution") };
+    let name = match method {
+        Method::Fused => "fused",
+        Method::Winograd(_) => "winograd",
+        Method::Staged(_) => "staged",
     };
+    let buffers = DeviceBuffers::new(gpu, plan)?;
+    buffers.write(BufferId(0), 0, &x.to_vec()?)?;
+    let mut recording = Recording::new(gpu);
+    buffers.record(&mut recording, 0, StepWeights::Convolution(&weight))?;
+    let done = Tensor::empty(gpu, &[1])?;
     let run = || {
         recording.submit()?;
-        Ok(buffers.0[2].clone())
+        Ok(done.clone())
     };
     measure(c, gpu, name, shape, run);
     Ok(())
@@ -116,8 +119,8 @@ fn kernels(c: &mut Criterion) {
         measure(c, &gpu, "conv2d", &shape, || conv2d(&x, &weight, None, 1, k / 2));
         for method in [Method::Fused, Method::Winograd(2), Method::Staged(16)] {
             if method != Method::Winograd(2) || k == 3 {
-                let step = step([cin, cout, h, w, k], method);
-                match planned(c, &gpu, &step, &shape, &x) {
+                let weight = [cin * method.taps(k) + 1, cout.next_multiple_of(4)];
+                match planned(c, &gpu, plan([cin, cout, h, w, k], method), weight, &shape, &x) {
                     Err(error @ Error::Limit { .. }) => eprintln!("left out: {method:?} {shape}: {error}"),
                     done => done.unwrap_or_else(|error| panic!("{method:?} {shape}: {error}")),
                 }

@@ -3,7 +3,7 @@
 //! `cargo bench --bench training`. Prints the operations of a step and the most memory that was held on the device.
 
 use alias_model::{
-    Architecture, Batch, Config, DiscriminatorConfig, Inputs, Trainer, TrainerOptions, Vgg19, fill, fill_state_dict,
+    Batch, DiscriminatorConfig, GeneratorConfig, Inputs, Trainer, TrainerOptions, Vgg19, Vgg19Config, fill,
 };
 use alias_tensor::{Gpu, GpuOptions, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -15,11 +15,11 @@ const FULL: [(usize, usize, [usize; 2]); 1] = [(64, 1, [256, 128])];
 const TEST: [(usize, usize, [usize; 2]); 1] = [(2, 32, [128, 128])];
 
 fn trainer(gpu: &Gpu, ngf: usize, divisor: usize) -> alias_model::Result<Trainer> {
-    let config = Config::PUBLISHED.with_ngf(ngf);
+    let config = GeneratorConfig::PUBLISHED.with_ngf(ngf);
     let discriminator = DiscriminatorConfig { ndf: ngf, ..DiscriminatorConfig::SPADE };
-    let vgg = Vgg19::load(gpu, &fill_state_dict(Vgg19::state_dict(divisor), 3))?;
-    let weights = fill(&Architecture::new(config)?, 1);
-    let judge = fill_state_dict(discriminator.state_dict(), 2);
+    let vgg = Vgg19::load(gpu, &fill(&Vgg19Config { divisor: divisor }.network(), 3))?;
+    let weights = fill(&config.network()?, 1);
+    let judge = fill(&discriminator.network().unwrap(), 2);
     Trainer::new(gpu, (config, &weights), (discriminator, &judge), Some(vgg), TrainerOptions::default())
 }
 

@@ -1,7 +1,7 @@
 //! Training in a program of one's own: a narrow generator, on drawn scenes, without VGG-19. `cargo run --release --example train`
 
 use alias_model::{
-    Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Inputs, Layers, Painter, Trainer, TrainerOptions,
+    Batch, Checkpoint, DiscriminatorConfig, GeneratorConfig, Inputs, Layers, Painter, Trainer, TrainerOptions,
     initialize,
 };
 use alias_tensor::{Gpu, GpuOptions, Tensor};
@@ -12,11 +12,11 @@ const SIZE: [usize; 2] = [64, 64];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let gpu = Gpu::open(&GpuOptions::default())?;
-    let config = Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(2) };
+    let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
     let judge = DiscriminatorConfig { ndf: 2, ..DiscriminatorConfig::VITON_HD };
     // Narrow networks bear rates that would ruin wide ones; a gain of 1 then keeps the rank of their weights.
-    let generator = initialize(&Architecture::new(config)?.state_dict(), 1.0, 1);
-    let discriminator = initialize(&judge.state_dict(), 1.0, 2);
+    let generator = initialize(&config.network()?, 1.0, 1);
+    let discriminator = initialize(&judge.network()?, 1.0, 2);
     let options = TrainerOptions { generator_rate: 3e-3, constant_steps: 8, decay_steps: 8, ..Default::default() };
     let mut trainer = Trainer::new(&gpu, (config, &generator), (judge, &discriminator), None, options)?;
     for seed in 1..=16 {

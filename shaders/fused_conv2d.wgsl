@@ -1,14 +1,15 @@
-// Convolution, stride 1, that normalizes, modulates and activates what it loads.
-//   y[n, co, i, j] = bias[co] + sum over ci, a, b of w[co, ci, a, b] activation(n, ci, i + a - K / 2, j + b - K / 2)
+// Convolution that normalizes, modulates and activates what it loads.
+//   y[n, co, i, j] = bias[co] + sum over ci, a, b of w[co, ci, a, b] activation(n, ci, i stride + a - padding, j stride + b - padding)
 //
-// A workgroup computes COUTS channels of TILE_H x TILE_W pixels, an invocation eight channels of eight neighbouring pixels. Four
+// forward: 1x1 and 3x3 kernels of stride 1 that keep the size. A workgroup computes COUTS channels of TILE_H x TILE_W pixels, an invocation eight channels of eight neighbouring pixels. Four
 // input channels at a time, activations and weights pass through workgroup memory: each is loaded, and each activation is
 // computed, once a workgroup.
 //
 // fused_conv2d.rs appends TILE_H, TILE_W and COUTS.
 override WG: u32 = 128; // TILE_H TILE_W / 8 * COUTS / 8
-override K: u32 = 3;    // side of the kernel: 1 or 3
+override K: u32 = 3;    // side of the kernel
 override NORM: u32 = 0;
+override TABLE: u32 = 0;
 override MASKED: u32 = 0;
 override NOISE: u32 = 0;
 
@@ -99,5 +100,41 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
                 store(n, 4u * quad + m, i * p.input.w + j, sum[m]);
             }
         }
+    }
+}
+
+// forward_strided: any kernel and stride; an invocation computes four channels of one pixel
+@compute @workgroup_size(WG)
+fn forward_strided(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+    let thread = thread_index(wg, nwg, lane);
+    let quads = (p.cout + 3u) / 4u;
+    let area = (p.row_end - p.row_start) * p.out_w;
+    if thread >= p.input.batch * quads * area { return; }
+    let quad = thread / area % quads;
+    let n = thread / area / quads;
+    let row = p.row_start + thread % area / p.out_w;
+    let column = thread % p.out_w;
+    var sum = vec4f();
+    for (var ci = 0u; ci < p.input.channels; ci++) {
+        let channel = channel_at(n, ci);
+        // Sums stay short, for their rounding.
+        var taps = vec4f();
+        for (var a = 0u; a < K; a++) {
+            for (var b = 0u; b < K; b++) {
+                // Above and left of the image these wrap around to large numbers, which are outside as well.
+                let i = row * p.stride + a - p.padding;
+                let j = column * p.stride + b - p.padding;
+                if i >= p.input.h || j >= p.input.w { continue; }
+                let pixel = pixel_at(n, i, j);
+                let v = activation(source(n, ci, i, j), channel, pixel, modulation_at(pixel, ci));
+                taps += v * vec4f(weight[((ci * K + a) * K + b) * quads + quad]);
+            }
+        }
+        sum += taps;
+    }
+    sum += vec4f(weight[p.input.channels * K * K * quads + quad]);
+    for (var m = 0u; m < 4u; m++) {
+        if 4u * quad + m >= p.cout { break; }
+        store(n, 4u * quad + m, row * p.out_w + column, sum[m]);
     }
 }

@@ -17,11 +17,6 @@ fn argmax(plane: u32, oy: u32, ox: u32) -> u32 {
     return best;
 }
 
-// By its bits: compilers may take v != v for false.
-fn is_nan(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
-}
-
 // forward: one invocation per element of y
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;        // (planes, oh, ow)
 

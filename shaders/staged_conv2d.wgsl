@@ -6,6 +6,7 @@
 override WG: u32 = 8;
 override K: u32 = 3;    // side of the kernel: 1 or 3
 override NORM: u32 = 0;
+override TABLE: u32 = 0;
 override MASKED: u32 = 0;
 override NOISE: u32 = 0;
 
@@ -44,7 +45,7 @@ fn stage(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, 
         if inside[m] { pixel[m] = pixel_at(n, i[m], j[m]); }
     }
     // Most pixels have the row of their neighbours, and a look at the table is what costs here.
-    let alike = pixel[0].row == pixel[1].row && pixel[0].row == pixel[2].row && pixel[0].row == pixel[3].row;
+    let alike = pixel[0].entry == pixel[1].entry && pixel[0].entry == pixel[2].entry && pixel[0].entry == pixel[3].entry;
     for (var c = c0; c < min(c0 + STAGED, p.input.channels); c++) {
         let channel = channel_at(n, c);
         var modulation: array<vec2f, 4>;
@@ -194,6 +195,7 @@ fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
                 let at = ((share.n * p.cout + co) * p.input.h + p.row_start) * p.input.w / 4u + share.four + f;
                 var value = total[q][f][m];
                 if p.accumulate != 0u { value += vec4f(y4[at]); }
+                for (var k = 0u; k < 4u; k++) { value[k] = activated(value[k]); }
                 y4[at] = vec4<Stored>(value);
             }
         }

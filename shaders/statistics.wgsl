@@ -125,5 +125,5 @@ fn combine(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let count = select(whole.sum, vec2f(1.0), whole.sum == vec2f());
     let scale = sqrt(count / elements) / sqrt(variance + p.eps);
     coefficients[2u * plane] = vec4f(whole.origin.x, whole.mean.x, scale.x, scale_of_noise[plane % p.input.channels]);
-    coefficients[2u * plane + 1u] = vec4f(whole.mean.y, scale.y, 0.0, 0.0);
+    coefficients[2u * plane + 1u] = vec4f(whole.mean.y, scale.y, 1.0, 0.0);
 }

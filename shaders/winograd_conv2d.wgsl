@@ -7,6 +7,7 @@
 // do their transforms; an invocation then has one of the 16 places of the transform, of eight channels and eight tiles.
 override WG: u32 = 256;
 override NORM: u32 = 0;
+override TABLE: u32 = 0;
 override MASKED: u32 = 0;
 override NOISE: u32 = 0;
 

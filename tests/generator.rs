@@ -2,7 +2,7 @@
 
 mod support;
 
-use alias_model::{Architecture, Config, Generator, Inputs, Layers, LoadOptions, Modulation, Noise, Sample, fill};
+use alias_model::{Generator, GeneratorConfig, Inputs, Layers, LoadOptions, Noise, Sample, SpadeMethod, fill};
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{Random, gpu, relative_l2};
 use alias_tensor::{Gpu, Tensor};
@@ -15,10 +15,10 @@ const INPUTS: [&str; 5] = ["agnostic", "pose", "warped_cloth", "warped_mask", "l
 /// The generator of a case, through the same loader as anyone's checkpoint.
 fn generator(case: &Golden) -> Generator {
     let config = config(case);
-    let checkpoint = fill(&Architecture::new(config).unwrap(), case.integer("weights_seed"));
+    let checkpoint = fill(&config.network().unwrap(), case.integer("weights_seed"));
     let generator =
         Generator::load_with(gpu(), &checkpoint, LoadOptions { plain: config.plain, strict: true }).unwrap();
-    assert_eq!(generator.architecture().config, config, "{}: read from the weights", case.name);
+    assert_eq!(generator.config(), config, "{}: read from the weights", case.name);
     generator
 }
 
@@ -32,7 +32,7 @@ fn every_golden_tensor_is_as_close_to_float64_as_pytorch() {
         let mut tap = |stage: &str, y: &Tensor| {
             got.insert(format!("stage.{stage}"), y.clone());
         };
-        let image = generator.forward_with(&inputs, Noise::None, Modulation::Table, &mut tap).unwrap();
+        let image = generator.forward_with(&inputs, Noise::None, SpadeMethod::Table, &mut tap).unwrap();
         got.insert("image".into(), image);
         let noise = Noise::Seed(case.integer("noise_seed"));
         got.insert("image_with_noise".into(), generator.forward(&inputs, noise).unwrap());
@@ -82,8 +82,8 @@ fn the_same_image_twice_is_bit_equal() {
 #[test]
 fn fifty_images_take_the_memory_of_one() {
     let own = Gpu::open(&Default::default()).unwrap();
-    let narrow = Config { ngf: 1, layers: Layers::More, ..Config::PUBLISHED };
-    let checkpoint = fill(&Architecture::new(narrow).unwrap(), 3);
+    let narrow = GeneratorConfig { ngf: 1, layers: Layers::More, ..GeneratorConfig::PUBLISHED };
+    let checkpoint = fill(&narrow.network().unwrap(), 3);
     let generator = Generator::load(&own, &checkpoint).unwrap();
     let small = Sample { height: 64, width: 64, ..blank(64 * 64) };
     let draw = || generator.forward(&Inputs::new(&own, &small).unwrap(), Noise::None).unwrap().to_vec().unwrap();
@@ -144,12 +144,11 @@ fn the_gradient_predicts_a_step() {
 }
 
 /// Image, gradient by the inputs and gradients by some weights, of one way to modulate; and the operations of the image.
-fn with_modulation(sample: &Sample, config: Config, modulation: Modulation) -> (Vec<Vec<f32>>, u64) {
+fn with_modulation(sample: &Sample, config: GeneratorConfig, modulation: SpadeMethod) -> (Vec<Vec<f32>>, u64) {
     let own = Gpu::open(&Default::default()).unwrap(); // its own: other tests' operations would count, too
-    let architecture = Architecture::new(config).unwrap();
-    let checkpoint = fill(&architecture, 4);
+    let checkpoint = fill(&config.network().unwrap(), 4);
     let mut leaves = Vec::new();
-    let generator = Generator::from_state(architecture, |key, shape| {
+    let generator = Generator::from_state(config, |key, shape| {
         let tensor = Tensor::new(&own, shape, &checkpoint.get(key).unwrap().to_f32())?;
         // One norm near each end, and all that its scale and shift come from.
         let watched = key.starts_with("up_0.norm_0.conv_") || key.starts_with("up_3.norm_1.conv_");
@@ -173,10 +172,10 @@ fn with_modulation(sample: &Sample, config: Config, modulation: Modulation) -> (
 /// The dense modulation is the oracle of the one by table: image and gradients agree to rounding, for far less work.
 #[test]
 fn modulation_by_table_is_the_dense_one() {
-    let config = Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(2) };
+    let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
     let sample = sample(&golden::own("more_128x192"));
-    let (table, table_flops) = with_modulation(&sample, config, Modulation::Table);
-    let (dense, dense_flops) = with_modulation(&sample, config, Modulation::Dense);
+    let (table, table_flops) = with_modulation(&sample, config, SpadeMethod::Table);
+    let (dense, dense_flops) = with_modulation(&sample, config, SpadeMethod::Dense);
     assert!(2 * table_flops < dense_flops, "{table_flops} operations by table, {dense_flops} dense");
     assert_eq!(table.len(), 14);
     for (k, (table, dense)) in table.iter().zip(&dense).enumerate() {
@@ -189,20 +188,22 @@ fn modulation_by_table_is_the_dense_one() {
 /// Where every window is another one there is nothing to share, and nothing is tried.
 #[test]
 fn a_map_of_noise_falls_back_to_dense() {
-    let config = Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(1) };
+    let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
     let mut random = Random::new(6);
     let labels = (0..64 * 64).map(|_| (random.bits() % 7) as u8).collect();
     let sample = Sample { height: 64, width: 64, labels, ..blank(64 * 64) };
-    assert!(with_modulation(&sample, config, Modulation::Table) == with_modulation(&sample, config, Modulation::Dense));
+    assert!(
+        with_modulation(&sample, config, SpadeMethod::Table) == with_modulation(&sample, config, SpadeMethod::Dense)
+    );
 }
 
 #[test]
 fn weights_that_are_tracked_get_gradients() {
     let case = golden::own("more_128x192");
-    let architecture = Architecture::new(config(&case)).unwrap();
-    let checkpoint = fill(&architecture, 1);
+    let config = config(&case);
+    let checkpoint = fill(&config.network().unwrap(), 1);
     let mut leaves = BTreeMap::new();
-    let generator = Generator::from_state(architecture, |key, shape| {
+    let generator = Generator::from_state(config, |key, shape| {
         let tensor = Tensor::new(gpu(), shape, &checkpoint.get(key).unwrap().to_f32())?;
         let buffer = [".weight_u", ".weight_v"].iter().any(|suffix| key.ends_with(suffix));
         let tensor = if buffer { tensor } else { tensor.requires_grad() };
@@ -270,6 +271,6 @@ fn inputs_that_do_not_fit_are_errors_that_name_them() {
 fn configurations_that_do_not_exist_are_refused_with_the_reason() {
     let error = "normal".parse::<Layers>().unwrap_err().to_string();
     assert!(error.contains("does not run in the authors' code"), "{error}");
-    let error = Architecture::new(Config::PUBLISHED.with_ngf(1)).unwrap_err().to_string();
+    let error = GeneratorConfig::PUBLISHED.with_ngf(1).network().unwrap_err().to_string();
     assert_eq!(error, "ngf is 1; with layers Most it is 2 to 4096");
 }

@@ -3,8 +3,8 @@
 mod support;
 
 use alias_model::{
-    Architecture, Checkpoint, Config, Cost, Cpu, CpuOptions, Device, Generator, Inputs, Layers, LoadOptions,
-    Modulation, Noise, Painter, PersonOptions, Precision, Sample, Target, Tuning, fill,
+    Checkpoint, Cost, Cpu, CpuOptions, Device, Generator, GeneratorConfig, Inputs, Layers, LoadOptions, Noise, Painter,
+    PlanOptions, Precision, Sample, SpadeMethod, Target, Tuning, fill,
 };
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{gpu, gpu_with_bounds_checks, relative_l2};
@@ -19,7 +19,7 @@ const HALF_BAR: f64 = 5e-3;
 
 fn painter(case: &Golden, (device, target): &(Device, Target)) -> Painter {
     let config = config(case);
-    let checkpoint = fill(&Architecture::new(config).unwrap(), case.integer("weights_seed"));
+    let checkpoint = fill(&config.network().unwrap(), case.integer("weights_seed"));
     Painter::load_with(device, &checkpoint, LoadOptions { plain: config.plain, strict: true }, target.clone()).unwrap()
 }
 
@@ -88,7 +88,7 @@ fn half_precision_keeps_its_bar() {
     };
     for case in golden::cases("generator") {
         let config = config(&case);
-        let checkpoint = fill(&Architecture::new(config).unwrap(), case.integer("weights_seed"));
+        let checkpoint = fill(&config.network().unwrap(), case.integer("weights_seed"));
         let sample = sample(&case);
         for target in targets() {
             let target = Target { precision: Precision::F16, ..target };
@@ -112,7 +112,7 @@ fn half_precision_without_the_feature_is_an_error_that_names_it() {
 
 /// The narrowest generator with every kind of block.
 fn narrow() -> Checkpoint {
-    fill(&Architecture::new(Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(3) }).unwrap(), 5)
+    fill(&GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(3) }.network().unwrap(), 5)
 }
 
 /// A map in which hardly two windows are alike.
@@ -133,7 +133,7 @@ fn plans_draw_what_the_generator_draws() {
     for (map, sample) in [("persons", pair(128, 64)), ("flat", flat), ("noise", noise), ("two classes", two)] {
         let inputs = Inputs::new(gpu(), &sample).unwrap();
         for noise in [Noise::None, Noise::Seed(9)] {
-            let dense = generator.forward_with(&inputs, noise, Modulation::Dense, |_, _| {}).unwrap();
+            let dense = generator.forward_with(&inputs, noise, SpadeMethod::Dense, |_, _| {}).unwrap();
             let dense: Vec<f64> = dense.to_vec().unwrap().iter().map(|&v| v.into()).collect();
             for (device, target) in executors() {
                 // So little room for a table that it takes many bands.
@@ -172,7 +172,7 @@ fn the_same_image_twice_is_bit_equal() {
         let painter = Painter::load_with(device, &checkpoint, LoadOptions::default(), target).unwrap();
         let first = painter.draw(&sample, Noise::Seed(1)).unwrap();
         for keeps_tables in [false, true] {
-            let person = painter.person(&sample, PersonOptions { noise: true, keeps_tables }).unwrap();
+            let person = painter.person(&sample, PlanOptions { noise: true, keeps_tables }).unwrap();
             assert!(person.draw(&sample, Noise::Seed(1)).unwrap() == first);
             assert!(person.draw(&sample, Noise::Seed(2)).unwrap() != first);
             assert!(person.draw(&sample, Noise::Seed(1)).unwrap() == first);
@@ -185,7 +185,7 @@ fn a_person_wears_another_garment() {
     let painter = Painter::load(gpu(), &narrow()).unwrap();
     let sample = pair(64, 64);
     let other = Sample { warped_cloth: sample.warped_cloth.iter().map(|v| -v).collect(), ..sample.clone() };
-    let person = painter.person(&sample, PersonOptions { keeps_tables: true, ..Default::default() }).unwrap();
+    let person = painter.person(&sample, PlanOptions { keeps_tables: true, ..Default::default() }).unwrap();
     let [first, second] = [&sample, &other].map(|sample| person.draw(sample, Noise::None).unwrap());
     assert!(first != second && second == painter.draw(&other, Noise::None).unwrap());
 }
@@ -194,7 +194,7 @@ fn a_person_wears_another_garment() {
 fn samples_that_are_not_the_persons_are_refused() {
     let painter = Painter::load(gpu(), &narrow()).unwrap();
     let sample = scene::draw(1, 64, 64).sample;
-    let person = painter.person(&sample, PersonOptions::default()).unwrap();
+    let person = painter.person(&sample, PlanOptions::default()).unwrap();
     let refused = |sample: &Sample, noise| person.draw(sample, noise).unwrap_err().to_string();
     let larger = refused(&scene::draw(1, 128, 64).sample, Noise::None);
     assert_eq!(larger, "1 pictures of 128x64; the person was made for 1 of 64x64");
@@ -203,7 +203,7 @@ fn samples_that_are_not_the_persons_are_refused() {
     assert!(refused(&naked, Noise::None).contains("warped_mask differs from the person's at element"));
     assert!(refused(&sample, Noise::Seed(1)).contains("without noise"));
     assert!(refused(&Sample { pose: vec![2.0; 3 * 64 * 64], ..sample.clone() }, Noise::None).contains("pose holds 2"));
-    let odd = painter.person(&scene::draw(1, 96, 64).sample, PersonOptions::default()).unwrap_err().to_string();
+    let odd = painter.person(&scene::draw(1, 96, 64).sample, PlanOptions::default()).unwrap_err().to_string();
     assert!(odd.contains("96x64") && odd.contains("multiples of 64"), "{odd}");
 }
 
@@ -213,7 +213,7 @@ fn a_hundred_images_take_the_memory_of_one() {
     let gpu = Gpu::open(&GpuOptions::default()).unwrap();
     let painter = Painter::load(&gpu, &narrow()).unwrap();
     let sample = scene::draw(1, 64, 64).sample;
-    let person = painter.person(&sample, PersonOptions::default()).unwrap();
+    let person = painter.person(&sample, PlanOptions::default()).unwrap();
     let image = person.draw(&sample, Noise::None).unwrap();
     let after_one = gpu.counters();
     for _ in 0..99 {
@@ -223,7 +223,7 @@ fn a_hundred_images_take_the_memory_of_one() {
     let held = |c: &alias_tensor::Counters| (c.device_bytes, c.peak_device_bytes, c.buffers, c.allocations);
     assert_eq!(held(&after_all), held(&after_one));
     let cost = person.cost();
-    assert_eq!(after_all.launches - after_one.launches, 99 * cost.plan.launches() as u64);
+    assert_eq!(after_all.launches - after_one.launches, 99 * cost.launches() as u64);
     assert_eq!(after_all.flops - after_one.flops, 99 * cost.plan.flops());
     // One for the image, one to read it.
     assert_eq!(after_all.submits - after_one.submits, 99 * 2);
@@ -237,7 +237,7 @@ fn a_hundred_images_take_the_memory_of_one() {
 fn full_size_fits_the_guaranteed_limits() {
     let gpu = Gpu::open(&GpuOptions { limits: Some(Limits::default()), ..Default::default() }).unwrap();
     assert_eq!(gpu.limits().max_storage_buffer_binding_size, 128 << 20);
-    let checkpoint = fill(&Architecture::new(Config::PUBLISHED).unwrap(), 1);
+    let checkpoint = fill(&GeneratorConfig::PUBLISHED.network().unwrap(), 1);
     let painter = Painter::load(&gpu, &checkpoint).unwrap();
     drop(checkpoint);
     let image = painter.draw(&scene::draw(1, 1024, 768).sample, Noise::None).unwrap();
@@ -254,9 +254,8 @@ fn a_tuned_painter_draws_the_same() {
     let here = Target::of(gpu(), Precision::F32);
     let tuning = Tuning::measure(gpu(), &checkpoint, LoadOptions::default(), &sample, &here).unwrap();
     let Tuning::Measured(methods) = &tuning else { panic!("{tuning:?}") };
-    let architecture = Architecture::new(Config::infer(&checkpoint).unwrap()).unwrap();
-    let convolutions = architecture.blocks.iter().map(|block| block.halves().count() + 1).sum::<usize>() + 1;
-    assert_eq!(methods.len(), convolutions);
+    let network = GeneratorConfig::infer(&checkpoint).unwrap().network().unwrap();
+    assert_eq!(methods.len(), network.convolutions().count());
     let [plain, tuned] = [here.clone(), Target { tuning, ..here }].map(|target| {
         let painter = Painter::load_with(gpu(), &checkpoint, LoadOptions::default(), target).unwrap();
         painter.draw(&sample, Noise::None).unwrap()
@@ -271,9 +270,9 @@ fn no_binding_is_larger_than_the_target_allows() {
     let sample = scene::draw(1, 1024, 768).sample;
     let noise = scene::noise(1, sample.labels.len());
     let two = Sample { labels: noise.iter().map(|label| label % 2).collect(), ..sample.clone() };
-    let architecture = Architecture::new(Config::PUBLISHED).unwrap();
     for sample in [sample.clone(), two, Sample { labels: noise, ..sample }] {
-        let cost = Cost::new(&architecture, &sample, PersonOptions::default(), &Target::GUARANTEED).unwrap();
+        let cost =
+            Cost::of_image(GeneratorConfig::PUBLISHED, &sample, PlanOptions::default(), &Target::GUARANTEED).unwrap();
         assert!(cost.largest_binding <= 128 << 20, "{} bytes", cost.largest_binding);
     }
 }
@@ -283,7 +282,7 @@ fn no_binding_is_larger_than_the_target_allows() {
 fn threads_take_turns_with_a_person() {
     let painter = Painter::load(gpu(), &narrow()).unwrap();
     let sample = scene::draw(1, 64, 64).sample;
-    let person = painter.person(&sample, PersonOptions::default()).unwrap();
+    let person = painter.person(&sample, PlanOptions::default()).unwrap();
     let garments: Vec<_> =
         (0..4).map(|k| Sample { warped_cloth: vec![k as f32 / 4.0; 3 * 64 * 64], ..sample.clone() }).collect();
     let alone: Vec<_> = garments.iter().map(|garment| person.draw(garment, Noise::None).unwrap()).collect();
@@ -301,7 +300,7 @@ fn an_application_may_draw_in_rayons_tasks() {
     use rayon::prelude::*;
     let painter = Painter::load(Device::cores(CpuOptions::default()).unwrap(), &narrow()).unwrap();
     let sample = scene::draw(1, 64, 64).sample;
-    let person = painter.person(&sample, PersonOptions::default()).unwrap();
+    let person = painter.person(&sample, PlanOptions::default()).unwrap();
     let expected = person.draw(&sample, Noise::None).unwrap();
     let draw = |k: usize| {
         if k.is_multiple_of(2) { person.draw(&sample, Noise::None) } else { painter.draw(&sample, Noise::None) }

@@ -1,6 +1,6 @@
 //! What an image takes, counted and pinned: no time, no device, so that every change of it shows.
 
-use alias_model::{Architecture, Config, Cost, PersonOptions, Precision, Processor, Sample, Target, Tuning};
+use alias_model::{Cost, GeneratorConfig, PlanOptions, Precision, Processor, Sample, Target, Tuning};
 use alias_plan::Method;
 use tryon::scene;
 
@@ -9,15 +9,14 @@ fn cost(height: usize, width: usize, target: &Target) -> Cost {
 }
 
 fn cost_of(sample: &Sample, target: &Target) -> Cost {
-    let architecture = Architecture::new(Config::PUBLISHED).unwrap();
-    Cost::new(&architecture, sample, PersonOptions::default(), target).unwrap()
+    Cost::of_image(GeneratorConfig::PUBLISHED, sample, PlanOptions::default(), target).unwrap()
 }
 
 /// MFLOP, launches, and in KiB: moved, on the device, in the largest binding.
 fn counts(cost: &Cost) -> [u64; 5] {
     let plan = &cost.plan;
     let [moved, device, largest] = [plan.bytes_moved(), cost.device_bytes(), cost.largest_binding].map(|b| b >> 10);
-    [plan.flops() / 1_000_000, plan.launches() as u64, moved, device, largest]
+    [plan.flops() / 1_000_000, cost.launches() as u64, moved, device, largest]
 }
 
 const SOFTWARE: Target = Target { processor: Processor::Rasterizer, ..Target::GUARANTEED };
@@ -82,7 +81,7 @@ fn full_size_keeps_to_its_budgets() {
 fn a_map_of_noise_takes_no_more_than_the_dense_network() {
     let person = scene::draw(1, 1024, 768).sample;
     let noise = Sample { labels: scene::noise(3, person.labels.len()), ..person };
-    let dense = Architecture::new(Config::PUBLISHED).unwrap().dense_flops(1024, 768);
+    let dense = GeneratorConfig::PUBLISHED.network().unwrap().dense_flops(1024, 768).unwrap();
     let direct = cost_of(&noise, &DIRECT);
     assert_eq!(counts(&direct), [1656716, 218, 10912551, 1127730, 98304]);
     assert!(direct.plan.flops() <= dense / 100 * 102, "{} operations of {dense}", direct.plan.flops());
@@ -97,6 +96,6 @@ fn cost_grows_with_the_pixels() {
     assert!((3.0..4.0).contains(&growth), "operations by {growth}");
     let growth = large.memory.total() as f64 / small.memory.total() as f64;
     assert!((3.0..=4.0).contains(&growth), "buffers by {growth}");
-    assert!(large.plan.launches() <= small.plan.launches() + 8);
+    assert!(large.launches() <= small.launches() + 8);
     assert_eq!(large.weight_bytes, small.weight_bytes);
 }

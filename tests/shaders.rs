@@ -18,9 +18,12 @@ fn files(directory: &str) -> Vec<PathBuf> {
 /// The file whose kernels a shader holds. The tape has one of its own; every other shader belongs to the operation of its name.
 fn rust_of(path: &Path) -> String {
     let stem = path.file_stem().unwrap().to_string_lossy();
-    let rust =
-        if stem == "accumulate" { "crates/tensor/src/tape.rs".into() } else { format!("crates/kernels/src/{stem}.rs") };
-    fs::read_to_string(&rust).unwrap_or_else(|e| panic!("{rust}: {e}"))
+    let rust = match &*stem {
+        "accumulate" => "crates/tensor/src/tape.rs".into(),
+        stem => ["", "plan/"].map(|folder| format!("crates/kernels/src/{folder}{stem}.rs")).join(" "),
+    };
+    let found = rust.split(' ').find_map(|path| fs::read_to_string(path).ok());
+    found.unwrap_or_else(|| panic!("no file beside {}: {rust}", path.display()))
 }
 
 /// The shader as its kernels see it: with the helpers that `wgsl!("op", "helper", ...)` names, and with the constants that

@@ -2,16 +2,13 @@
 //! cores with every kind of instructions that there are, and with the same bits whatever the number of threads.
 
 use alias_cpu::{
-    BLOCK, Buffers, ConvolutionWeights, Cpu, CpuOptions, Kernel, TableWeights, Weights, run, scratch_elements,
+    BLOCK, ConvolutionWeights, Cpu, CpuOptions, Filter, HostBuffers, StepWeights, TableWeights, run, scratch_elements,
 };
-use alias_kernels::{
-    record_fused_conv2d, record_noise, record_staged_conv2d, record_statistics, record_table, record_winograd_conv2d,
-    winograd_weight,
-};
+use alias_kernels::plan::{self as kernels, DeviceBuffers, staged_elements, winograd_weight};
 use alias_oracle::{Array, Random, gpu, relative_l2};
 use alias_plan::{
-    Buffer, BufferId, Convolution, Input, Memory, Method, Noise, Norm, Plan, Precision, Role, Source, Statistics, Step,
-    Table, philox,
+    Activation, Buffer, BufferId, Convolution, Input, Memory, Method, Modulation, ModulationTable, NoisePlane,
+    Normalization, Operand, Plan, Pool, Precision, Role, Statistics, Step, philox,
 };
 use alias_tensor::{Recording, Tensor};
 use std::ops::Range;
@@ -47,21 +44,8 @@ impl Bench {
         (places, start)
     }
 
-    /// On the GPU: records `step` with the tensors of the buffers, runs it, and returns what is in `output` then.
-    fn run_on_gpu(
-        &self,
-        record: impl FnOnce(&mut Recording, alias_kernels::Buffers) -> alias_tensor::Result<()>,
-        output: BufferId,
-    ) -> Vec<f32> {
-        let tensors: Vec<_> = self.values.iter().map(|values| uploaded(values)).collect();
-        let mut recording = Recording::new(gpu());
-        record(&mut recording, alias_kernels::Buffers(&tensors)).unwrap();
-        recording.submit().unwrap();
-        tensors[output.0].to_vec().unwrap()
-    }
-
-    /// Runs `step`; returns what is in `output` then.
-    fn run(&self, cpu: &Cpu, step: Step, weights: Weights, output: BufferId) -> Vec<f32> {
+    /// A plan of this one step, whose buffers are these.
+    fn plan(&self, step: Step) -> Plan {
         let buffer = |values: &Vec<f32>| Buffer {
             name: String::new(),
             elements: values.len(),
@@ -69,8 +53,25 @@ impl Bench {
             role: Role::Kept,
         };
         let buffers = self.values.iter().map(buffer).collect();
-        let plan = Plan { precision: Precision::F32, block: BLOCK, buffers, steps: vec![step] };
-        let mut buffers = Buffers::new(&plan, &Memory::assign(&plan));
+        Plan { precision: Precision::F32, block: self.block, buffers, steps: vec![step] }
+    }
+
+    /// Runs `step` on the GPU; returns what is in `output` then.
+    fn run_on_gpu(&self, step: Step, weights: kernels::StepWeights, output: BufferId) -> Vec<f32> {
+        let buffers = DeviceBuffers::new(gpu(), self.plan(step)).unwrap();
+        for (id, values) in self.values.iter().enumerate() {
+            buffers.upload(BufferId(id), bytemuck::cast_slice(values)).unwrap();
+        }
+        let mut recording = Recording::new(gpu());
+        buffers.record(&mut recording, 0, weights).unwrap();
+        recording.submit().unwrap();
+        buffers.read(output, self.values[output.0].len()).unwrap()
+    }
+
+    /// Runs `step` on cores; returns what is in `output` then.
+    fn run(&self, cpu: &Cpu, step: Step, weights: StepWeights, output: BufferId) -> Vec<f32> {
+        let plan = self.plan(step);
+        let mut buffers = HostBuffers::new(&plan, &Memory::assign(&plan));
         for (id, values) in self.values.iter().enumerate() {
             buffers.get_mut(BufferId(id)).copy_from_slice(values);
         }
@@ -104,12 +105,12 @@ enum Owned {
 }
 
 impl Owned {
-    fn lend(&self) -> Weights<'_> {
+    fn lend(&self) -> StepWeights<'_> {
         match self {
-            Owned::None => Weights::None,
-            Owned::Table(weights) => Weights::Table(weights),
-            Owned::Convolution(weights) => Weights::Convolution(weights),
-            Owned::NoiseScale(scale) => Weights::NoiseScale(scale),
+            Owned::None => StepWeights::None,
+            Owned::Table(weights) => StepWeights::Table(weights),
+            Owned::Convolution(weights) => StepWeights::Convolution(weights),
+            Owned::NoiseScale(scale) => StepWeights::NoiseScale(scale),
         }
     }
 }
@@ -159,16 +160,31 @@ fn concatenated(sources: &[Array], [h, w]: [usize; 2]) -> Array {
 #[derive(Clone)]
 struct Case {
     kernel: usize,
+    stride: usize,
+    padding: usize,
     method: Method,
+    /// Of the input.
     size: [usize; 2],
     /// Channels, and how many times larger than the input.
     sources: Vec<(usize, f64)>,
     cout: usize,
     rows: Range<usize>,
-    masked: Option<bool>,
+    norm: Norm,
     noise: bool,
     accumulate: bool,
-    tanh: bool,
+    activation: Activation,
+}
+
+/// How a case's input is normalized.
+#[derive(Clone, Copy, PartialEq)]
+enum Norm {
+    None,
+    /// Scaled and shifted by the coefficients.
+    Plain,
+    /// By a table.
+    Table,
+    /// By a table, each side of a mask by its own statistics.
+    Masked,
 }
 
 /// What a case's convolution computes with, drawn.
@@ -178,10 +194,10 @@ struct Drawn {
     noise: Array,
     /// (N, Cin, 8).
     coefficients: Array,
-    /// (rows, Cin, 2).
+    /// (entries, Cin, 2).
     table: Array,
-    /// (N, H, W): each pixel's row of the table.
-    row_of: Array,
+    /// (N, H, W): each pixel's entry of the table.
+    entry_of: Array,
     /// (N, H, W).
     mask: Array,
     /// (N, Cout, H, W): what is there before.
@@ -192,15 +208,21 @@ struct Drawn {
 }
 
 const BATCH: usize = 2;
-const TABLE_ROWS: usize = 11;
+const ENTRIES: usize = 11;
 
 impl Case {
     fn channels(&self) -> Vec<usize> {
         self.sources.iter().map(|&(channels, _)| channels).collect()
     }
 
+    /// Of the output.
+    fn out_size(&self) -> [usize; 2] {
+        self.size.map(|side| (side + 2 * self.padding - self.kernel) / self.stride + 1)
+    }
+
     fn draw(&self) -> Drawn {
         let Case { kernel, size: [h, w], cout, .. } = *self;
+        let [out_h, out_w] = self.out_size();
         let (mut random, cin, n) = (Random::new(7), self.channels().iter().sum::<usize>(), BATCH);
         let scaled = |side: usize, scale: f64| (side as f64 * scale) as usize;
         let sources = self.sources.iter().map(|&(c, s)| random.array(&[n, c, scaled(h, s), scaled(w, s)])).collect();
@@ -208,8 +230,8 @@ impl Case {
             sources,
             noise: random.array(&[n, h, w]),
             coefficients: random.array(&[n, cin, 8]),
-            table: random.array(&[TABLE_ROWS, cin, 2]),
-            row_of: Array::from_fn([n, h, w], |_| (random.bits() % TABLE_ROWS as u64) as f64),
+            table: random.array(&[ENTRIES, cin, 2]),
+            entry_of: Array::from_fn([n, h, w], |_| (random.bits() % ENTRIES as u64) as f64),
             // Mostly one or the other, at the seam something between.
             mask: Array::from_fn(
                 [n, h, w],
@@ -217,66 +239,74 @@ impl Case {
                     if i % 3 == 0 { random.number().abs() } else { (i % 2) as f64 }
                 },
             ),
-            before: random.array(&[n, cout, h, w]),
+            before: random.array(&[n, cout, out_h, out_w]),
             weight: random.array(&[cout, cin, kernel, kernel]).map(|v| v / (cin as f64).sqrt()),
             bias: random.array(&[cout]),
         }
     }
 
-    /// The step, and its buffers as the steps before it leave them.
-    fn step(&self, drawn: &Drawn, block: usize) -> (Bench, Convolution) {
+    /// The input, and its buffers as the steps before leave them, with pixels for the image rows `seen`.
+    fn input(&self, drawn: &Drawn, block: usize, seen: Range<usize>) -> (Bench, Input) {
         let mut bench = Bench::new(block);
-        let Case { kernel, method, size: [h, w], cout, ref rows, .. } = *self;
+        let [h, w] = self.size;
         let channels = self.channels();
-        let sources = drawn.sources.iter().zip(&channels).map(|(array, &channels)| Source {
+        let operands = drawn.sources.iter().zip(&channels).map(|(array, &channels)| Operand {
             buffer: bench.put_blocks(array),
             channels,
             height: array.shape[2],
             width: array.shape[3],
         });
-        let sources = sources.collect();
+        let operands = operands.collect();
         let noise = self.noise.then(|| bench.put(drawn.noise.to_f32()));
-        let input = Input { batch: BATCH, height: h, width: w, sources, noise };
         let (places, stored) = bench.places(&channels);
-        let halo = kernel / 2;
-        let pixel_rows = rows.start.saturating_sub(halo)..h.min(rows.end + halo);
-        let norm = self.masked.map(|masked| {
-            let (mut coefficients, columns) = (vec![0.0; BATCH * stored * 8], Table::columns(stored));
-            let mut table = vec![0.0; TABLE_ROWS * columns];
+        let norm = (self.norm != Norm::None).then(|| {
+            let (mut coefficients, columns) = (vec![0.0; BATCH * stored * 8], ModulationTable::columns(stored));
+            let mut table = vec![0.0; ENTRIES * columns];
             for (c, &place) in places.iter().enumerate() {
                 for (image, k) in (0..BATCH).flat_map(|image| (0..8).map(move |k| (image, k))) {
                     let at = ((image * stored + place / block * block) * 8) + k * block + place % block;
                     coefficients[at] = drawn.coefficients[[image, c, k]] as f32;
                 }
-                for (row, k) in (0..TABLE_ROWS).flat_map(|row| (0..2).map(move |k| (row, k))) {
-                    let in_blocks = ((place / block * TABLE_ROWS + row) * 2 + k) * block + place % block;
-                    let at = if block == 1 { row * columns + 2 * c + k } else { in_blocks };
-                    table[at] = drawn.table[[row, c, k]] as f32;
+                for (entry, k) in (0..ENTRIES).flat_map(|entry| (0..2).map(move |k| (entry, k))) {
+                    let in_blocks = ((place / block * ENTRIES + entry) * 2 + k) * block + place % block;
+                    let at = if block == 1 { entry * columns + 2 * c + k } else { in_blocks };
+                    table[at] = drawn.table[[entry, c, k]] as f32;
                 }
             }
-            let pixels = Array::from_fn([BATCH, pixel_rows.len(), w, 2], |[n, i, j, k]| {
-                let at = [n, i + pixel_rows.start, j];
-                if k == 0 { f64::from(f32::from_bits(drawn.row_of[at] as u32)) } else { drawn.mask[at] }
+            let pixels = Array::from_fn([BATCH, seen.len(), w, 2], |[n, i, j, k]| {
+                let at = [n, i + seen.start, j];
+                if k == 0 { f64::from(f32::from_bits(drawn.entry_of[at] as u32)) } else { drawn.mask[at] }
             });
-            Norm {
-                coefficients: bench.put(coefficients),
-                masked,
+            let coefficients = bench.put(coefficients);
+            let modulation = (self.norm != Norm::Plain).then(|| Modulation {
                 table: bench.put(table),
+                entries: ENTRIES,
                 pixels: bench.put(pixels.to_f32()),
-                pixel_rows: pixel_rows.clone(),
-            }
+                rows: seen,
+                masked: self.norm == Norm::Masked,
+            });
+            Normalization { coefficients, modulation }
         });
+        (bench, Input { batch: BATCH, height: h, width: w, operands, noise, norm, slope: 0.2 })
+    }
+
+    /// The step, and its buffers as the steps before it leave them.
+    fn step(&self, drawn: &Drawn, block: usize) -> (Bench, Convolution) {
+        let Case { kernel, stride, padding, method, size: [h, _], cout, ref rows, .. } = *self;
+        let inside = |row: usize| row.saturating_sub(padding).min(h);
+        let seen = inside(rows.start * stride)..inside((rows.end - 1) * stride + kernel);
+        let (mut bench, input) = self.input(drawn, block, seen);
         let output = bench.put_blocks(&drawn.before);
         let step = Convolution {
             name: String::new(),
             kernel,
+            stride,
+            padding,
             input,
-            norm,
-            slope: 0.2,
             cout,
             rows: rows.clone(),
             accumulate: self.accumulate,
-            tanh: self.tanh,
+            activation: self.activation,
             output,
             method,
             scratch: None,
@@ -284,31 +314,40 @@ impl Case {
         (bench, step)
     }
 
-    /// What the step computes, in float64.
-    fn twin(&self, drawn: &Drawn) -> Array {
-        let Case { kernel, size: [h, w], cout, ref rows, .. } = *self;
-        let (cin, halo) = (drawn.weight.shape[1], kernel / 2);
+    /// The input as it is loaded, in float64.
+    fn activated(&self, drawn: &Drawn) -> Array {
+        let [h, w] = self.size;
         let x = concatenated(&drawn.sources, [h, w]);
-        let activated = Array::from_fn([BATCH, cin, h, w], |[n, c, i, j]| {
+        Array::from_fn([BATCH, drawn.coefficients.shape[1], h, w], |[n, c, i, j]| {
             let k = |k: usize| drawn.coefficients[[n, c, k]];
             let mut x = x[[n, c, i, j]];
             let mut y = x;
-            if let Some(masked) = self.masked {
+            if self.norm != Norm::None {
                 if self.noise {
                     x += k(3) * drawn.noise[[n, i, j]];
                 }
                 x -= k(0);
                 y = (x - k(1)) * k(2);
-                if masked {
+                if self.norm == Norm::Masked {
                     let m = drawn.mask[[n, i, j]];
                     y = m * y + (1.0 - m) * (x - k(4)) * k(5);
                 }
-                let row = drawn.row_of[[n, i, j]] as usize;
-                y = y * drawn.table[[row, c, 0]] + drawn.table[[row, c, 1]];
+                let entry = drawn.entry_of[[n, i, j]] as usize;
+                y = match self.norm {
+                    Norm::Plain => y * k(6) + k(7),
+                    _ => y * drawn.table[[entry, c, 0]] + drawn.table[[entry, c, 1]],
+                };
             }
             if y < 0.0 { 0.2 * y } else { y }
-        });
-        Array::from_fn([BATCH, cout, h, w], |[n, co, i, j]| {
+        })
+    }
+
+    /// What the step computes, in float64.
+    fn twin(&self, drawn: &Drawn) -> Array {
+        let Case { kernel, stride, padding, size: [h, w], cout, ref rows, .. } = *self;
+        let (cin, activated) = (drawn.weight.shape[1], self.activated(drawn));
+        let [out_h, out_w] = self.out_size();
+        Array::from_fn([BATCH, cout, out_h, out_w], |[n, co, i, j]| {
             if !rows.contains(&i) {
                 return drawn.before[[n, co, i, j]];
             }
@@ -316,7 +355,7 @@ impl Case {
             for ci in 0..cin {
                 for a in 0..kernel {
                     for b in 0..kernel {
-                        let (y, x) = ((i + a).wrapping_sub(halo), (j + b).wrapping_sub(halo));
+                        let (y, x) = ((i * stride + a).wrapping_sub(padding), (j * stride + b).wrapping_sub(padding));
                         if y < h && x < w {
                             sum += activated[[n, ci, y, x]] * drawn.weight[[co, ci, a, b]] * SCALE;
                         }
@@ -324,7 +363,16 @@ impl Case {
                 }
             }
             let y = sum + drawn.bias[[co]] + if self.accumulate { drawn.before[[n, co, i, j]] } else { 0.0 };
-            if self.tanh { y.tanh() } else { y }
+            match self.activation {
+                Activation::Tanh => y.tanh(),
+                Activation::LeakyRelu(slope) => {
+                    if y < 0.0 {
+                        y * f64::from(slope)
+                    } else {
+                        y
+                    }
+                }
+            }
         })
     }
 }
@@ -341,8 +389,8 @@ fn convolve(case: &Case, bar: f64) {
     if !matches!(case.method, Method::Staged(_)) {
         let (mut bench, mut step) = case.step(&drawn, BLOCK);
         let (weight, bias) = (drawn.weight.to_f32(), drawn.bias.to_f32());
-        let kernel = Kernel { weight: &weight, scale: SCALE, bias: &bias };
-        let pack = |cpu: &Cpu| Owned::Convolution(ConvolutionWeights::new(cpu, &kernel, &channels, case.method));
+        let filter = Filter { weight: &weight, scale: SCALE, bias: &bias };
+        let pack = |cpu: &Cpu| Owned::Convolution(ConvolutionWeights::new(cpu, &filter, &channels, case.method));
         let elements = scratch_elements(&step);
         for shared in [false, true] {
             if shared && elements > 0 {
@@ -357,18 +405,12 @@ fn convolve(case: &Case, bar: f64) {
     if case.method != Method::Winograd(4) {
         let (mut bench, mut step) = case.step(&drawn, 1);
         let weight = uploaded(&gpu_weight(&drawn, case.method));
-        if step.scratch_elements() > 0 {
-            step.scratch = Some(bench.put(vec![f32::NAN; step.scratch_elements()]));
+        if let Method::Staged(rows) = case.method {
+            step.scratch = Some(bench.put(vec![f32::NAN; staged_elements(&step, rows.min(step.rows.len()))]));
         }
-        let record = match case.method {
-            Method::Fused => record_fused_conv2d,
-            Method::Staged(_) => record_staged_conv2d,
-            Method::Winograd(_) => record_winograd_conv2d,
-        };
-        let run = |recording: &mut Recording, buffers: alias_kernels::Buffers| {
-            record(recording, &step, Precision::F32, buffers, &weight)
-        };
-        close(&format!("{name}, GPU"), &bench.run_on_gpu(run, step.output), &want.data, bar);
+        let (output, weights) = (step.output, kernels::StepWeights::Convolution(&weight));
+        let got = bench.run_on_gpu(Step::Convolution(step), weights, output);
+        close(&format!("{name}, GPU"), &got, &want.data, bar);
     }
 }
 
@@ -393,35 +435,38 @@ fn gpu_weight(drawn: &Drawn, method: Method) -> Vec<f32> {
 
 const PLAIN: Case = Case {
     kernel: 3,
+    stride: 1,
+    padding: 1,
     method: Method::Fused,
     size: [13, 11],
     sources: Vec::new(),
     cout: 37,
     rows: 0..13,
-    masked: None,
+    norm: Norm::None,
     noise: false,
     accumulate: false,
-    tanh: false,
+    activation: Activation::LeakyRelu(1.0),
 };
 
 /// Everything that a convolution can have, by `method`.
 fn cases(kernel: usize, method: Method) -> Vec<Case> {
-    let plain = Case { kernel, method, ..PLAIN };
+    let plain = Case { kernel, padding: kernel / 2, method, ..PLAIN };
     vec![
-        Case { sources: vec![(9, 1.0)], cout: 3, tanh: true, ..plain.clone() },
-        Case { sources: vec![(70, 1.0)], masked: Some(false), accumulate: true, ..plain.clone() },
+        Case { sources: vec![(9, 1.0)], cout: 3, activation: Activation::Tanh, ..plain.clone() },
+        Case { sources: vec![(21, 1.0)], norm: Norm::Plain, activation: Activation::LeakyRelu(0.0), ..plain.clone() },
+        Case { sources: vec![(70, 1.0)], norm: Norm::Table, accumulate: true, ..plain.clone() },
         // Upsampled, and beside it features; wider than a rectangle.
         Case {
             size: [10, 70],
             sources: vec![(33, 0.5), (5, 1.0)],
             rows: 3..9,
-            masked: Some(true),
+            norm: Norm::Masked,
             noise: true,
             ..plain.clone()
         },
         // Pictures, of which each fourth pixel is seen; a single row and column.
         Case { size: [1, 1], sources: vec![(9, 4.0)], rows: 0..1, cout: 16, ..plain.clone() },
-        Case { size: [2, 65], sources: vec![(16, 1.0)], rows: 0..2, cout: 65, masked: Some(true), ..plain },
+        Case { size: [2, 65], sources: vec![(16, 1.0)], rows: 0..2, cout: 65, norm: Norm::Masked, ..plain },
     ]
 }
 
@@ -429,10 +474,89 @@ fn cases(kernel: usize, method: Method) -> Vec<Case> {
 fn convolutions_are_their_twins() {
     for kernel in [1, 3] {
         cases(kernel, Method::Fused).iter().for_each(|case| convolve(case, 3e-7));
-        // In bands of fewer rows than there are; a 1x1 kernel does not end in a tanh there.
-        let staged = cases(kernel, Method::Staged(8));
-        staged.iter().filter(|case| kernel == 3 || !case.tanh).for_each(|case| convolve(case, 3e-7));
+        // In bands of fewer rows than there are.
+        cases(kernel, Method::Staged(8)).iter().for_each(|case| convolve(case, 3e-7));
     }
+}
+
+/// Kernels and strides of discriminators and encoders, on sides that the stride does not divide.
+#[test]
+fn strided_convolutions_are_their_twins() {
+    // Sums of up to 608 products.
+    const BAR: f64 = 4e-7;
+    for (kernel, stride, padding) in [(4, 2, 2), (4, 2, 1), (4, 1, 2), (3, 2, 1), (2, 2, 0), (1, 3, 0)] {
+        let plain = Case { kernel, stride, padding, size: [11, 14], ..PLAIN };
+        let height = plain.out_size()[0];
+        let whole = Case { sources: vec![(19, 1.0)], rows: 0..height, cout: 5, ..plain.clone() };
+        convolve(&whole, BAR);
+        let activation = Activation::LeakyRelu(0.2);
+        convolve(&Case { norm: Norm::Plain, accumulate: true, activation, ..whole }, BAR);
+        let size = [12, 150];
+        let sources = vec![(33, 0.5), (5, 1.0)];
+        let part = Case { sources, size, rows: 1..4, cout: 40, norm: Norm::Masked, noise: true, ..plain };
+        convolve(&part, BAR);
+    }
+}
+
+#[test]
+fn poolings_are_their_twins() {
+    for (is_max, window, stride, padding) in [(true, 2, 2, 0), (false, 3, 2, 1), (true, 3, 2, 1), (true, 1, 1, 0)] {
+        for norm in [Norm::None, Norm::Plain, Norm::Masked] {
+            // The second operand begins amid a block of the result.
+            let sources = vec![(19, 0.5), (5, 1.0)];
+            let case = Case { kernel: window, stride, padding, size: [22, 14], sources, norm, ..PLAIN };
+            let (drawn, [h, w]) = (case.draw(), case.size);
+            let (activated, [out_h, out_w]) = (case.activated(&drawn), case.out_size());
+            let shape = [BATCH, 24, out_h, out_w];
+            let want = Array::from_fn(shape, |[n, c, i, j]| {
+                let inside = (0..window * window).filter_map(|k| {
+                    let y = (i * stride + k / window).checked_sub(padding)?;
+                    let x = (j * stride + k % window).checked_sub(padding)?;
+                    (y < h && x < w).then(|| activated[[n, c, y, x]])
+                });
+                let inside: Vec<f64> = inside.collect();
+                let sum: f64 = inside.iter().sum();
+                let most = inside.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                if is_max { most } else { sum / inside.len() as f64 }
+            });
+            let step = |block: usize| {
+                let (mut bench, input) = case.input(&drawn, block, 0..h);
+                let output = bench.put_blocks(&Array::from_fn(shape, |_| f64::NAN));
+                (bench, Pool { name: String::new(), input, is_max, window, stride, padding, output })
+            };
+            let (bench, on_cores) = step(BLOCK);
+            let output = on_cores.output;
+            let name = format!("max: {is_max}, {window}x{window}");
+            for (which, got) in bench.run_by_all(&Step::Pool(on_cores), &|_| Owned::None, output) {
+                close(&format!("{name}, {which}"), &from_blocks(&got, shape), &want.data, 3e-7);
+            }
+            let (bench, on_gpu) = step(1);
+            let output = on_gpu.output;
+            let got = bench.run_on_gpu(Step::Pool(on_gpu), kernels::StepWeights::None, output);
+            close(&format!("{name}, GPU"), &got, &want.data, 3e-7);
+        }
+    }
+}
+
+/// NaN must not be lost in a maximum.
+#[test]
+fn a_maximum_of_nan_is_nan() {
+    let step = |block: usize| {
+        let mut bench = Bench::new(block);
+        let x = Array::from_fn([1, 1, 2, 2], |[_, _, i, j]| if i == 0 && j == 1 { f64::NAN } else { 1.0 });
+        let operand = Operand { buffer: bench.put_blocks(&x), channels: 1, height: 2, width: 2 };
+        let output = bench.put(vec![0.0; block]);
+        let operands = vec![operand];
+        let input = Input { batch: 1, height: 2, width: 2, operands, noise: None, norm: None, slope: 1.0 };
+        let step = Pool { name: String::new(), input, is_max: true, window: 2, stride: 2, padding: 0, output };
+        (bench, Step::Pool(step), output)
+    };
+    let (bench, on_cores, output) = step(BLOCK);
+    for (which, got) in bench.run_by_all(&on_cores, &|_| Owned::None, output) {
+        assert!(got[0].is_nan(), "{which}: {}", got[0]);
+    }
+    let (bench, on_gpu, output) = step(1);
+    assert!(bench.run_on_gpu(on_gpu, kernels::StepWeights::None, output)[0].is_nan());
 }
 
 #[test]
@@ -457,19 +581,19 @@ fn statistics_are_their_twins() {
             let (z, scale) = (random.array(&[n, h, w]), random.array(&[cin]));
             let step = |block: usize| {
                 let mut bench = Bench::new(block);
-                let sources = arrays.iter().zip(channels).map(|(array, channels)| Source {
+                let operands = arrays.iter().zip(channels).map(|(array, channels)| Operand {
                     buffer: bench.put_blocks(array),
                     channels,
                     height: array.shape[2],
                     width: array.shape[3],
                 });
-                let sources = sources.collect();
+                let operands = operands.collect();
                 let noise = noise.then(|| bench.put(z.to_f32()));
                 let mask = mask.as_ref().map(|mask| bench.put(mask.to_f32()));
                 let (_, stored) = bench.places(&channels);
                 let partial = (block == 1).then(|| bench.put(vec![f32::NAN; n * stored * 12]));
                 let output = bench.put(vec![f32::NAN; n * stored * 8]);
-                let input = Input { batch: n, height: h, width: w, sources, noise };
+                let input = Input { batch: n, height: h, width: w, operands, noise, norm: None, slope: 1.0 };
                 (bench, Statistics { norm: String::new(), input, mask, partial, output })
             };
             let x = concatenated(&arrays, [h, w]);
@@ -503,10 +627,8 @@ fn statistics_are_their_twins() {
                 .collect();
             let (bench, on_gpu) = step(1);
             let scales = uploaded(&scale.to_f32());
-            let run = |recording: &mut Recording, buffers: alias_kernels::Buffers| {
-                record_statistics(recording, &on_gpu, Precision::F32, buffers, &scales)
-            };
-            results.push(("GPU".into(), 1, bench.run_on_gpu(run, on_gpu.output)));
+            let (output, weights) = (on_gpu.output, kernels::StepWeights::NoiseScale(&scales));
+            results.push(("GPU".into(), 1, bench.run_on_gpu(Step::Statistics(on_gpu), weights, output)));
             for (which, block, got) in results {
                 let (places, stored) = Bench::new(block).places(&channels);
                 let at = |n: usize, c: usize, k: usize| {
@@ -523,6 +645,8 @@ fn statistics_are_their_twins() {
                     (x[[n, c, 1, 1]] - at(n, c, 0) - mean) * scale
                 });
                 close(&format!("{name} mask, {which}"), &got.to_f32(), &want.data, 3e-7);
+                let scales_nothing = (0..cin).all(|c| [at(0, c, 6), at(0, c, 7)] == [1.0, 0.0]);
+                assert!(scales_nothing, "{name} mask, {which}: the scale and the shift that follow");
             }
         }
     }
@@ -533,25 +657,25 @@ fn tables_are_their_twins() {
     let (labels, hidden, channels) = (7, 40, [19, 5]);
     let cin: usize = channels.iter().sum();
     let mut random = Random::new(11);
-    for (windows, rows) in [(1, 1), (13, 70), (130, 9)] {
-        let width = Table::patch_width(labels);
+    for (windows, entries) in [(1, 1), (13, 70), (130, 9)] {
+        let width = ModulationTable::patch_width(labels);
         let patches =
             Array::from_fn(
                 [windows, width],
                 |[_, k]| if k < 9 * labels && random.bits().is_multiple_of(4) { 1.0 } else { 0.0 },
             );
-        let index = Array::from_fn([rows, 9], |_| (random.bits() % (windows as u64 + 1)) as f64);
-        let mut kernel =
+        let index = Array::from_fn([entries, 9], |_| (random.bits() % (windows as u64 + 1)) as f64);
+        let mut filter =
             |shape: [usize; 2]| (random.array(&[shape[0], shape[1], 3, 3]).map(|v| v / 8.0), random.array(&[shape[0]]));
-        let kernels = [kernel([hidden, labels]), kernel([cin, hidden]), kernel([cin, hidden])];
-        let [shared, gamma, beta] = &kernels;
+        let filters = [filter([hidden, labels]), filter([cin, hidden]), filter([cin, hidden])];
+        let [shared, gamma, beta] = &filters;
         let hidden_of = |u: usize, k: usize| {
             let tap = |t: usize, l: usize| patches[[u, t * labels + l]] * shared.0[[k, l, t / 3, t % 3]];
             let sum: f64 = (0..9).flat_map(|t| (0..labels).map(move |l| (t, l))).map(|(t, l)| tap(t, l)).sum();
             (sum + shared.1[[k]]).max(0.0)
         };
         let all_hidden = Array::from_fn([windows, hidden], |[u, k]| hidden_of(u, k));
-        let want = Array::from_fn([rows, cin, 2], |[r, c, beta_too]| {
+        let want = Array::from_fn([entries, cin, 2], |[r, c, beta_too]| {
             let (weight, bias) = if beta_too == 1 { beta } else { gamma };
             let mut sum = bias[[c]] + if beta_too == 1 { 0.0 } else { 1.0 };
             for t in 0..9 {
@@ -566,51 +690,51 @@ fn tables_are_their_twins() {
             let step = |block: usize| {
                 let mut bench = Bench::new(block);
                 let (_, stored) = bench.places(&channels);
-                let columns = Table::columns(stored);
+                let columns = ModulationTable::columns(stored);
                 let on_gpu = block == 1;
-                let step = Table {
+                let step = ModulationTable {
                     norm: String::new(),
                     labels,
                     hidden_channels: hidden,
                     channels: cin,
                     windows,
-                    rows,
+                    entries,
                     patches: bench.put(patches.to_f32()),
                     index: bench.put(index.data.iter().map(|&v| f32::from_bits(v as u32)).collect()),
                     shares_products,
                     hidden: on_gpu.then(|| bench.put(vec![f32::NAN; windows * hidden])),
                     taps: (on_gpu && shares_products).then(|| bench.put(vec![f32::NAN; windows * 9 * columns])),
-                    output: bench.put(vec![f32::NAN; rows * columns]),
+                    output: bench.put(vec![f32::NAN; entries * columns]),
                 };
                 (bench, step)
             };
             let (bench, on_cores) = step(BLOCK);
-            let floats = kernels.each_ref().map(|(weight, bias)| (weight.to_f32(), bias.to_f32()));
+            let floats = filters.each_ref().map(|(weight, bias)| (weight.to_f32(), bias.to_f32()));
             let pack = |_: &Cpu| {
-                let kernels = floats.each_ref().map(|(weight, bias)| Kernel { weight, scale: 1.0, bias });
-                Owned::Table(TableWeights::new(&kernels, &channels))
+                let filters = floats.each_ref().map(|(weight, bias)| Filter { weight, scale: 1.0, bias });
+                Owned::Table(TableWeights::new(&filters, &channels))
             };
             let (places, _) = bench.places(&channels);
             let mut results: Vec<_> = bench
                 .run_by_all(&Step::Table(on_cores.clone()), &pack, on_cores.output)
                 .into_iter()
                 .map(|(which, got)| {
-                    let at =
-                        |r: usize, place: usize, k: usize| ((place / BLOCK * rows + r) * 2 + k) * BLOCK + place % BLOCK;
-                    let got = Array::from_fn([rows, cin, 2], |[r, c, k]| f64::from(got[at(r, places[c], k)]));
+                    let at = |r: usize, place: usize, k: usize| {
+                        ((place / BLOCK * entries + r) * 2 + k) * BLOCK + place % BLOCK
+                    };
+                    let got = Array::from_fn([entries, cin, 2], |[r, c, k]| f64::from(got[at(r, places[c], k)]));
                     (which, got)
                 })
                 .collect();
             let (bench, on_gpu) = step(1);
-            let weights = gpu_table_weights(&kernels);
-            let run = |recording: &mut Recording, buffers: alias_kernels::Buffers| {
-                record_table(recording, &on_gpu, Precision::F32, buffers, &weights)
-            };
-            let (got, columns) = (bench.run_on_gpu(run, on_gpu.output), Table::columns(cin));
-            let got = Array::from_fn([rows, cin, 2], |[r, c, k]| f64::from(got[r * columns + 2 * c + k]));
+            let weights = gpu_table_weights(&filters);
+            let (output, weights) = (on_gpu.output, kernels::StepWeights::Table(&weights));
+            let (got, columns) =
+                (bench.run_on_gpu(Step::Table(on_gpu), weights, output), ModulationTable::columns(cin));
+            let got = Array::from_fn([entries, cin, 2], |[r, c, k]| f64::from(got[r * columns + 2 * c + k]));
             results.push(("GPU".into(), got));
             for (which, got) in results {
-                let what = format!("{windows} windows, {rows} rows, shares products: {shares_products}, {which}");
+                let what = format!("{windows} windows, {entries} entries, shares products: {shares_products}, {which}");
                 close(&what, &got.to_f32(), &want.data, 3e-7);
             }
         }
@@ -618,11 +742,11 @@ fn tables_are_their_twins() {
 }
 
 /// A norm's shared convolution, gamma's and beta's, each with its bias, as the GPU's kernels read them.
-fn gpu_table_weights([shared, gamma, beta]: &[(Array, Array); 3]) -> alias_kernels::TableWeights {
+fn gpu_table_weights([shared, gamma, beta]: &[(Array, Array); 3]) -> kernels::TableWeights {
     let [hidden, labels, _, _] = shared.0.nchw();
     let channels = gamma.1.shape[0];
-    let mut rows = vec![0.0; Table::patch_width(labels) * hidden];
-    let columns = Table::columns(channels);
+    let mut rows = vec![0.0; ModulationTable::patch_width(labels) * hidden];
+    let columns = ModulationTable::columns(channels);
     let (mut taps, mut bias) = (vec![0.0; hidden * 9 * columns], vec![0.0; columns]);
     for k in 0..hidden {
         for t in 0..9 {
@@ -641,7 +765,7 @@ fn gpu_table_weights([shared, gamma, beta]: &[(Array, Array); 3]) -> alias_kerne
         bias[2 * c + 1] = beta.1[[c]] as f32;
     }
     let [shared, shared_bias, taps, bias] = [rows, shared.1.to_f32(), taps, bias].map(|values| uploaded(&values));
-    alias_kernels::TableWeights { shared, shared_bias, taps, bias }
+    kernels::TableWeights { shared, shared_bias, taps, bias }
 }
 
 #[test]
@@ -650,11 +774,10 @@ fn noise_is_philoxs() {
     let mut bench = Bench::new(1);
     let halves = [seed as u32, (seed >> 32) as u32].map(f32::from_bits);
     let (seed_at, output) = (bench.put(halves.to_vec()), bench.put(vec![f32::NAN; elements]));
-    let step = Noise { stream, elements, seed: seed_at, output };
+    let step = Step::Noise(NoisePlane { stream, elements, seed: seed_at, output });
     let want: Vec<f64> = philox::normal_from(seed, stream, 0).take(elements).collect();
-    let mut results = bench.run_by_all(&Step::Noise(step.clone()), &|_| Owned::None, output);
-    results
-        .push(("GPU".into(), bench.run_on_gpu(|recording, buffers| record_noise(recording, &step, buffers), output)));
+    let mut results = bench.run_by_all(&step, &|_| Owned::None, output);
+    results.push(("GPU".into(), bench.run_on_gpu(step, kernels::StepWeights::None, output)));
     for (which, got) in results {
         close(&which, &got, &want, 1e-6);
     }

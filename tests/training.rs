@@ -4,8 +4,8 @@ mod support;
 
 use alias_checkpoint::Array;
 use alias_model::{
-    Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Error, Gan, Generator, Inputs, Layers, Losses, Noise,
-    Norm, Sample, Trainer, TrainerOptions, Vgg19, fill, fill_state_dict,
+    Batch, Checkpoint, DiscriminatorConfig, Error, Gan, Generator, GeneratorConfig, Inputs, Layers, Losses, Noise,
+    ParameterFreeNorm, Sample, Trainer, TrainerOptions, Vgg19, Vgg19Config, fill,
 };
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{gpu, relative_l2};
@@ -43,14 +43,14 @@ fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
     assert_eq!(stored["loss_columns"], serde_json::json!(columns), "{}", case.name);
     let gan: Gan = stored["gan"].as_str().unwrap().parse().unwrap();
     let seed = case.integer("weights_seed");
-    let config = Config::PUBLISHED.with_ngf(integer("ngf"));
+    let config = GeneratorConfig::PUBLISHED.with_ngf(integer("ngf"));
     let discriminator = DiscriminatorConfig {
         layers: integer("n_layers"),
         ndf: integer("ndf"),
         last_stride: integer("last_stride"),
         ..DiscriminatorConfig::SPADE
     };
-    let vgg = fill_state_dict(Vgg19::state_dict(integer("vgg_divisor")), seed + 2);
+    let vgg = fill(&Vgg19Config { divisor: integer("vgg_divisor") }.network(), seed + 2);
     let options = TrainerOptions {
         gan,
         eps: stored["adam_eps"].as_f64().unwrap() as f32,
@@ -59,8 +59,8 @@ fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
     };
     let trainer = Trainer::new(
         gpu(),
-        (config, &fill(&Architecture::new(config).unwrap(), seed)),
-        (discriminator, &fill_state_dict(discriminator.state_dict(), seed + 1)),
+        (config, &fill(&config.network().unwrap(), seed)),
+        (discriminator, &fill(&discriminator.network().unwrap(), seed + 1)),
         Some(Vgg19::load(gpu(), &vgg).unwrap()),
         options,
     );
@@ -151,13 +151,17 @@ fn small() -> (Trainer, [Batch; 2]) {
 }
 
 fn small_on(gpu: &Gpu) -> (Trainer, [Batch; 2]) {
-    let config = Config { layers: Layers::More, norm: Norm::Batch, ..Config::PUBLISHED.with_ngf(1) };
+    let config = GeneratorConfig {
+        layers: Layers::More,
+        norm: ParameterFreeNorm::Batch,
+        ..GeneratorConfig::PUBLISHED.with_ngf(1)
+    };
     let discriminator = DiscriminatorConfig { ndf: 2, ..DiscriminatorConfig::VITON_HD };
     let options = TrainerOptions { constant_steps: 2, decay_steps: 100, noise_seed: 3, ..Default::default() };
     let trainer = Trainer::new(
         gpu,
-        (config, &fill(&Architecture::new(config).unwrap(), 1)),
-        (discriminator, &fill_state_dict(discriminator.state_dict(), 2)),
+        (config, &fill(&config.network().unwrap(), 1)),
+        (discriminator, &fill(&discriminator.network().unwrap(), 2)),
         None,
         options,
     );
@@ -266,26 +270,26 @@ fn what_a_step_takes() {
     let inputs = Inputs::new(&gpu, &scene.sample).unwrap();
     let real = Tensor::empty(&gpu, &[1, 3, height, width]).unwrap();
 
-    let architecture = Architecture::new(Config::PUBLISHED).unwrap();
+    let network = GeneratorConfig::PUBLISHED.network().unwrap();
     let leaf = |_: &str, shape: &[usize]| Ok(Tensor::empty(&gpu, shape)?.requires_grad());
-    let generator = Generator::from_state(architecture.clone(), leaf).unwrap();
+    let generator = Generator::from_state(GeneratorConfig::PUBLISHED, leaf).unwrap();
     let before = gpu.counters().flops;
     let image = generator.forward(&inputs, Noise::Seed(1)).unwrap();
     image.backward(&real).unwrap();
-    let (flops, dense) = (gpu.counters().flops - before, 3 * architecture.dense_flops(height, width));
+    let (flops, dense) = (gpu.counters().flops - before, 3 * network.dense_flops(height, width).unwrap());
     println!("generator, forward and backward: {flops}, {:.3} of the dense network's", flops as f64 / dense as f64);
     assert!(3 * flops <= dense, "{flops} operations, more than a third of {dense}");
     drop(generator);
 
-    let weights = fill(&architecture, 1);
+    let weights = fill(&network, 1);
     let config = DiscriminatorConfig::SPADE;
-    let judge = fill_state_dict(config.state_dict(), 2);
-    let vgg = fill_state_dict(Vgg19::state_dict(1), 3);
+    let judge = fill(&config.network().unwrap(), 2);
+    let vgg = fill(&Vgg19Config { divisor: 1 }.network(), 3);
     for (recomputes, most) in [(false, MOST_KEPT), (true, MOST_COMPUTED_TWICE)] {
         let gpu = gpu.counting().unwrap();
         let inputs = Inputs::new(&gpu, &scene.sample).unwrap();
         let real = Tensor::empty(&gpu, &[1, 3, height, width]).unwrap();
-        let (generator, discriminator) = ((Config::PUBLISHED, &weights), (config, &judge));
+        let (generator, discriminator) = ((GeneratorConfig::PUBLISHED, &weights), (config, &judge));
         let vgg = Vgg19::load(&gpu, &vgg).unwrap();
         let mut trainer = Trainer::new(&gpu, generator, discriminator, Some(vgg), TrainerOptions::default()).unwrap();
         trainer.set_recomputes(recomputes);
@@ -306,15 +310,15 @@ const MOST_COMPUTED_TWICE: u64 = 1_780;
 /// The gradients of a step on two persons, in one batch or in parts, without noise and with norms that see one image only.
 #[test]
 fn parts_of_a_batch_add_up() {
-    let config = Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(1) };
-    let mut weights = fill(&Architecture::new(config).unwrap(), 1);
+    let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
+    let mut weights = fill(&config.network().unwrap(), 1);
     let scales: Vec<_> = weights.keys().filter(|key| key.ends_with("noise_scale")).map(str::to_owned).collect();
     for key in scales {
         let shape = weights.get(&key).unwrap().shape().to_vec();
         weights.insert(key, Array::from_f32(&shape, &vec![0.0; shape[0]]));
     }
     let discriminator = DiscriminatorConfig { ndf: 2, ..DiscriminatorConfig::SPADE };
-    let judge = fill_state_dict(discriminator.state_dict(), 2);
+    let judge = fill(&discriminator.network().unwrap(), 2);
     let [a, b] = [1, 2].map(|seed| scene::draw(seed, 128, 64).sample);
     let batch = |sample: &Sample| Batch {
         inputs: Inputs::new(gpu(), sample).unwrap(),

@@ -1,53 +1,54 @@
-// What the three ways to compute a convolution have in common: what it reads, noise added, normalized, modulated (Park et al.
-// 2019), through a leaky ReLU; and how it stores. Needs source.wgsl, math.wgsl, the overrides NORM, MASKED and NOISE (naga 30 panics
-// if they come after a use of K), and `y`, where it stores to.
+// What convolutions and poolings of a plan have in common: how they load (noise added, normalized, modulated as in Park et al.
+// 2019, through a leaky ReLU) and how they store. Needs source.wgsl, math.wgsl, the overrides NORM, TABLE, MASKED and NOISE (naga 30
+// panics if they come after a use of K), and `y`, where results go.
 
 struct Params {
     input: Input,
-    cout: u32, row_start: u32, row_end: u32, accumulate: u32, tanh: u32, // rows of the output
+    cout: u32, out_h: u32, out_w: u32, row_start: u32, row_end: u32, // channels, size and rows of the output
+    stride: u32, padding: u32, accumulate: u32, tanh: u32, out_slope: f32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
 @group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
 @group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
-@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (rows of the table, channels filled up to an even number)
-@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): row of the table, mask
+@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (entries, channels filled up to an even number)
+@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): entry of the table, mask
 @group(0) @binding(6) var<storage, read> noise: array<f32>;          // (batch, h, w)
 
-struct Pixel { row: u32, mask: f32, noise: f32 }
+struct Pixel { entry: u32, mask: f32, noise: f32 } // entry: where in the table its channels begin
 
-// Row of the table, mask and noise at a pixel: the same for all channels.
+// Entry of the table, mask and noise at a pixel: the same for all channels.
 fn pixel_at(n: u32, i: u32, j: u32) -> Pixel {
-    var pixel: Pixel;
-    if NORM != 0u {
+    var pixel = Pixel(0u, 0.0, 0.0);
+    if TABLE != 0u {
         let at = pixels[(n * p.input.band_rows + i - p.input.band_start) * p.input.w + j];
-        pixel.row = at.x * ((p.input.channels + 1u) / 2u * 2u);
+        pixel.entry = at.x * ((p.input.channels + 1u) / 2u * 2u);
         pixel.mask = bitcast<f32>(at.y);
-        if NOISE != 0u { pixel.noise = noise[(n * p.input.h + i) * p.input.w + j]; }
     }
+    if NOISE != 0u { pixel.noise = noise[(n * p.input.h + i) * p.input.w + j]; }
     return pixel;
 }
 
 // What normalizes a plane.
 struct Channel {
     under: vec4f, // the plane's first pixel; mean less that and scale, under the mask or of all; scale of the noise
-    rest: vec2f,  // mean less the first pixel and scale, outside the mask
+    rest: vec4f,  // mean less the first pixel and scale, outside the mask; without a table, the scale and shift that follow
 }
 
 fn channel_at(n: u32, c: u32) -> Channel {
-    var channel: Channel;
+    var channel = Channel(vec4f(), vec4f());
     if NORM != 0u {
         let at = 2u * (n * p.input.channels + c);
         channel.under = coefficients[at];
-        if MASKED != 0u { channel.rest = coefficients[at + 1u].xy; }
+        if MASKED != 0u || TABLE == 0u { channel.rest = coefficients[at + 1u]; }
     }
     return channel;
 }
 
 // 1 + gamma and beta of a pixel.
 fn modulation_at(pixel: Pixel, c: u32) -> vec2f {
-    if NORM != 0u { return table[pixel.row + c]; }
+    if TABLE != 0u { return table[pixel.entry + c]; }
     return vec2f();
 }
 
@@ -63,16 +64,25 @@ fn activation(source: f32, channel: Channel, pixel: Pixel, modulation: vec2f) ->
         } else {
             v = under;
         }
-        v = v * modulation.x + modulation.y;
+        if TABLE != 0u {
+            v = v * modulation.x + modulation.y;
+        } else {
+            v = v * channel.rest.z + channel.rest.w;
+        }
     }
     return select(v, v * p.input.slope, v < 0.0);
 }
 
-// Writes a sum of products, the bias included, to element `at` of a plane of y.
-fn store(n: u32, co: u32, at: u32, sum: f32) {
-    let k = (n * p.cout + co) * p.input.h * p.input.w + at;
-    var value = sum;
+// The activation of a result.
+fn activated(v: f32) -> f32 {
+    if p.tanh != 0u { return precise_tanh(v); }
+    return select(v, v * p.out_slope, v < 0.0);
+}
+
+// Writes a result, the bias included, to element `at` of a plane of y.
+fn store(n: u32, co: u32, at: u32, result: f32) {
+    let k = (n * p.cout + co) * p.out_h * p.out_w + at;
+    var value = result;
     if p.accumulate != 0u { value += f32(y[k]); }
-    if p.tanh != 0u { value = precise_tanh(value); }
-    y[k] = Stored(value);
+    y[k] = Stored(activated(value));
 }

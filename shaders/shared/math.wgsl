@@ -67,3 +67,8 @@ fn cos_sin_of_turn(k: u32) -> vec2f {
         default: { return vec2f(s, -c); }
     }
 }
+
+// By its bits: compilers may take v != v for false.
+fn is_nan(v: f32) -> bool {
+    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+}

@@ -2,11 +2,11 @@
 
 use crate::files::golden;
 use alias_checkpoint::Array;
-use alias_model::{Architecture, Checkpoint, Config, Generator, LoadOptions, fill};
+use alias_model::{Checkpoint, Generator, GeneratorConfig, LoadOptions, fill};
 use alias_oracle::gpu;
 
 fn checkpoint() -> Checkpoint {
-    fill(&Architecture::new(Config::PUBLISHED.with_ngf(2)).unwrap(), 13)
+    fill(&GeneratorConfig::PUBLISHED.with_ngf(2).network().unwrap(), 13)
 }
 
 /// `checkpoint` without the tensors whose names `drop` takes.
@@ -99,8 +99,9 @@ fn data_parallels_prefix_is_dropped() {
 /// Old checkpoints do not have it.
 #[test]
 fn num_batches_tracked_may_be_missing() {
-    let config = Config { norm: alias_model::Norm::Batch, ..Config::PUBLISHED.with_ngf(2) };
-    let full = fill(&Architecture::new(config).unwrap(), 1);
+    let config =
+        GeneratorConfig { norm: alias_model::ParameterFreeNorm::Batch, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
+    let full = fill(&config.network().unwrap(), 1);
     let old = without(&full, |key| key.ends_with("num_batches_tracked"));
     assert!(old.len() < full.len());
     Generator::load(gpu(), &old).unwrap();

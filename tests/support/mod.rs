@@ -2,7 +2,7 @@
 
 #![allow(unreachable_pub, dead_code)] // each test is a crate of its own, and needs what it needs
 
-use alias_model::{Config, Sample};
+use alias_model::{GeneratorConfig, Sample};
 use alias_oracle::golden::Golden;
 use tryon::scene;
 
@@ -10,7 +10,7 @@ use tryon::scene;
 pub const BAR: f64 = 4.0;
 
 /// The configuration that a case was written with.
-pub fn config(case: &Golden) -> Config {
+pub fn config(case: &Golden) -> GeneratorConfig {
     let stored = &case.meta["config"];
     for key in stored.as_object().unwrap().keys() {
         let known = ["height", "width", "ngf", "layers", "norm", "spectral", "plain"];
@@ -18,7 +18,7 @@ pub fn config(case: &Golden) -> Config {
     }
     let text = |key: &str, default: &str| stored.get(key).map_or(default, |v| v.as_str().unwrap()).to_owned();
     let flag = |key: &str, default: bool| stored.get(key).map_or(default, |v| v.as_bool().unwrap());
-    Config {
+    GeneratorConfig {
         ngf: stored.get("ngf").map_or(64, |v| v.as_u64().unwrap() as usize),
         layers: text("layers", "most").parse().unwrap(),
         norm: text("norm", "instance").parse().unwrap(),

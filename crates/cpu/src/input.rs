@@ -1,23 +1,23 @@
 //! What a convolution reads: resized, concatenated, noise added, normalized, modulated, through a leaky ReLU.
 
-use crate::{BLOCK, Buffers, PANEL, blocks};
-use alias_plan::{Convolution, Input};
+use crate::{BLOCK, HostBuffers, PANEL, blocks};
+use alias_plan::Input;
 use pulp::Simd;
 use std::ops::Range;
 
-/// A source: (N, blocks, h, w, BLOCK).
+/// A tensor (N, blocks, h, w, BLOCK).
 #[derive(Clone, Copy)]
-struct Source<'a> {
+struct Operand<'a> {
     data: &'a [f32],
     blocks: usize,
     h: usize,
     w: usize,
 }
 
-/// One or two sources, resized to the same size.
+/// One or two operands, resized to the same size.
 #[derive(Clone)]
 pub(crate) struct View<'a> {
-    sources: Vec<Source<'a>>,
+    operands: Vec<Operand<'a>>,
     pub(crate) h: usize,
     pub(crate) w: usize,
     /// (N, H, W).
@@ -25,31 +25,31 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(input: &Input, buffers: &'a Buffers) -> View<'a> {
-        let source = |s: &alias_plan::Source| Source {
-            data: buffers.get(s.buffer),
-            blocks: blocks(s.channels),
-            h: s.height,
-            w: s.width,
+    pub(crate) fn new(input: &Input, buffers: &'a HostBuffers) -> View<'a> {
+        let operand = |o: &alias_plan::Operand| Operand {
+            data: buffers.get(o.buffer),
+            blocks: blocks(o.channels),
+            h: o.height,
+            w: o.width,
         };
         let noise = input.noise.map(|noise| buffers.get(noise));
-        View { sources: input.sources.iter().map(source).collect(), h: input.height, w: input.width, noise }
+        View { operands: input.operands.iter().map(operand).collect(), h: input.height, w: input.width, noise }
     }
 
-    /// Blocks of channels of all sources.
+    /// Blocks of channels of all operands.
     pub(crate) fn blocks(&self) -> usize {
-        self.sources.iter().map(|source| source.blocks).sum()
+        self.operands.iter().map(|operand| operand.blocks).sum()
     }
 
     /// The plane of a block, before it is resized, and its size.
     pub(crate) fn plane(&self, n: usize, block: usize) -> (&'a [f32], [usize; 2]) {
         let mut block = block;
-        for source in &self.sources {
-            if block < source.blocks {
-                let plane = source.h * source.w * BLOCK;
-                return (&source.data[(n * source.blocks + block) * plane..][..plane], [source.h, source.w]);
+        for operand in &self.operands {
+            if block < operand.blocks {
+                let plane = operand.h * operand.w * BLOCK;
+                return (&operand.data[(n * operand.blocks + block) * plane..][..plane], [operand.h, operand.w]);
             }
-            block -= source.blocks;
+            block -= operand.blocks;
         }
         panic!("an input of {} blocks has no block {block} more", self.blocks())
     }
@@ -86,15 +86,22 @@ impl<'a> Resized<'a> {
 struct Norm<'a> {
     /// (N, blocks, 8, BLOCK), as statistics.rs writes it.
     coefficients: &'a [f32],
-    masked: bool,
-    /// (blocks, rows, PANEL): of a block of channels 1 + gamma, then beta.
-    table: &'a [f32],
-    /// (N, pixel_rows, W, 2).
-    pixels: &'a [u32],
-    pixel_rows: Range<usize>,
+    modulation: Option<Modulation<'a>>,
 }
 
-/// All that a convolution reads.
+/// Scale and shift of every pixel.
+struct Modulation<'a> {
+    masked: bool,
+    /// (blocks, entries, PANEL): of a block of channels 1 + gamma, then beta.
+    table: &'a [f32],
+    entries: usize,
+    /// (N, rows, W, 2).
+    pixels: &'a [u32],
+    /// Image rows.
+    rows: Range<usize>,
+}
+
+/// All that a step reads.
 pub(crate) struct Activations<'a> {
     pub(crate) view: View<'a>,
     norm: Option<Norm<'a>>,
@@ -102,15 +109,18 @@ pub(crate) struct Activations<'a> {
 }
 
 impl<'a> Activations<'a> {
-    pub(crate) fn new(step: &Convolution, buffers: &'a Buffers) -> Activations<'a> {
-        let norm = step.norm.as_ref().map(|norm| Norm {
+    pub(crate) fn new(input: &Input, buffers: &'a HostBuffers) -> Activations<'a> {
+        let norm = input.norm.as_ref().map(|norm| Norm {
             coefficients: buffers.get(norm.coefficients),
-            masked: norm.masked,
-            table: buffers.get(norm.table),
-            pixels: buffers.indices(norm.pixels),
-            pixel_rows: norm.pixel_rows.clone(),
+            modulation: norm.modulation.as_ref().map(|modulation| Modulation {
+                masked: modulation.masked,
+                table: buffers.get(modulation.table),
+                entries: modulation.entries,
+                pixels: buffers.indices(modulation.pixels),
+                rows: modulation.rows.clone(),
+            }),
         });
-        Activations { view: View::new(&step.input, buffers), norm, slope: step.slope }
+        Activations { view: View::new(input, buffers), norm, slope: input.slope }
     }
 
     /// Writes a block of channels of a rectangle of the image, which begins at row `top` and column `left` and may reach past
@@ -129,7 +139,8 @@ impl<'a> Activations<'a> {
         let plane = Resized::new(self.view.plane(n, block), h);
         for (y, out) in out.chunks_exact_mut(columns * BLOCK).take(rows).enumerate() {
             // A band of the image has pixels for the rows that it sees; a tile may reach past them.
-            let seen = self.norm.as_ref().map_or(0..h, |norm| norm.pixel_rows.clone());
+            let modulation = self.norm.as_ref().and_then(|norm| norm.modulation.as_ref());
+            let seen = modulation.map_or(0..h, |modulation| modulation.rows.clone());
             let i = usize::try_from(top + y as isize).unwrap_or(usize::MAX);
             if !seen.contains(&i) {
                 out.fill(0.0);
@@ -154,58 +165,62 @@ impl<'a> Activations<'a> {
                 continue;
             };
             let coefficients = &norm.coefficients[(n * self.view.blocks() + block) * 8 * BLOCK..][..8 * BLOCK];
-            let table_rows = norm.table.len() / (self.view.blocks() * PANEL);
-            let table = &norm.table[block * table_rows * PANEL..][..table_rows * PANEL];
-            let line = n * norm.pixel_rows.len() + i - norm.pixel_rows.start;
-            let pixels = &norm.pixels[line * w * 2..][..w * 2];
             let noise = noise.map(|noise| &noise[(n * h + i) * w..][..w]);
+            let Some(modulation) = modulation else {
+                for (x, out) in inside {
+                    let j = j(first + x);
+                    let pixel = Pixel { noise: noise.map(|noise| noise[j]), mask: None };
+                    let affine = &coefficients[6 * BLOCK..];
+                    pixel.apply(simd, &row[plane.at(j)..][..BLOCK], coefficients, affine, self.slope, out);
+                }
+                continue;
+            };
+            let table = &modulation.table[block * modulation.entries * PANEL..][..modulation.entries * PANEL];
+            let line = n * modulation.rows.len() + i - modulation.rows.start;
+            let pixels = &modulation.pixels[line * w * 2..][..w * 2];
             for (x, out) in inside {
                 let j = j(first + x);
-                let from = &row[plane.at(j)..][..BLOCK];
-                let modulation = &table[pixels[2 * j] as usize * PANEL..][..PANEL];
-                let mask = f32::from_bits(pixels[2 * j + 1]);
-                let z = noise.map(|noise| noise[j]);
-                norm.apply(simd, from, coefficients, modulation, mask, z, self.slope, out);
+                let affine = &table[pixels[2 * j] as usize * PANEL..][..PANEL];
+                let mask = modulation.masked.then(|| f32::from_bits(pixels[2 * j + 1]));
+                let pixel = Pixel { noise: noise.map(|noise| noise[j]), mask };
+                pixel.apply(simd, &row[plane.at(j)..][..BLOCK], coefficients, affine, self.slope, out);
             }
         }
     }
 }
 
-impl Norm<'_> {
-    /// One pixel of one block.
+/// What a pixel's channels have in common.
+#[derive(Clone, Copy)]
+struct Pixel {
+    noise: Option<f32>,
+    /// Where a mask tells two regions apart.
+    mask: Option<f32>,
+}
+
+impl Pixel {
+    /// Normalizes a block of channels, scales and shifts it by `affine`, and applies a leaky ReLU.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "the innermost loop: everything that a pixel depends on")]
-    fn apply<S: Simd>(
-        &self,
-        simd: S,
-        from: &[f32],
-        coefficients: &[f32],
-        modulation: &[f32],
-        mask: f32,
-        noise: Option<f32>,
-        slope: f32,
-        out: &mut [f32],
-    ) {
+    fn apply<S: Simd>(self, simd: S, from: &[f32], coefficients: &[f32], affine: &[f32], slope: f32, out: &mut [f32]) {
         let per = BLOCK / S::F32_LANES;
         let from = &S::as_simd_f32s(from).0[..per];
         let c = &S::as_simd_f32s(coefficients).0[..8 * per];
-        let modulation = &S::as_simd_f32s(modulation).0[..2 * per];
+        let affine = &S::as_simd_f32s(affine).0[..2 * per];
         let out = &mut S::as_mut_simd_f32s(out).0[..per];
         for v in 0..per {
             let mut x = from[v];
-            if let Some(z) = noise {
+            if let Some(z) = self.noise {
                 x = simd.mul_add_e_f32s(c[3 * per + v], simd.splat_f32s(z), x);
             }
             x = simd.sub_f32s(x, c[v]);
             let mut y = simd.mul_f32s(simd.sub_f32s(x, c[per + v]), c[2 * per + v]);
-            if self.masked {
+            if let Some(mask) = self.mask {
                 let rest = simd.mul_f32s(simd.sub_f32s(x, c[4 * per + v]), c[5 * per + v]);
                 y = simd.add_f32s(
                     simd.mul_f32s(simd.splat_f32s(mask), y),
                     simd.mul_f32s(simd.splat_f32s(1.0 - mask), rest),
                 );
             }
-            let y = simd.mul_add_e_f32s(y, modulation[v], modulation[per + v]);
+            let y = simd.mul_add_e_f32s(y, affine[v], affine[per + v]);
             out[v] = simd.max_f32s(simd.mul_f32s(y, simd.splat_f32s(slope)), y);
         }
     }

@@ -7,24 +7,28 @@
 //! A software rasterizer would run the GPU's kernels on the same cores, in 14 times as long.
 
 mod aligned;
+mod buffers;
 mod convolution;
 mod device;
 mod input;
-mod memory;
+mod modulation_table;
 mod noise;
+mod output;
 mod peak;
 mod planes;
+mod pool;
 mod product;
 mod statistics;
-mod table;
 mod tanh;
+mod weights;
 mod winograd;
+mod winograd_transform;
 
-pub use convolution::{ConvolutionWeights, Kernel};
+pub use buffers::HostBuffers;
 pub use device::{Cpu, CpuOptions, Error, Instructions};
-pub use memory::Buffers;
+pub use modulation_table::TableWeights;
 pub use planes::{pack_coefficients, pack_planes, unpack_planes};
-pub use table::TableWeights;
+pub use weights::{ConvolutionWeights, Filter, MAX_TAPS};
 pub use winograd::scratch_elements;
 
 use alias_plan::{Method, Step};
@@ -36,14 +40,14 @@ const PANEL: usize = 2 * BLOCK;
 
 /// What a step computes with, besides buffers.
 #[derive(Clone, Copy, Debug)]
-pub enum Weights<'a> {
+pub enum StepWeights<'a> {
     /// Of a table.
     Table(&'a TableWeights),
     /// Of a convolution.
     Convolution(&'a ConvolutionWeights),
     /// Of statistics: (C), each channel's scale of the noise.
     NoiseScale(&'a [f32]),
-    /// Noise has none.
+    /// Other steps have none.
     None,
 }
 
@@ -51,28 +55,29 @@ pub enum Weights<'a> {
 ///
 /// # Panics
 /// Where the weights are not the step's, or a buffer is smaller than the step says.
-pub fn run(cpu: &Cpu, step: &Step, buffers: &mut Buffers, weights: Weights) {
+pub fn run(cpu: &Cpu, step: &Step, buffers: &mut HostBuffers, weights: StepWeights) {
     cpu.install(|| match (step, weights) {
-        (Step::Table(step), Weights::Table(weights)) => table::run(cpu, step, buffers, weights),
-        (Step::Noise(step), Weights::None) => noise::run(step, buffers),
-        (Step::Statistics(step), Weights::NoiseScale(scale)) => statistics::run(cpu, step, buffers, scale),
-        (Step::Convolution(step), Weights::Convolution(weights)) => match step.method {
+        (Step::Table(step), StepWeights::Table(weights)) => modulation_table::run(cpu, step, buffers, weights),
+        (Step::Noise(step), StepWeights::None) => noise::run(step, buffers),
+        (Step::Statistics(step), StepWeights::NoiseScale(scale)) => statistics::run(cpu, step, buffers, scale),
+        (Step::Convolution(step), StepWeights::Convolution(weights)) => match step.method {
             Method::Winograd(_) => winograd::run(cpu, step, buffers, weights),
             Method::Fused => convolution::run(cpu, step, buffers, weights),
             Method::Staged(_) => panic!("{}: bands are staged for GPUs", step.name),
         },
+        (Step::Pool(step), StepWeights::None) => pool::run(cpu, step, buffers),
         (step, _) => panic!("{}: weights of another kind of step", step.name()),
     });
 }
 
-/// Blocks that so many channels take.
+/// Blocks that channels take.
 fn blocks(channels: usize) -> usize {
     channels.div_ceil(BLOCK)
 }
 
 /// Where in the blocks the channels of concatenated tensors are: of each channel, its place.
-fn places(sources: &[usize]) -> impl Iterator<Item = usize> {
-    sources
+fn places(operands: &[usize]) -> impl Iterator<Item = usize> {
+    operands
         .iter()
         .scan(0, |start, &channels| {
             let places = *start..*start + channels;

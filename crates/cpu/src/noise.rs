@@ -1,13 +1,13 @@
 //! A plane of noise.
 
-use crate::Buffers;
-use alias_plan::{Noise, philox};
+use crate::HostBuffers;
+use alias_plan::{NoisePlane, philox};
 use rayon::prelude::*;
 
 /// Numbers that are drawn at once, a multiple of Philox's four.
 const PART: usize = 4096;
 
-pub(crate) fn run(step: &Noise, buffers: &mut Buffers) {
+pub(crate) fn run(step: &NoisePlane, buffers: &mut HostBuffers) {
     let &[low, high] = buffers.indices(step.seed) else { panic!("a seed has two halves") };
     let seed = u64::from(high) << 32 | u64::from(low);
     let output = &mut buffers.get_mut(step.output)[..step.elements];

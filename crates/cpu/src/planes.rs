@@ -1,25 +1,28 @@
 //! From planes to blocks of channels, and back.
 
-use crate::{BLOCK, Cpu, places};
+use crate::{BLOCK, Cpu, blocks, places};
 use rayon::prelude::*;
 
 /// Pixels that a thread moves at once.
 const PART: usize = 4096;
 
-/// From tensors (N, `channels`, H, W) of `plane` pixels, one after the other along the channels, to (N, 1, H, W, BLOCK).
+/// From tensors (N, C, H, W) of `plane` pixels, concatenated along the channels, to (N, blocks, H, W, BLOCK).
 ///
 /// # Panics
-/// Where one block does not hold all channels.
-pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], channels: usize, plane: usize, out: &mut [f32]) {
+/// Where the tensors are not those of `batch` images, or have more elements than `out`.
+pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], batch: usize, plane: usize, out: &mut [f32]) {
+    let image = |tensor: &&[f32]| tensor.len() / batch;
+    let channels: usize = tensors.iter().map(image).sum::<usize>() / plane;
     cpu.install(|| {
-        for (n, out) in out.chunks_exact_mut(plane * BLOCK).enumerate() {
+        let blocks = blocks(channels);
+        for (k, out) in out.chunks_exact_mut(plane * BLOCK).take(batch * blocks).enumerate() {
+            let (n, block) = (k / blocks, k % blocks);
+            let planes =
+                tensors.iter().flat_map(|tensor| tensor[n * image(tensor)..][..image(tensor)].chunks_exact(plane));
+            let planes: Vec<_> = planes.skip(block * BLOCK).take(BLOCK).collect();
             out.par_chunks_mut(PART * BLOCK).enumerate().for_each(|(part, out)| {
                 out.fill(0.0);
-                for (place, from) in tensors
-                    .iter()
-                    .flat_map(|tensor| tensor[n * channels * plane..][..channels * plane].chunks_exact(plane))
-                    .enumerate()
-                {
+                for (place, from) in planes.iter().enumerate() {
                     for (pixel, &value) in out.chunks_exact_mut(BLOCK).zip(&from[part * PART..]) {
                         pixel[place] = value;
                     }
@@ -29,19 +32,22 @@ pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], channels: usize, plane: usize,
     });
 }
 
-/// From (N, 1, H, W, BLOCK) to its first channels (N, `channels`, H, W).
-pub fn unpack_planes(cpu: &Cpu, blocks: &[f32], channels: usize, plane: usize) -> Vec<f32> {
-    let mut out = vec![0.0; blocks.len() / BLOCK * channels];
-    // For each part of an image, its part of each channel.
+/// From (N, blocks, H, W, BLOCK) to (N, `channels`, H, W).
+pub fn unpack_planes(cpu: &Cpu, data: &[f32], channels: usize, plane: usize) -> Vec<f32> {
+    let blocks = blocks(channels);
+    let mut out = vec![0.0; data.len() / (blocks * BLOCK) * channels];
+    // For each part of a block's plane, its part of each channel.
     let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
     for image in out.chunks_exact_mut(channels * plane) {
-        let start = parts.len();
-        parts.resize_with(start + plane.div_ceil(PART), Vec::new);
-        for channel in image.chunks_exact_mut(plane) {
-            parts[start..].iter_mut().zip(channel.chunks_mut(PART)).for_each(|(part, channel)| part.push(channel));
+        for block in image.chunks_mut(BLOCK * plane) {
+            let start = parts.len();
+            parts.resize_with(start + plane.div_ceil(PART), Vec::new);
+            for channel in block.chunks_exact_mut(plane) {
+                parts[start..].iter_mut().zip(channel.chunks_mut(PART)).for_each(|(part, channel)| part.push(channel));
+            }
         }
     }
-    let from = blocks.chunks_exact(plane * BLOCK).flat_map(|image| image.chunks(PART * BLOCK));
+    let from = data.chunks_exact(plane * BLOCK).flat_map(|block| block.chunks(PART * BLOCK));
     let work: Vec<_> = parts.into_iter().zip(from).collect();
     cpu.install(|| {
         work.into_par_iter().for_each(|(mut part, from)| {
@@ -53,12 +59,12 @@ pub fn unpack_planes(cpu: &Cpu, blocks: &[f32], channels: usize, plane: usize) -
     out
 }
 
-/// From (C, 8), C the channels of `sources`, to (blocks, 8, BLOCK), for each image.
-pub fn pack_coefficients(values: &[f32], sources: &[usize], out: &mut [f32]) {
-    let each: usize = sources.iter().map(|channels| channels.next_multiple_of(BLOCK) * 8).sum();
+/// From (C, 8), C the channels of `operands`, to (blocks, 8, BLOCK), for each image.
+pub fn pack_coefficients(values: &[f32], operands: &[usize], out: &mut [f32]) {
+    let each: usize = operands.iter().map(|channels| channels.next_multiple_of(BLOCK) * 8).sum();
     for out in out.chunks_exact_mut(each) {
         out.fill(0.0);
-        for (place, values) in places(sources).zip(values.chunks_exact(8)) {
+        for (place, values) in places(operands).zip(values.chunks_exact(8)) {
             for (k, &value) in values.iter().enumerate() {
                 out[place / BLOCK * 8 * BLOCK + k * BLOCK + place % BLOCK] = value;
             }

@@ -1,7 +1,7 @@
 //! The statistics that normalize activations: of instance norm, or of mask norm.
 
 use crate::input::{Resized, View};
-use crate::{BLOCK, Buffers, Cpu, places};
+use crate::{BLOCK, Cpu, HostBuffers, places};
 use alias_plan::Statistics;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -32,14 +32,13 @@ impl Sums {
 }
 
 /// `noise_scale` is (C).
-pub(crate) fn run(cpu: &Cpu, step: &Statistics, buffers: &mut Buffers, noise_scale: &[f32]) {
+pub(crate) fn run(cpu: &Cpu, step: &Statistics, buffers: &mut HostBuffers, noise_scale: &[f32]) {
     buffers.write([step.output], |buffers, [out]| {
         let view = View::new(&step.input, buffers);
         let mask = step.mask.map(|mask| buffers.get(mask));
         let count = view.blocks();
         let mut scales = vec![0.0; count * BLOCK];
-        let sources: Vec<usize> = step.input.sources.iter().map(|source| source.channels).collect();
-        places(&sources).zip(noise_scale).for_each(|(place, &scale)| scales[place] = scale);
+        places(&step.input.operand_channels()).zip(noise_scale).for_each(|(place, &scale)| scales[place] = scale);
         let planes = (0..step.input.batch * count).into_par_iter();
         planes.zip(out.par_chunks_mut(8 * BLOCK)).for_each(|(plane, out)| {
             let (n, block) = (plane / count, plane % count);
@@ -131,7 +130,7 @@ impl WithSimd for Part<'_> {
     }
 }
 
-/// (8, BLOCK): the first pixel, mean less that, scale, scale of the noise; mean and scale outside the mask; two unused.
+/// (8, BLOCK): the first pixel, mean less that, scale, scale of the noise; mean and scale outside the mask; the scale and shift that follow.
 fn finish(sums: &Sums, masked: bool, pixels: f64, first: &[f32; BLOCK], scales: &[f32], out: &mut [f32]) {
     let eps = f64::from(Statistics::EPS);
     for c in 0..BLOCK {
@@ -150,7 +149,7 @@ fn finish(sums: &Sums, masked: bool, pixels: f64, first: &[f32; BLOCK], scales: 
             }
         }
         let [[mean, scale], [rest_mean, rest_scale]] = regions.map(|region| region.map(|value| value as f32));
-        let values = [first[c], mean, scale, scales[c], rest_mean, rest_scale, 0.0, 0.0];
+        let values = [first[c], mean, scale, scales[c], rest_mean, rest_scale, 1.0, 0.0];
         values.into_iter().enumerate().for_each(|(k, value)| out[k * BLOCK + c] = value);
     }
 }

@@ -6,20 +6,17 @@
 //! rectangles, so that what it transforms stays in its cache. Where they are large, or strips of rectangles few, the threads
 //! share a larger rectangle, phase by phase, so that weights are read from memory less often.
 
-mod transform;
-
-pub(crate) use transform::{transform_weights, weight_transform};
-
 use crate::aligned::Scratch;
-use crate::convolution::{ConvolutionWeights, Epilogue, Strip, strips};
 use crate::input::Activations;
+use crate::output::{Epilogue, Strip, strips};
 use crate::product::{SLACK, product};
-use crate::{BLOCK, Buffers, Cpu, PANEL};
+use crate::weights::ConvolutionWeights;
+use crate::winograd_transform::{F, Transform};
+use crate::{BLOCK, Cpu, HostBuffers, PANEL};
 use alias_plan::{Convolution, Method};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
-use transform::{F, Transform};
 
 /// Tiles of a thread's own rectangle, down and across.
 const TILES: [usize; 2] = [4, 12];
@@ -35,8 +32,7 @@ const LARGE: u64 = 8 << 20;
 
 /// Whether threads had better share rectangles of a convolution.
 fn is_shared(step: &Convolution, m: usize) -> bool {
-    let sources: Vec<usize> = step.input.sources.iter().map(|source| source.channels).collect();
-    let weights = ConvolutionWeights::bytes(&sources, step.kernel, step.cout, step.method);
+    let weights = ConvolutionWeights::bytes(&step.input.operand_channels(), step.kernel, step.cout, step.method);
     weights >= LARGE || step.input.batch * step.rows.len().div_ceil(TILES[0] * m) < STRIPS
 }
 
@@ -66,7 +62,7 @@ pub fn scratch_elements(step: &Convolution) -> usize {
     }
 }
 
-pub(crate) fn run(cpu: &Cpu, step: &Convolution, buffers: &mut Buffers, weights: &ConvolutionWeights) {
+pub(crate) fn run(cpu: &Cpu, step: &Convolution, buffers: &mut HostBuffers, weights: &ConvolutionWeights) {
     match step.method {
         Method::Winograd(2) => convolve::<2, 4>(cpu, step, buffers, weights),
         Method::Winograd(4) => convolve::<4, 6>(cpu, step, buffers, weights),
@@ -77,15 +73,15 @@ pub(crate) fn run(cpu: &Cpu, step: &Convolution, buffers: &mut Buffers, weights:
 fn convolve<const M: usize, const N: usize>(
     cpu: &Cpu,
     step: &Convolution,
-    buffers: &mut Buffers,
+    buffers: &mut HostBuffers,
     weights: &ConvolutionWeights,
 ) where
     F<M, N>: Transform<M, N>,
 {
     let shared = step.scratch.is_some();
     let [down, across] = rectangle(step, M, shared);
-    let convolve = |buffers: &Buffers, out: &mut [f32], scratch: &mut [f32]| {
-        let activations = &Activations::new(step, buffers);
+    let convolve = |buffers: &HostBuffers, out: &mut [f32], scratch: &mut [f32]| {
+        let activations = &Activations::new(&step.input, buffers);
         let work = Work::<M, N> { cpu, step, activations, weights, across, shared };
         let strips = strips(step, out, down * M, 1);
         if shared {

@@ -5,8 +5,7 @@
 //! it does not fit with an [`Error`](alias_tensor::Error) that names the operation, the argument, what it got and what it
 //! expected.
 //!
-//! Those whose names begin with `record_` are the steps of an [`alias_plan::Plan`]: they add launches to a
-//! [`Recording`](alias_tensor::Recording) and compute nothing that could be differentiated.
+//! [`plan`] holds the steps of an [`alias_plan::Plan`]: fused kernels that only draw.
 
 use alias_plan::Precision;
 pub use alias_plan::philox;
@@ -22,9 +21,6 @@ mod avg_pool;
 mod batch_norm;
 mod concat;
 mod conv2d;
-mod convolution;
-mod fused_conv2d;
-mod input;
 mod instance_norm;
 mod l1;
 mod leaky_relu;
@@ -36,6 +32,7 @@ mod mul;
 mod noise;
 mod pack;
 mod peak;
+pub mod plan;
 mod reduce;
 mod relu;
 mod resize;
@@ -43,14 +40,10 @@ mod scale;
 mod slice;
 mod softplus;
 mod spectral_norm;
-mod staged_conv2d;
-mod statistics;
 mod sum_segments;
 mod sum_windows;
-mod table;
 mod tanh;
 mod transpose;
-mod winograd_conv2d;
 
 pub use adam::Adam;
 pub use add::add;
@@ -59,8 +52,6 @@ pub use avg_pool::avg_pool;
 pub use batch_norm::{RunningStatistics, batch_norm, batch_norm_train};
 pub use concat::concat;
 pub use conv2d::{conv2d, conv2d_normalized, conv2d_packed};
-pub use fused_conv2d::record_fused_conv2d;
-pub use input::Buffers;
 pub use instance_norm::instance_norm;
 pub use l1::l1;
 pub use leaky_relu::leaky_relu;
@@ -69,7 +60,7 @@ pub use max_pool::max_pool;
 pub use modulate::modulate;
 pub use modulate_rows::{Rows, modulate_rows};
 pub use mul::mul;
-pub use noise::{add_noise, record_noise};
+pub use noise::add_noise;
 pub use pack::PackedWeight;
 pub use peak::Peak;
 pub use reduce::{mean, sum};
@@ -79,13 +70,9 @@ pub use scale::scale;
 pub use slice::slice;
 pub use softplus::softplus;
 pub use spectral_norm::{SpectralNorm, power_iteration, spectral_norm};
-pub use staged_conv2d::record_staged_conv2d;
-pub use statistics::record_statistics;
 pub use sum_windows::{Windows, sum_windows};
-pub use table::{TableWeights, record_table};
 pub use tanh::tanh;
 pub use transpose::transpose;
-pub use winograd_conv2d::{record_winograd_conv2d, winograd_weight};
 
 /// The text of a shader, by how weights and activations are stored.
 #[derive(Clone, Copy)]

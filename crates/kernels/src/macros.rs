@@ -4,8 +4,8 @@
 macro_rules! wgsl {
     ($op:literal $(, $shared:literal)*) => {
         concat!(
-            include_str!(concat!("../../../shaders/", $op, ".wgsl")),
-            $(include_str!(concat!("../../../shaders/shared/", $shared, ".wgsl"))),*
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shaders/", $op, ".wgsl")),
+            $(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shaders/shared/", $shared, ".wgsl"))),*
         )
     };
 }

@@ -1,8 +1,8 @@
 //! Gaussian noise before a normalization (VITON-HD's ALIAS block), regenerated from a seed.
 
-use crate::input::{Buffers, holds};
 use crate::kernel;
-use alias_plan::Noise;
+use crate::plan::{DeviceBuffers, holds};
+use alias_plan::NoisePlane;
 use alias_tensor::{Kernel, Recording, Result, Tensor, Work};
 
 const SOURCE: &str = wgsl!("noise", "grid", "reduce", "math", "philox");
@@ -48,11 +48,8 @@ pub fn add_noise(x: &Tensor, scale: &Tensor, seed: u64, stream: u32) -> Result<T
 }
 
 /// Records a step of a plan: a plane of the noise that [`add_noise`] adds.
-///
-/// # Errors
-/// What the device reports.
-pub fn record_noise(recording: &mut Recording, step: &Noise, buffers: Buffers) -> Result<()> {
-    let Noise { stream, elements, seed, output } = *step;
+pub(crate) fn record(recording: &mut Recording, step: &NoisePlane, buffers: &DeviceBuffers) -> Result<()> {
+    let NoisePlane { stream, elements, seed, output } = *step;
     holds("noise", "the seed", buffers.get(seed), 8)?;
     holds("noise", "the output", buffers.get(output), 4 * elements as u64)?;
     let params = Params { batch: 1, channels: 1, plane: elements as u32, stream, seed_low: 0, seed_high: 0 };

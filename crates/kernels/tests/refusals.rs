@@ -1,8 +1,14 @@
 //! Every operation refuses shapes that it does not fit: the error names the operation, the argument, what it got and what it
 //! expected.
 
+use alias_kernels::plan::{DeviceBuffers, StepWeights, staged_elements};
 use alias_kernels::*;
 use alias_oracle::gpu;
+use alias_plan::{
+    Activation, Buffer, BufferId, Convolution, Input, Method, Modulation, Normalization, Operand, Plan, Precision,
+    Role, Step,
+};
+use alias_tensor::Recording;
 use alias_tensor::{Result, Tensor};
 
 fn t(shape: &[usize]) -> Tensor {
@@ -87,53 +93,106 @@ fn convolution() {
     );
 }
 
-/// A plan's steps are plain data, which anyone can get wrong; kernels run without checks.
-#[test]
-fn steps_that_do_not_fit_their_buffers_are_refused() {
-    use alias_kernels::{Buffers, record_fused_conv2d, record_staged_conv2d, record_winograd_conv2d};
-    use alias_plan::{BufferId, Convolution, Input, Method, Precision, Source};
-    use alias_tensor::Recording;
-    let source = Source { buffer: BufferId(0), channels: 5, height: 4, width: 6 };
-    let good = Convolution {
+/// A plan of one step, its buffers of so many elements each.
+fn plan(step: Step, elements: &[usize]) -> Plan {
+    let buffer = |&elements: &usize| Buffer { name: "a buffer".into(), elements, activations: false, role: Role::Kept };
+    Plan { precision: Precision::F32, block: 1, buffers: elements.iter().map(buffer).collect(), steps: vec![step] }
+}
+
+fn tensor(elements: usize) -> Tensor {
+    Tensor::empty(gpu(), &[elements]).unwrap()
+}
+
+/// A 3x3 convolution of buffer 0 to buffer 1, by way of buffer 2.
+fn planned_convolution() -> Convolution {
+    let operands = vec![Operand { buffer: BufferId(0), channels: 5, height: 4, width: 6 }];
+    Convolution {
         name: String::new(),
         kernel: 3,
-        input: Input { batch: 1, height: 8, width: 12, sources: vec![source.clone()], noise: None },
-        norm: None,
-        slope: 1.0,
+        stride: 1,
+        padding: 1,
+        input: Input { batch: 1, height: 8, width: 12, operands, noise: None, norm: None, slope: 1.0 },
         cout: 3,
         rows: 0..8,
         accumulate: false,
-        tanh: false,
+        activation: Activation::LeakyRelu(1.0),
         output: BufferId(1),
         method: Method::Staged(8),
         scratch: Some(BufferId(2)),
-    };
-    let tensor = |elements: usize| Tensor::empty(gpu(), &[elements]).unwrap();
-    let room = [tensor(5 * 4 * 6), tensor(3 * 8 * 12), tensor(good.scratch_elements())];
+    }
+}
+
+/// A plan's steps are plain data, which anyone can get wrong; kernels run without checks.
+#[test]
+fn steps_that_do_not_fit_their_buffers_are_refused() {
+    let good = planned_convolution();
+    let room = [5 * 4 * 6, 3 * 8 * 12, staged_elements(&good, 8)];
     let (direct, transformed) = (tensor((5 * 9 + 1) * 4), tensor((5 * 16 + 1) * 4));
-    let record = |step: &Convolution, tensors: &[Tensor], weight: &Tensor, what: &str| {
-        let (mut recording, buffers) = (Recording::new(gpu()), Buffers(tensors));
-        let error = match what {
-            "fused" => record_fused_conv2d(&mut recording, step, Precision::F32, buffers, weight),
-            "winograd" => record_winograd_conv2d(&mut recording, step, Precision::F32, buffers, weight),
-            _ => record_staged_conv2d(&mut recording, step, Precision::F32, buffers, weight),
+    for (what, method, weight) in [
+        ("fused", Method::Fused, &direct),
+        ("winograd", Method::Winograd(2), &transformed),
+        ("staged", Method::Staged(8), &direct),
+    ] {
+        let record = |step: &Convolution, elements: &[usize], weight: &Tensor| {
+            let step = Step::Convolution(Convolution { method, ..step.clone() });
+            let buffers = DeviceBuffers::new(gpu(), plan(step, elements)).unwrap();
+            let weights = StepWeights::Convolution(weight);
+            buffers.record(&mut Recording::new(gpu()), 0, weights).err().map(|e| e.to_string())
         };
-        error.err().map(|e| e.to_string())
-    };
-    for (what, weight) in [("fused", &direct), ("winograd", &transformed), ("staged", &direct)] {
-        assert_eq!(record(&good, &room, weight, what), None);
-        let refused = |step: &Convolution, tensors: &[Tensor], weight: &Tensor, named: &str| {
-            let error = record(step, tensors, weight, what).unwrap_or_default();
+        assert_eq!(record(&good, &room, weight), None);
+        let refused = |step: &Convolution, elements: &[usize], weight: &Tensor, named: &str| {
+            let error = record(step, elements, weight).unwrap_or_default();
             assert!(error.contains(what) && error.contains(named), "{what}, {named}: '{error}'");
         };
         refused(&Convolution { rows: 0..9, ..good.clone() }, &room, weight, "rows");
-        refused(&Convolution { kernel: 5, ..good.clone() }, &room, weight, "kernel");
+        refused(&Convolution { kernel: 11, ..good.clone() }, &room, weight, "the kernel");
+        refused(&Convolution { stride: 0, ..good.clone() }, &room, weight, "the kernel");
         refused(&Convolution { cout: 4, ..good.clone() }, &room, weight, "the output");
         refused(&good, &room, &tensor(10), "the weight");
-        refused(&good, &[tensor(100), room[1].clone(), room[2].clone()], weight, "a source");
-        let odd = Input { sources: vec![Source { width: 4, ..source.clone() }], ..good.input.clone() };
+        refused(&good, &[100, room[1], room[2]], weight, "an operand");
+        let narrow = Operand { width: 4, ..good.input.operands[0].clone() };
+        let odd = Input { operands: vec![narrow], ..good.input.clone() };
         refused(&Convolution { input: odd, ..good.clone() }, &room, weight, "power of two");
+        if what == "staged" {
+            refused(&good, &[room[0], room[1], 100], weight, "the scratch");
+        }
     }
-    let error = record(&good, &[room[0].clone(), room[1].clone(), tensor(100)], &direct, "staged").unwrap();
-    assert!(error.contains("the scratch"), "{error}");
+}
+
+/// Kernels look up by indices without a check, so that none gets to the device unchecked.
+#[test]
+fn indices_that_reach_past_their_table_are_refused() {
+    let modulation = Modulation { table: BufferId(4), entries: 7, pixels: BufferId(5), rows: 0..8, masked: false };
+    let norm = Normalization { coefficients: BufferId(3), modulation: Some(modulation) };
+    let good = planned_convolution();
+    let input = Input { norm: Some(norm), ..good.input.clone() };
+    let step = Convolution { input, method: Method::Fused, ..good };
+    let (room, weight) = ([5 * 4 * 6, 3 * 8 * 12, 1, 5 * 8, 7 * 12, 8 * 12 * 2], tensor((5 * 9 + 1) * 4));
+    let good = plan(Step::Convolution(step.clone()), &room);
+    let buffers = DeviceBuffers::new(gpu(), good.clone()).unwrap();
+    let record = || {
+        let weights = StepWeights::Convolution(&weight);
+        buffers.record(&mut Recording::new(gpu()), 0, weights).err().map(|e| e.to_string()).unwrap_or_default()
+    };
+    let upload = |pixels: &[u32]| {
+        let done = buffers.upload(BufferId(5), bytemuck::cast_slice(pixels));
+        done.err().map(|e| e.to_string()).unwrap_or_default()
+    };
+    assert!(record().contains("uploaded"), "{}", record());
+    // Every second element is an index; the others are masks.
+    let mut pixels = [0, u32::MAX].repeat(8 * 12);
+    pixels[40] = 7;
+    assert!(upload(&pixels).contains("less than 7"), "{}", upload(&pixels));
+    assert!(record().contains("uploaded"), "{}", record());
+    pixels[40] = 6;
+    assert!(upload(&pixels[2..]).contains("number of indices"), "{}", upload(&pixels[2..]));
+    assert_eq!((upload(&pixels), record()), (String::new(), String::new()));
+
+    // Nor may a step write to them, or memory be shared with what steps write.
+    let refused = |plan: Plan| DeviceBuffers::new(gpu(), plan).unwrap_err().to_string();
+    let writes = Convolution { output: BufferId(5), ..step };
+    assert!(refused(plan(Step::Convolution(writes), &room)).contains("written by a step"));
+    let mut shares = good;
+    shares.buffers[5].role = Role::Input;
+    assert!(refused(shares).contains("shares memory"));
 }

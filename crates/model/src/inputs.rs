@@ -2,7 +2,7 @@
 
 use crate::label_map::{GARMENT, LabelMap, misaligned};
 use crate::sample::check_pixels;
-use crate::table::Tables;
+use crate::tape::{Feed, WindowTables};
 use crate::{Error, Result, Sample};
 use alias_tensor::{Gpu, Tensor};
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Inputs {
     /// Agnostic image, pose and warped garment: (N, 9, H, W) in [-1, 1].
-    pub(crate) x: Tensor,
+    x: Tensor,
     /// The classes, one-hot: (N, 7, H, W).
-    pub(crate) seg: Tensor,
+    seg: Tensor,
     /// `seg` with the misaligned part of the garment moved to an eighth class: (N, 8, H, W).
-    pub(crate) seg_div: Tensor,
+    seg_div: Tensor,
     /// Where the garment is meant to be but its warp is not: (N, 1, H, W) in [0, 1], fractional at edges.
-    pub(crate) mask: Tensor,
+    mask: Tensor,
     /// The distinct windows of `seg` and of `seg_div`.
-    tables: Arc<[Tables; 2]>,
+    windows: [Arc<WindowTables>; 2],
 }
 
 impl Inputs {
@@ -55,7 +55,7 @@ impl Inputs {
             }
         }
         Ok(Inputs {
-            tables: Arc::new([false, true].map(|sees_mask| Tables::new(LabelMap::new(sample, sees_mask)))),
+            windows: [false, true].map(|sees_mask| Arc::new(WindowTables::new(LabelMap::new(sample, sees_mask)))),
             x: Tensor::new(gpu, &[n, 9, h, w], &x)?,
             seg: Tensor::new(gpu, &[n, classes, h, w], &seg)?,
             seg_div: Tensor::new(gpu, &[n, classes + 1, h, w], &seg_div)?,
@@ -68,15 +68,26 @@ impl Inputs {
         &self.x
     }
 
+    /// The classes, one-hot, the misaligned part of the garment as an eighth: (N, 8, H, W).
+    pub fn seg_div(&self) -> &Tensor {
+        &self.seg_div
+    }
+
     /// The same with another `x` (N, 9, H, W), such as a tracked one.
     #[must_use]
     pub fn with_x(&self, x: Tensor) -> Inputs {
         Inputs { x, ..self.clone() }
     }
 
-    /// The distinct windows of `seg`, or with the misaligned region of `seg_div`.
-    pub(crate) fn tables(&self, sees_mask: bool) -> &Tables {
-        &self.tables[usize::from(sees_mask)]
+    /// The inputs in the order of the generator's network.
+    pub(crate) fn feeds(&self) -> [Feed; 4] {
+        let map = |dense: &Tensor, windows: &Arc<WindowTables>| {
+            let (dense, windows) = (dense.clone(), windows.clone());
+            Feed::LabelMap { dense, windows }
+        };
+        let [seg, seg_div] = &self.windows;
+        let (x, mask) = (Feed::Tensor(self.x.clone()), Feed::Tensor(self.mask.clone()));
+        [x, map(&self.seg, seg), map(&self.seg_div, seg_div), mask]
     }
 
     /// Batch, height and width, once all four tensors are known to agree on them.

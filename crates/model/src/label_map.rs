@@ -13,7 +13,7 @@ pub(crate) const OUTSIDE: u32 = 0;
 pub const GARMENT: u8 = 2;
 
 /// The labels of a batch of images.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LabelMap {
     size: [usize; 3],
     /// (N, H, W): numbers from 1 of the entries of `labels`.
@@ -26,9 +26,9 @@ pub(crate) struct LabelMap {
 #[derive(Debug)]
 pub(crate) struct Distinct {
     /// The numbers of the labels in each 3x3 window, row by row, [`OUTSIDE`] past the image's edge.
-    pub(crate) windows: Vec<[u32; 9]>,
+    pub(crate) windows_3x3: Vec<[u32; 9]>,
     /// The 3x3 windows, from 1, of each 5x5 window, likewise.
-    pub(crate) rows: Vec<[u32; 9]>,
+    pub(crate) windows_5x5: Vec<[u32; 9]>,
     /// (N, H, W): the 5x5 window of each pixel, from 1.
     pub(crate) map: Vec<u32>,
 }
@@ -78,9 +78,9 @@ impl LabelMap {
             let start = (line / h * full_h + line % h * full_h / h) * full_w;
             (0..w).map(move |x| self.numbers[start + x * full_w / w])
         });
-        let Numbered { map, windows } = Numbered::windows_of(&resized.collect::<Vec<_>>(), [n, h, w]);
-        let Numbered { map, windows: rows } = Numbered::windows_of(&map, [n, h, w]);
-        Distinct { windows, rows, map }
+        let Numbered { map, windows: windows_3x3 } = Numbered::windows_of(&resized.collect::<Vec<_>>(), [n, h, w]);
+        let Numbered { map, windows: windows_5x5 } = Numbered::windows_of(&map, [n, h, w]);
+        Distinct { windows_3x3, windows_5x5, map }
     }
 
     /// What a number other than [`OUTSIDE`] stands for.

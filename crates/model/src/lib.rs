@@ -15,50 +15,39 @@
 //! # }
 //! ```
 //!
-//! `architecture` is plain data: which layers there are, their names and shapes. `generator` runs it. Both read like the
-//! paper (Choi et al., "VITON-HD", CVPR 2021, section 3.4 and supplement).
+//! [`network`] describes networks as plain data, `networks` holds the descriptions, `tape` runs them with gradients and `plans`
+//! as fused plans.
 
-mod architecture;
-mod choice;
-mod compile;
-mod config;
-mod conv;
 mod device;
-mod discriminator;
-mod engine;
 mod error;
-mod fill;
 mod generator;
-mod init;
 mod inputs;
 mod label_map;
 pub mod losses;
+pub mod network;
+mod networks;
+mod noise;
 mod painter;
+mod plans;
 mod sample;
-mod strictness;
-mod table;
+mod state_dict;
+mod tape;
 mod trainer;
-mod tuning;
-mod vgg;
-mod weights;
 
 pub use alias_checkpoint::{self as checkpoint, Checkpoint};
 pub use alias_cpu::{Cpu, CpuOptions, Instructions};
 pub use alias_plan::{self as plan, Plan, Precision};
-pub use architecture::{AliasNorm, Architecture, Conv, NormKind, ResBlock};
-pub use choice::{Processor, Target, Tuning};
-pub use compile::{Cost, PersonOptions};
-pub use config::{Config, Layers, Norm};
 pub use device::Device;
-pub use discriminator::{DiscriminatorConfig, MultiscaleDiscriminator};
 pub use error::{Error, Result};
-pub use fill::{fill, fill_state_dict};
-pub use generator::{Generator, LoadOptions, Modulation, Noise};
-pub use init::{SPADE_GAIN, initialize};
+pub use generator::Generator;
 pub use inputs::Inputs;
 pub use label_map::{GARMENT, misaligned};
 pub use losses::Gan;
+pub use networks::{DiscriminatorConfig, GeneratorConfig, Layers, LoadOptions, ParameterFreeNorm, Vgg19Config};
+pub use noise::Noise;
 pub use painter::{Painter, Person};
+pub use plans::{Conditioning, Cost, PlanOptions, Prepared, Processor, Session, Target, Tuning};
 pub use sample::{CLASSES, Sample};
-pub use trainer::{Batch, Losses, Trainer, TrainerOptions};
-pub use vgg::Vgg19;
+pub use state_dict::{SPADE_GAIN, fill, initialize};
+pub use tape::{Feed, Module, SpadeMethod};
+pub use trainer::{Batch, Losses, MultiscaleDiscriminator, Trainer, TrainerOptions, Vgg19};

@@ -1,12 +1,10 @@
 //! Images of a person, one garment after the other: the generator for those who do not train it.
 
-use crate::choice::Target;
-use crate::compile::{Cost, PersonOptions, Program};
-use crate::engine::{self, Canvas, Engine};
-use crate::label_map::{GARMENT, misaligned};
-use crate::{Architecture, Checkpoint, Config, Device, Error, LoadOptions, Noise, Result, Sample, strictness};
-use alias_plan::{BufferId, Precision, Step};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::label_map::{GARMENT, LabelMap, misaligned};
+use crate::networks::generator;
+use crate::plans::{Conditioning, Cost, PlanOptions, Prepared, Session, Target};
+use crate::{Checkpoint, Device, Error, GeneratorConfig, LoadOptions, Noise, Result, Sample};
+use alias_plan::{Precision, Step};
 use std::time::Duration;
 
 /// The ALIAS generator, its weights on a GPU or packed for processor cores, ready to draw.
@@ -14,32 +12,23 @@ use std::time::Duration;
 /// It computes what [`Generator`](crate::Generator) does, from a fifth of the operations and a third of the memory, but
 /// nothing that could be differentiated. A cheap handle: clones share the weights.
 #[derive(Clone, Debug)]
-pub struct Painter(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    architecture: Architecture,
-    engine: Box<dyn Engine>,
-    target: Target,
+pub struct Painter {
+    config: GeneratorConfig,
+    session: Session,
 }
 
 /// A person's label map and mask, ready to be drawn in any garment that fits them.
 ///
-/// What only depends on those is computed once. It has buffers for a whole image of its own, until it is dropped.
+/// What only depends on those is computed once. It has buffers for a whole image of its own, until it is dropped. Threads that
+/// share one take turns.
 #[derive(Debug)]
 pub struct Person {
     /// Batch, height, width.
     size: [usize; 3],
     labels: Vec<u8>,
     misaligned: Vec<f32>,
-    cost: Cost,
-    pictures: BufferId,
-    seed: Option<BufferId>,
-    image: BufferId,
-    /// How many steps, the first ones, were done when the person was made.
-    done: usize,
-    /// Locked while an image is drawn: all of them go through the same buffers.
-    canvas: Mutex<Box<dyn Canvas>>,
+    has_noise: bool,
+    prepared: Prepared,
 }
 
 impl Painter {
@@ -63,16 +52,13 @@ impl Painter {
         options: LoadOptions,
         target: Target,
     ) -> Result<Painter> {
-        let inferred = Config::infer(checkpoint)?;
-        let architecture = Architecture::new(Config { plain: options.plain || inferred.plain, ..inferred })?;
-        strictness::verify(&architecture, checkpoint, options.strict)?;
-        let engine = engine::load(&device.into(), &architecture, checkpoint, &target)?;
-        Ok(Painter(Arc::new(Inner { architecture, engine, target })))
+        let (config, network) = options.verified(checkpoint)?;
+        Ok(Painter { config, session: Session::of_verified(device.into(), network, checkpoint, target)? })
     }
 
-    /// Its layers.
-    pub fn architecture(&self) -> &Architecture {
-        &self.0.architecture
+    /// Its configuration.
+    pub fn config(&self) -> GeneratorConfig {
+        self.config
     }
 
     /// Draws one sample: (N, 3, H, W) in [-1, 1].
@@ -80,7 +66,7 @@ impl Painter {
     /// # Errors
     /// As [`Painter::person`].
     pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
-        let options = PersonOptions { noise: noise != Noise::None, keeps_tables: false };
+        let options = PlanOptions { noise: noise != Noise::None, keeps_tables: false };
         self.person(sample, options)?.draw(sample, noise)
     }
 
@@ -89,73 +75,71 @@ impl Painter {
     /// # Errors
     /// [`Error::Input`] where the sample is not what its fields promise, or no size for the generator; what the device
     /// reports.
-    pub fn person(&self, sample: &Sample, options: PersonOptions) -> Result<Person> {
-        let Inner { architecture, engine, target } = &*self.0;
-        let program = Program::new(architecture, sample, options, target)?;
-        let cost = Cost::of(program.plan, architecture, target);
-        let mut canvas = engine.canvas(&cost.plan, &cost.memory, program.tables)?;
-        for (id, bytes) in &program.uploads {
-            canvas.upload(*id, bytes)?;
-        }
-        for (norm, id, sources) in &program.batch_norms {
-            canvas.upload_coefficients(*id, engine.coefficients(norm), sources, sample.batch)?;
-        }
-        canvas.prepare(&cost.plan.steps[..program.tables])?;
+    pub fn person(&self, sample: &Sample, options: PlanOptions) -> Result<Person> {
+        let conditioning = conditioning(self.config, sample)?;
         Ok(Person {
             size: [sample.batch, sample.height, sample.width],
             labels: sample.labels.clone(),
-            misaligned: (0..sample.labels.len()).map(|at| misaligned(sample, at)).collect(),
-            pictures: program.pictures,
-            seed: program.seed,
-            image: program.image,
-            done: program.tables,
-            canvas: Mutex::new(canvas),
-            cost,
+            misaligned: conditioning.masks[&generator::Inputs::MASK].clone(),
+            has_noise: options.noise,
+            prepared: self.session.prepare(&conditioning, options)?,
         })
     }
 }
 
+impl Cost {
+    /// What a generator of `config` takes on `target` to draw `sample`. Its pictures do not matter, only its size, its labels
+    /// and its mask. Needs no device.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the sample is not what its fields promise, or no size for the generator.
+    pub fn of_image(config: GeneratorConfig, sample: &Sample, options: PlanOptions, target: &Target) -> Result<Cost> {
+        Cost::new(&config.network()?, &conditioning(config, sample)?, options, target)
+    }
+}
+
+/// What the generator's plan for a sample depends on.
+fn conditioning(config: GeneratorConfig, sample: &Sample) -> Result<Conditioning> {
+    sample.verify()?;
+    config.layers.check_size(sample.height, sample.width)?;
+    let mask = (0..sample.labels.len()).map(|at| misaligned(sample, at)).collect();
+    let [seg, seg_div] = [false, true].map(|sees_mask| LabelMap::new(sample, sees_mask));
+    Ok(Conditioning {
+        label_maps: [(generator::Inputs::SEG, seg), (generator::Inputs::SEG_DIV, seg_div)].into(),
+        masks: [(generator::Inputs::MASK, mask)].into(),
+        ..Conditioning::size(sample.batch, sample.height, sample.width)
+    })
+}
+
 impl Person {
-    /// Draws the person in the garment of `sample`: (N, 3, H, W) in [-1, 1]. Threads that share a person take turns.
+    /// Draws the person in the garment of `sample`: (N, 3, H, W) in [-1, 1].
     ///
     /// # Errors
     /// [`Error::Input`] where the sample is not what its fields promise, has other labels, another size or another mask than
     /// the person, or where there is noise and the person was made without, or the other way round; what the device reports.
     pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
         self.check(sample, noise)?;
-        let mut canvas = self.canvas();
         let pictures = [&sample.agnostic, &sample.pose, &sample.warped_cloth].map(Vec::as_slice);
-        canvas.upload_pictures(self.pictures, pictures, self.size)?;
-        if let (Noise::Seed(seed), Some(id)) = (noise, self.seed) {
-            canvas.upload(id, bytemuck::cast_slice(&[seed as u32, (seed >> 32) as u32]))?;
-        }
-        canvas.draw(self.steps())?;
-        canvas.image(self.image, self.size)
-    }
-
-    fn canvas(&self) -> MutexGuard<'_, Box<dyn Canvas>> {
-        // Whatever a panic left in the buffers, an image begins by overwriting it.
-        self.canvas.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut outputs = self.prepared.run_parts(&[&pictures], noise)?;
+        Ok(outputs.remove(0))
     }
 
     /// The steps that each image takes: all of the plan's but tables that are kept.
     pub fn steps(&self) -> &[Step] {
-        &self.cost.plan.steps[self.done..]
+        self.prepared.steps()
     }
 
-    /// Runs every one of [`Person::steps`] by itself, on whatever the buffers hold, and measures it; on a GPU as
-    /// [`Recording::profile`](alias_tensor::Recording::profile) does.
+    /// Runs every one of [`Person::steps`] by itself and measures it, as [`Prepared::profile`].
     ///
     /// # Errors
     /// What the device reports.
     pub fn profile(&self) -> Result<Vec<(&Step, Duration)>> {
-        let times = self.canvas().profile(self.steps())?;
-        Ok(self.steps().iter().zip(times).collect())
+        self.prepared.profile()
     }
 
     /// What it takes to draw the person.
     pub fn cost(&self) -> &Cost {
-        &self.cost
+        self.prepared.cost()
     }
 
     fn check(&self, sample: &Sample, noise: Noise) -> Result<()> {
@@ -178,9 +162,9 @@ impl Person {
                  sample"
             )));
         }
-        match (noise, self.seed) {
-            (Noise::Seed(_), None) => Err(Error::Input("the person was made without noise".into())),
-            (Noise::None, Some(_)) => Err(Error::Input("the person was made with noise; give a seed".into())),
+        match (noise, self.has_noise) {
+            (Noise::Seed(_), false) => Err(Error::Input("the person was made without noise".into())),
+            (Noise::None, true) => Err(Error::Input("the person was made with noise; give a seed".into())),
             _ => Ok(()),
         }
     }

@@ -1,16 +1,21 @@
 //! The generator and the discriminator, trained against each other.
 
-mod network;
+mod discriminator;
 mod options;
 mod saved;
 mod step;
+mod vgg19;
+mod weights;
 
+pub use discriminator::MultiscaleDiscriminator;
 pub use options::TrainerOptions;
+pub use vgg19::Vgg19;
 
-use crate::{Architecture, Checkpoint, Config, DiscriminatorConfig, Error, Inputs, Result, Vgg19, strictness};
+use crate::state_dict::verify;
+use crate::{Checkpoint, DiscriminatorConfig, Error, GeneratorConfig, Inputs, Result};
 use alias_tensor::{Gpu, Tensor};
-use network::Network;
-use step::Step;
+use step::Update;
+use weights::TrainedWeights;
 
 /// What a step learns from: the generator's inputs, and what it should draw.
 #[derive(Clone, Debug)]
@@ -43,12 +48,12 @@ pub struct Losses {
 #[derive(Debug)]
 pub struct Trainer {
     gpu: Gpu,
-    architecture: Architecture,
+    config: GeneratorConfig,
     discriminator_config: DiscriminatorConfig,
     options: TrainerOptions,
     vgg: Option<Vgg19>,
-    generator: Network,
-    discriminator: Network,
+    generator: TrainedWeights,
+    discriminator: TrainedWeights,
     /// Whether the generator computes its blocks a second time for their gradients.
     recomputes: bool,
     /// Steps taken.
@@ -65,19 +70,18 @@ impl Trainer {
     /// [`Error::StateDict`] where the checkpoints are not what the configurations ask for; what the device reports.
     pub fn new(
         gpu: &Gpu,
-        (config, generator): (Config, &Checkpoint),
+        (config, generator): (GeneratorConfig, &Checkpoint),
         (discriminator_config, discriminator): (DiscriminatorConfig, &Checkpoint),
         vgg: Option<Vgg19>,
         options: TrainerOptions,
     ) -> Result<Trainer> {
-        let architecture = Architecture::new(config)?;
-        strictness::verify(&architecture, generator, true)?;
-        discriminator_config.verify()?;
+        let network = config.network()?;
+        verify(&network, generator, true, &config)?;
         Ok(Trainer {
             gpu: gpu.clone(),
-            generator: Network::new(gpu, &architecture.state_dict(), generator)?,
-            discriminator: Network::new(gpu, &discriminator_config.state_dict(), discriminator)?,
-            architecture,
+            generator: TrainedWeights::new(gpu, &network, generator)?,
+            discriminator: TrainedWeights::new(gpu, &discriminator_config.network()?, discriminator)?,
+            config,
             discriminator_config,
             options,
             vgg,
@@ -105,8 +109,8 @@ impl Trainer {
     pub fn generator(&self) -> Result<Checkpoint> {
         self.verify_whole()?;
         let mut generator = self.generator.state_dict()?;
-        if self.architecture.config.plain {
-            generator.metadata_mut().insert(Config::PLAIN.into(), "true".into());
+        if self.config.plain {
+            generator.metadata_mut().insert(GeneratorConfig::PLAIN.into(), "true".into());
         }
         Ok(generator)
     }
@@ -141,10 +145,10 @@ impl Trainer {
             return Err(Error::Input("a step needs at least one part of a batch".into()));
         }
         // Whatever goes wrong up to here, what there was is still there.
-        let mut step = Step::new(self, parts);
+        let mut step = Update::new(self, parts);
         step.update_discriminator(&mut tap)?;
         let (leaves, gradients) = step.generator_gradients(&mut tap)?;
-        let Step { generator, discriminator, losses, .. } = step;
+        let Update { generator, discriminator, losses, .. } = step;
         let [rate, _] = self.options.rates(self.step);
         // From here on each weight is given back when its successor is there: two generators at once may be too many.
         (self.generator, self.discriminator, self.torn) = (generator, discriminator, true);

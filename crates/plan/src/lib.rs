@@ -1,18 +1,29 @@
-//! What an image takes, step by step, as plain data: shapes, operations, bytes, and which buffer is free when.
+//! What a network computes for one input, step by step, as plain data: shapes, operations, bytes, and when each buffer is free.
 //!
-//! Nothing here knows of a device. `alias-model` makes the list from a network; each executor runs it: the kernels of
+//! Nothing here knows a device. `alias-model` makes the list from a network; each executor runs it: the kernels of
 //! `alias-kernels` on a GPU, `alias-cpu` on processor cores.
 //!
-//! There are four kinds of steps. [`Table`]: SPADE's scale and shift for each distinct window of a label map. [`Noise`]: a
-//! plane of it. [`Statistics`]: of what a normalization reads. [`Convolution`]: everything else, since resizing,
-//! concatenation, normalization, modulation, activation and addition all happen where a convolution loads or stores.
+//! There are five kinds of steps. [`ModulationTable`]: SPADE's scale and shift for each distinct window of a label map.
+//! [`NoisePlane`]: a plane of Gaussian noise. [`Statistics`]: mean and deviation of each plane. [`Convolution`] and [`Pool`]:
+//! everything else, since resizing, concatenation, normalization, modulation, activation and addition all happen where a
+//! convolution or a pooling loads ([`Input`]) or stores.
 
+mod convolution;
+mod input;
 mod memory;
+mod modulation_table;
 pub mod philox;
+mod pool;
+mod statistics;
 mod step;
 
+pub use convolution::{Activation, Convolution, Method};
+pub use input::{Input, Modulation, Normalization, Operand};
 pub use memory::Memory;
-pub use step::{Convolution, Input, Method, Noise, Norm, Source, Statistics, Step, Table};
+pub use modulation_table::ModulationTable;
+pub use pool::Pool;
+pub use statistics::Statistics;
+pub use step::{NoisePlane, Step};
 
 /// A buffer of a plan, by its place in [`Plan::buffers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,11 +99,6 @@ impl Plan {
     /// Floating-point operations of all steps.
     pub fn flops(&self) -> u64 {
         self.steps.iter().map(Step::flops).sum()
-    }
-
-    /// Kernels that a GPU launches.
-    pub fn launches(&self) -> usize {
-        self.steps.iter().map(Step::launches).sum()
     }
 
     /// Bytes that the steps have to move at least: everything that each of them reads and writes, once.

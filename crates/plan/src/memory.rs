@@ -66,13 +66,14 @@ fn lifetimes(plan: &Plan) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Buffer, Noise, Precision, Step};
+    use crate::{Buffer, NoisePlane, Precision, Step};
 
     /// A chain of steps, each from one buffer to the next.
     fn chain(roles: &[(usize, Role)]) -> Plan {
         let buffer =
             |&(elements, role): &(usize, Role)| Buffer { name: String::new(), elements, activations: false, role };
-        let step = |k: usize| Step::Noise(Noise { stream: 0, elements: 1, seed: BufferId(k), output: BufferId(k + 1) });
+        let step =
+            |k: usize| Step::Noise(NoisePlane { stream: 0, elements: 1, seed: BufferId(k), output: BufferId(k + 1) });
         Plan {
             precision: Precision::F32,
             block: 1,

@@ -13,7 +13,7 @@ pub(crate) mod train;
 
 use crate::{target, tell};
 use alias_model::plan::{Method, Step};
-use alias_model::{Architecture, Checkpoint, Config, Device, Layers, LoadOptions, Noise, Painter, Precision, Sample};
+use alias_model::{Checkpoint, Device, GeneratorConfig, Layers, LoadOptions, Noise, Painter, Precision, Sample};
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,7 +25,7 @@ use tryon::training::CheckpointsError;
 
 /// Loads a generator, to draw by plans for `device`.
 fn load(checkpoint: &Checkpoint, device: &Device, precision: Precision, plain: bool) -> alias_model::Result<Painter> {
-    let target = target(device, precision, Config::infer(checkpoint)?)?;
+    let target = target(device, precision, GeneratorConfig::infer(checkpoint)?)?;
     Painter::load_with(device, checkpoint, LoadOptions { plain, ..Default::default() }, target)
 }
 
@@ -106,6 +106,7 @@ fn kernel(step: &Step) -> &'static str {
             Method::Winograd(_) => "winograd",
             Method::Staged(_) => "staged",
         },
+        Step::Pool(_) => "pool",
     }
 }
 
@@ -167,8 +168,8 @@ fn parse_size(text: &str) -> Result<[usize; 2], String> {
 
 impl Drawing {
     /// The generator to draw with.
-    pub(crate) fn architecture(&self) -> Result<Architecture> {
-        Ok(Architecture::new(Config::PUBLISHED.with_ngf(self.ngf.into()))?)
+    pub(crate) fn config(&self) -> GeneratorConfig {
+        GeneratorConfig::PUBLISHED.with_ngf(self.ngf.into())
     }
 
     /// The sample to draw with a generator of `layers`.

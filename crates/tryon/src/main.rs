@@ -4,7 +4,7 @@
 
 mod commands;
 
-use alias_model::{Config, CpuOptions, Device, Precision, Target, Tuning};
+use alias_model::{CpuOptions, Device, GeneratorConfig, Precision, Target, Tuning};
 use alias_tensor::wgpu::{Adapter, Features};
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 use anyhow::{Context, ensure};
@@ -124,7 +124,7 @@ fn name(device: &Device) -> String {
 }
 
 /// What to plan for on `device`, with such a generator: by what `tryon bench --tune` found, if it was run.
-fn target(device: &Device, precision: Precision, config: Config) -> alias_model::Result<Target> {
+fn target(device: &Device, precision: Precision, config: GeneratorConfig) -> alias_model::Result<Target> {
     let target = Target::of(device, precision);
     let Device::Gpu(gpu) = device else { return Ok(target) };
     match tuning_file(gpu, precision, config).filter(|path| path.exists()) {
@@ -134,9 +134,9 @@ fn target(device: &Device, precision: Precision, config: Config) -> alias_model:
 }
 
 /// Where the user's tuning is kept. A new driver may be fast at something else.
-fn tuning_file(gpu: &Gpu, precision: Precision, config: Config) -> Option<PathBuf> {
+fn tuning_file(gpu: &Gpu, precision: Precision, config: GeneratorConfig) -> Option<PathBuf> {
     let info = gpu.info();
-    let Config { ngf, layers, .. } = config;
+    let GeneratorConfig { ngf, layers, .. } = config;
     let name = format!("{} {} {} {layers:?} {ngf} {precision:?}.json", info.name, info.backend, info.driver_info);
     let name = name.replace(|c: char| !(c.is_ascii_alphanumeric() || " .-()".contains(c)), "_");
     Some(dirs::cache_dir()?.join("alias").join(name))

@@ -3,7 +3,7 @@
 mod training;
 
 use alias_checkpoint::Dtype;
-use alias_model::{Checkpoint, Config, Vgg19, fill_state_dict};
+use alias_model::{Checkpoint, GeneratorConfig, Vgg19Config, fill};
 use std::fs;
 use std::path::Path;
 use training::{
@@ -345,7 +345,7 @@ fn a_run_that_diverges_names_the_loss() {
 fn runs_start_from_weights_and_compare_features() {
     let folder = tempfile::tempdir().unwrap();
     let (out, vgg) = (folder.path().join("run"), folder.path().join("vgg19.safetensors"));
-    fill_state_dict(Vgg19::state_dict(16), 3).write_safetensors(&vgg).unwrap();
+    fill(&Vgg19Config { divisor: 16 }.network(), 3).write_safetensors(&vgg).unwrap();
     let before = checkpoint(undisturbed().0.path(), STEPS);
     let mut arguments = vec!["train", "--data", text(data()), "--out", text(&out), "--size", "64x64", "--plain"];
     arguments.extend(["--weights", text(&before), "--discriminator", text(&before), "--vgg", text(&vgg)]);
@@ -357,10 +357,10 @@ fn runs_start_from_weights_and_compare_features() {
     let same = |key: &str| old.get(key).unwrap().to_f32() == new.get(key).unwrap().to_f32();
     assert!(same("generator.conv_0.weight") && !same("discriminator.discriminator_0.model0.0.weight"));
     let weights = Checkpoint::read(out.join("generator.safetensors")).unwrap();
-    assert!(Config::infer(&weights).unwrap().plain, "which instance norm does not tell");
+    assert!(GeneratorConfig::infer(&weights).unwrap().plain, "which instance norm does not tell");
 
     fs::remove_file(checkpoint(&out, 2)).unwrap();
-    fill_state_dict(Vgg19::state_dict(16), 4).write_safetensors(&vgg).unwrap();
+    fill(&Vgg19Config { divisor: 16 }.network(), 4).write_safetensors(&vgg).unwrap();
     let complaint = exits(1, &mut tryon(&resume(&out)));
     assert!(complaint.contains("not the weights of VGG-19 that this run began with"), "{complaint}");
 }
@@ -378,7 +378,7 @@ fn exports_are_weights_for_every_command() {
     assert_eq!(half.0.metadata()["step"], "6");
     assert!(whole.0.metadata()["settings"].contains("\"ngf\":1"));
     for (checkpoint, path) in [whole, half] {
-        assert_eq!(Config::infer(&checkpoint).unwrap().ngf, 1);
+        assert_eq!(GeneratorConfig::infer(&checkpoint).unwrap().ngf, 1);
         let demo = folder.path().join("demo");
         succeeds(&["demo", "-o", text(&demo), "--weights", text(&path), "--device", "cpu"]);
     }

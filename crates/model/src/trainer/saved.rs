@@ -1,8 +1,9 @@
 //! A trainer in a file, and back, bit for bit.
 
-use super::network::Network;
-use super::{Trainer, TrainerOptions};
-use crate::{Architecture, Checkpoint, Config, DiscriminatorConfig, Error, Layers, Norm, Result, Vgg19};
+use super::weights::TrainedWeights;
+use super::{Trainer, TrainerOptions, Vgg19};
+use crate::network::Network;
+use crate::{Checkpoint, DiscriminatorConfig, Error, GeneratorConfig, Layers, ParameterFreeNorm, Result};
 use alias_checkpoint::Array;
 use alias_tensor::Gpu;
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ impl Trainer {
                 saved.insert(format!("{SECOND_MOMENT}{name}.{key}"), array);
             }
         }
-        let Config { ngf, layers, norm, spectral, plain } = self.architecture.config;
+        let GeneratorConfig { ngf, layers, norm, spectral, plain } = self.config;
         let DiscriminatorConfig { scales, layers: depth, ndf, last_stride } = self.discriminator_config;
         let settings = json!({
             "step": self.step,
@@ -59,10 +60,10 @@ impl Trainer {
         let flag = |value: &Value| value.as_bool().ok_or_else(|| damaged(value));
         let word = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| damaged(value));
         let (g, d) = (&settings["generator"], &settings["discriminator"]);
-        let config = Config {
+        let config = GeneratorConfig {
             ngf: integer(&g["ngf"])? as usize,
             layers: word(&g["layers"])?.parse::<Layers>()?,
-            norm: word(&g["norm"])?.parse::<Norm>()?,
+            norm: word(&g["norm"])?.parse::<ParameterFreeNorm>()?,
             spectral: flag(&g["spectral"])?,
             plain: flag(&g["plain"])?,
         };
@@ -72,18 +73,16 @@ impl Trainer {
             ndf: integer(&d["ndf"])? as usize,
             last_stride: integer(&d["last_stride"])? as usize,
         };
-        discriminator_config.verify()?;
-        let architecture = Architecture::new(config)?;
-        let network = |name: &str, shapes| {
+        let weights = |name: &str, network: &Network| {
             let [state, moments] =
                 [format!("{name}."), format!("{SECOND_MOMENT}{name}.")].map(|prefix| saved.part(&prefix));
-            Network::new(gpu, shapes, &state)?.with_second_moments(gpu, &moments)
+            TrainedWeights::new(gpu, network, &state)?.with_second_moments(gpu, &moments)
         };
         Ok(Trainer {
             gpu: gpu.clone(),
-            generator: network("generator", &architecture.state_dict())?,
-            discriminator: network("discriminator", &discriminator_config.state_dict())?,
-            architecture,
+            generator: weights("generator", &config.network()?)?,
+            discriminator: weights("discriminator", &discriminator_config.network()?)?,
+            config,
             discriminator_config,
             options: TrainerOptions::from_json(&settings["options"]).ok_or_else(|| damaged(&settings["options"]))?,
             vgg,

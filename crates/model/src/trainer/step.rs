@@ -1,32 +1,32 @@
 //! One step of training: an update of the discriminator, then one of the generator.
 
-use super::network::{Network, Tensors};
-use super::{Batch, Losses, Trainer, TrainerOptions};
+use super::weights::{Tensors, TrainedWeights};
+use super::{Batch, Losses, MultiscaleDiscriminator, Trainer, TrainerOptions};
 use crate::losses::{feature_matching, perceptual};
-use crate::{Error, Generator, MultiscaleDiscriminator, Noise, Result};
+use crate::{Error, Generator, Noise, Result};
 use alias_kernels::{add, l1, scale};
 use alias_tensor::{Gradients, Tensor, no_grad};
 
 /// A step in the making: copies of the trainer's networks, which share their tensors, and what has become of them.
-pub(super) struct Step<'a> {
+pub(super) struct Update<'a> {
     trainer: &'a Trainer,
     parts: &'a [Batch],
-    pub(super) generator: Network,
-    pub(super) discriminator: Network,
+    pub(super) generator: TrainedWeights,
+    pub(super) discriminator: TrainedWeights,
     pub(super) losses: Losses,
 }
 
-impl<'a> Step<'a> {
-    pub(super) fn new(trainer: &'a Trainer, parts: &'a [Batch]) -> Step<'a> {
+impl<'a> Update<'a> {
+    pub(super) fn new(trainer: &'a Trainer, parts: &'a [Batch]) -> Update<'a> {
         let (generator, discriminator) = (trainer.generator.clone(), trainer.discriminator.clone());
-        Step { trainer, parts, generator, discriminator, losses: Losses::default() }
+        Update { trainer, parts, generator, discriminator, losses: Losses::default() }
     }
 
     pub(super) fn update_discriminator(&mut self, tap: &mut impl FnMut(&str, &Tensor)) -> Result<()> {
         self.generator.power_iteration()?;
         self.discriminator.power_iteration()?;
         let fakes = self.fakes()?;
-        let Step { trainer, parts, discriminator, losses, .. } = self;
+        let Update { trainer, parts, discriminator, losses, .. } = self;
         let [_, rate] = trainer.options.rates(trainer.step);
         let leaves = discriminator.leaves();
         let judge = MultiscaleDiscriminator::from_state(trainer.discriminator_config, discriminator.with(&leaves))?;
@@ -34,7 +34,7 @@ impl<'a> Step<'a> {
         for (Batch { inputs, real }, fake) in parts.iter().zip(fakes) {
             // One after the other: what the first was computed from is gone when the second is computed.
             for (image, is_real) in [(&fake, false), (real, true)] {
-                let loss = trainer.options.gan.discriminator_loss(&judge.forward(&inputs.seg_div, image)?, is_real)?;
+                let loss = trainer.options.gan.discriminator_loss(&judge.forward(inputs.seg_div(), image)?, is_real)?;
                 let (value, pulled) = trainer.pull(loss, 1.0 / parts.len() as f32)?;
                 losses.discriminator += value;
                 gradients.accumulate(pulled)?;
@@ -49,10 +49,10 @@ impl<'a> Step<'a> {
 
     /// The images of the discriminator's update.
     fn fakes(&mut self) -> Result<Vec<Tensor>> {
-        let Step { trainer, parts, generator, .. } = self;
+        let Update { trainer, parts, generator, .. } = self;
         // Weights that nothing is kept of but themselves: of a network that does not learn, packed ones would be kept, too.
         let leaves = generator.leaves();
-        let painter = Generator::from_state(trainer.architecture.clone(), generator.with(&leaves))?.in_training();
+        let painter = Generator::from_state(trainer.config, generator.with(&leaves))?.in_training(false);
         let draw = |(k, part): (usize, &Batch)| no_grad(|| painter.forward(&part.inputs, trainer.noise(0, k)));
         let fakes = parts.iter().enumerate().map(draw).collect::<Result<_>>()?;
         generator.move_statistics(painter.running_statistics(), parts.len());
@@ -61,13 +61,11 @@ impl<'a> Step<'a> {
 
     /// What the generator's update goes by: its leaves, and their gradients.
     pub(super) fn generator_gradients(&mut self, tap: &mut impl FnMut(&str, &Tensor)) -> Result<(Tensors, Gradients)> {
-        let Step { trainer, parts, generator, discriminator, losses } = self;
+        let Update { trainer, parts, generator, discriminator, losses } = self;
         generator.power_iteration()?;
         discriminator.power_iteration()?;
         let leaves = generator.leaves();
-        let painter = Generator::from_state(trainer.architecture.clone(), generator.with(&leaves))?
-            .in_training()
-            .recomputing(trainer.recomputes);
+        let painter = Generator::from_state(trainer.config, generator.with(&leaves))?.in_training(trainer.recomputes);
         let judge = MultiscaleDiscriminator::from_state(trainer.discriminator_config, discriminator.frozen())?;
         let TrainerOptions { gan, feature_matching: matching_weight, perceptual: perceptual_weight, .. } =
             trainer.options;
@@ -79,8 +77,8 @@ impl<'a> Step<'a> {
             // Each loss goes back to the image by itself, so that no two of their networks are kept at once.
             let image = fake.detach().requires_grad();
             let (adversarial, matching) = {
-                let on_fake = judge.forward(&inputs.seg_div, &image)?;
-                let on_real = no_grad(|| judge.forward(&inputs.seg_div, real))?;
+                let on_fake = judge.forward(inputs.seg_div(), &image)?;
+                let on_real = no_grad(|| judge.forward(inputs.seg_div(), real))?;
                 (gan.generator_loss(&on_fake)?, feature_matching(&on_fake, &on_real)?)
             };
             losses.gan += share * scalar(&adversarial)?;

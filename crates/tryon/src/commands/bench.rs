@@ -4,9 +4,7 @@ use super::Drawing;
 use crate::{DeviceArguments, name, target, tuning_file};
 use alias_kernels::Peak;
 use alias_model::plan::Step;
-use alias_model::{
-    Architecture, Config, Device, LoadOptions, Noise, Painter, Person, PersonOptions, Target, Tuning, fill,
-};
+use alias_model::{Device, GeneratorConfig, LoadOptions, Noise, Painter, Person, PlanOptions, Target, Tuning, fill};
 use alias_tensor::Counters;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
@@ -48,15 +46,15 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     // What can be wrong without a device is found before one is opened.
     let (read, checkpoint) = timed(|| Ok(arguments.weights.as_deref().map(read_generator).transpose()?))?;
     let config = match &checkpoint {
-        Some(checkpoint) => Config::infer(checkpoint)?,
-        None => drawing.architecture()?.config,
+        Some(checkpoint) => GeneratorConfig::infer(checkpoint)?,
+        None => drawing.config(),
     };
     let sample = drawing.sample(config.layers)?;
     let resident = resident();
     let (opened, device) = timed(|| device.open(precision))?;
     let checkpoint = match checkpoint {
         Some(checkpoint) => checkpoint,
-        None => fill(&Architecture::new(config)?, 1),
+        None => fill(&config.network()?, 1),
     };
     let options = LoadOptions::default();
     if arguments.tune {
@@ -73,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         drop(checkpoint);
         Ok(painter)
     })?;
-    let person_options = PersonOptions { noise: false, keeps_tables: arguments.keep_tables };
+    let person_options = PlanOptions { noise: false, keeps_tables: arguments.keep_tables };
     let (first, person) = timed(|| {
         let person = painter.person(&sample, person_options)?;
         person.draw(&sample, Noise::None)?;
@@ -114,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
             None => (after.flops - before.flops) / runs,
             Some(_) => person.steps().iter().map(Step::flops).sum(),
         },
-        dense: painter.architecture().dense_flops(height, width),
+        dense: config.network()?.dense_flops(height, width)?,
         moved: person.steps().iter().map(|step| step.bytes_moved(plan)).sum(),
         peak: match cores {
             None => after.peak_device_bytes,

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let device = device.open(Precision::F32)?;
     let painter = load(&checkpoint, &device, Precision::F32, false)?;
     drop(checkpoint);
-    let multiple = painter.architecture().config.layers.multiple();
+    let multiple = painter.config().layers.multiple();
     let [height, width] = SIZE.map(|side| side.next_multiple_of(multiple));
 
     let bar = progress(SCENES.count());

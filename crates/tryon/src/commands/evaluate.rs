@@ -3,7 +3,7 @@
 use super::report::{Report, Scored, paste};
 use super::{PrecisionArgument, cores, draw, in_parallel, load, parse_size, picture, progress, spare};
 use crate::{DeviceArguments, name, print};
-use alias_model::{Config, Painter, Precision};
+use alias_model::{GeneratorConfig, Painter, Precision};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::fs::create_dir_all;
@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let [height, width] = dataset.size();
     let checkpoint = read_generator(&arguments.weights)?;
     let weights = || format!("{}", arguments.weights.display());
-    let config = Config::infer(&checkpoint).with_context(weights)?;
+    let config = GeneratorConfig::infer(&checkpoint).with_context(weights)?;
     let size = config.layers.check_size(height, width);
     size.with_context(|| format!("{}; give another --size", arguments.data.display()))?;
     prepare_outputs(arguments)?;

@@ -1,8 +1,8 @@
 //! `tryon info`: what there is to compute on, what would be used, and what an image takes on it.
 
 use crate::DeviceArguments;
-use alias_model::plan::{Input, Step, Table};
-use alias_model::{Cost, CpuOptions, Device, PersonOptions, Target};
+use alias_model::plan::{Input, ModulationTable, Step};
+use alias_model::{Cost, CpuOptions, Device, PlanOptions, Target};
 use alias_tensor::adapters;
 use alias_tensor::wgpu::{Adapter, Features};
 use anyhow::Result;
@@ -85,30 +85,34 @@ fn describe(adapter: &Adapter) -> String {
 
 /// The plan as a table.
 fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
-    let architecture = drawing.architecture()?;
-    let cost =
-        Cost::new(&architecture, &drawing.sample(architecture.config.layers)?, PersonOptions::default(), &target)?;
+    let config = drawing.config();
+    let cost = Cost::of_image(config, &drawing.sample(config.layers)?, PlanOptions::default(), &target)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let plan = &cost.plan;
     let mut text = format!("{:18}{:12}{:46}{:>8}{:>10}{:>9}\n", "step", "kernel", "shape", "GFLOP", "MiB", "launches");
     for step in &plan.steps {
         let shape = match step {
-            Step::Table(Table { windows, rows, channels, .. }) => {
-                format!("{windows} windows, {rows} rows, {channels} channels")
+            Step::Table(ModulationTable { windows, entries, channels, .. }) => {
+                format!("{windows} windows 3x3, {entries} 5x5, {channels} channels")
             }
             Step::Noise(step) => format!("{} pixels", step.elements),
             Step::Statistics(step) => shape(&step.input),
             Step::Convolution(step) => format!("{} -> {}, {k}x{k}", shape(&step.input), step.cout, k = step.kernel),
+            Step::Pool(step) => format!("{} -> {}x{}", shape(&step.input), step.height(), step.width()),
         };
         let kernel = super::kernel(step);
         let (gflop, moved) = (step.flops() as f64 / 1e9, mib(step.bytes_moved(plan)));
-        text += &format!("{:18}{kernel:12}{shape:46}{gflop:8.2}{moved:10.1}{:9}\n", step.name(), step.launches());
+        text += &format!(
+            "{:18}{kernel:12}{shape:46}{gflop:8.2}{moved:10.1}{:9}\n",
+            step.name(),
+            alias_kernels::plan::launches(step)
+        );
     }
-    let (gflop, moved, launches) = (plan.flops() as f64 / 1e9, mib(plan.bytes_moved()), plan.launches());
+    let (gflop, moved, launches) = (plan.flops() as f64 / 1e9, mib(plan.bytes_moved()), cost.launches());
     text += &format!("{:76}{gflop:8.2}{moved:10.1}{launches:9}\n", "all");
     text += &format!(
         "dense {:.1} GFLOP; {:.1} MiB of weights and {:.1} of buffers, {:.1} in the largest binding\n",
-        architecture.dense_flops(drawing.size[0], drawing.size[1]) as f64 / 1e9,
+        config.network()?.dense_flops(drawing.size[0], drawing.size[1])? as f64 / 1e9,
         mib(cost.weight_bytes),
         mib(cost.memory.total()),
         mib(cost.largest_binding),
@@ -120,6 +124,6 @@ fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
 }
 
 fn shape(input: &Input) -> String {
-    let channels: Vec<_> = input.sources.iter().map(|source| source.channels.to_string()).collect();
+    let channels: Vec<_> = input.operands.iter().map(|operand| operand.channels.to_string()).collect();
     format!("{} x {}x{}x{}", input.batch, channels.join("+"), input.height, input.width)
 }

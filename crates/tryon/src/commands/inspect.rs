@@ -1,7 +1,7 @@
 //! `tryon inspect`: what is in a checkpoint.
 
 use alias_checkpoint::Array;
-use alias_model::{Checkpoint, Config};
+use alias_model::{Checkpoint, GeneratorConfig};
 use anyhow::Result;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -37,8 +37,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
             .sum()
     };
     writeln!(text, "{} tensors, {} parameters, {} other numbers", checkpoint.len(), count(false), count(true))?;
-    match Config::infer(&checkpoint) {
-        Ok(Config { ngf, layers, norm, spectral, .. }) => {
+    match GeneratorConfig::infer(&checkpoint) {
+        Ok(GeneratorConfig { ngf, layers, norm, spectral, .. }) => {
             let spectral = if spectral { "with" } else { "without" };
             writeln!(
                 text,

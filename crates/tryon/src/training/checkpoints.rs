@@ -2,7 +2,7 @@
 
 use super::Run;
 use alias_checkpoint::{CheckpointError, Dtype, Problem};
-use alias_model::{Checkpoint, Config};
+use alias_model::{Checkpoint, GeneratorConfig};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -241,7 +241,7 @@ pub fn generator(saved: &Saved) -> Checkpoint {
     metadata.insert("step".into(), saved.step.to_string());
     metadata.insert("settings".into(), serde_json::json!(saved.run.settings.without_folders()).to_string());
     if saved.run.settings.plain {
-        metadata.insert(Config::PLAIN.into(), "true".into());
+        metadata.insert(GeneratorConfig::PLAIN.into(), "true".into());
     }
     generator
 }

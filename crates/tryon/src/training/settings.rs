@@ -1,7 +1,7 @@
 //! What a run is started with.
 
 use alias_model::plan::philox::philox4x32_10;
-use alias_model::{Config, DiscriminatorConfig, Error, SPADE_GAIN, TrainerOptions};
+use alias_model::{DiscriminatorConfig, Error, GeneratorConfig, SPADE_GAIN, TrainerOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         let options = TrainerOptions::default();
-        let config = Config::PUBLISHED;
+        let config = GeneratorConfig::PUBLISHED;
         // By their shortest decimals, as a person would write them.
         let decimal = |value: f32| value.to_string().parse().unwrap_or(f64::from(value));
         Settings {
@@ -173,9 +173,9 @@ impl Settings {
     ///
     /// # Errors
     /// Where there is no such generator.
-    pub fn config(&self) -> Result<Config, Error> {
+    pub fn config(&self) -> Result<GeneratorConfig, Error> {
         let Settings { ngf, plain, .. } = *self;
-        Ok(Config { ngf, layers: self.layers.parse()?, norm: self.norm.parse()?, spectral: true, plain })
+        Ok(GeneratorConfig { ngf, layers: self.layers.parse()?, norm: self.norm.parse()?, spectral: true, plain })
     }
 
     /// What the trainer gets of them.

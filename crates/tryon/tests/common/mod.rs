@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "no test uses all of it")]
 
-use alias_model::{Architecture, Config, Layers, fill};
+use alias_model::{GeneratorConfig, Layers, fill};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -33,7 +33,7 @@ pub(crate) fn text(path: &Path) -> &str {
 /// Narrow weights of a generator for sizes that are multiples of 64.
 pub(crate) fn weights(folder: &Path) -> PathBuf {
     let path = folder.join("weights.safetensors");
-    let config = Config { layers: Layers::More, ..Config::PUBLISHED.with_ngf(1) };
-    fill(&Architecture::new(config).unwrap(), 5).write_safetensors(&path).unwrap();
+    let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
+    fill(&config.network().unwrap(), 5).write_safetensors(&path).unwrap();
     path
 }

@@ -3,7 +3,7 @@
 use super::Arguments;
 use crate::commands::passed_over;
 use alias_model::{
-    Architecture, Batch, Checkpoint, Config, DiscriminatorConfig, Inputs, Sample, Trainer, Vgg19, initialize,
+    Batch, Checkpoint, DiscriminatorConfig, GeneratorConfig, Inputs, Sample, Trainer, Vgg19, initialize,
 };
 use alias_tensor::{Gpu, Tensor};
 use anyhow::{Context, Result, bail, ensure};
@@ -74,7 +74,7 @@ impl Start {
         );
         let [height, width] = dataset.size();
         let config = settings.config()?;
-        Architecture::new(config)?;
+        config.network()?;
         config.layers.check_size(height, width).context("give another --size")?;
         let vgg = settings.vgg.as_ref().map(Checkpoint::read).transpose().context("--vgg")?;
         let vgg_checksum = vgg.as_ref().map(checksum);
@@ -154,7 +154,7 @@ fn earlier(folder: &Path) -> Result<Saved> {
 /// Reads from the weights what networks they are of.
 fn infer(settings: &mut Settings) -> Result<()> {
     if let Some(path) = &settings.weights {
-        let config = Config::infer(&read_generator(path)?).with_context(|| format!("{}", path.display()))?;
+        let config = GeneratorConfig::infer(&read_generator(path)?).with_context(|| format!("{}", path.display()))?;
         settings.ngf = config.ngf;
         settings.layers = config.layers.to_string();
         settings.norm = config.norm.to_string();
@@ -179,12 +179,11 @@ fn begin(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> 
     let (config, generator) = match &settings.weights {
         Some(path) => {
             let weights = read_generator(path)?;
-            (Config { plain: settings.plain, ..Config::infer(&weights)? }, weights)
+            (GeneratorConfig { plain: settings.plain, ..GeneratorConfig::infer(&weights)? }, weights)
         }
         None => {
             let config = settings.config()?;
-            let shapes = Architecture::new(config)?.state_dict();
-            (config, initialize(&shapes, settings.gain, settings.seed_of(Purpose::Generator)))
+            (config, initialize(&config.network()?, settings.gain, settings.seed_of(Purpose::Generator)))
         }
     };
     let (judge, discriminator) = match &settings.discriminator {
@@ -194,7 +193,7 @@ fn begin(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> 
         }
         None => {
             let config = DiscriminatorConfig { ndf: settings.ndf, ..DiscriminatorConfig::VITON_HD };
-            (config, initialize(&config.state_dict(), settings.gain, settings.seed_of(Purpose::Discriminator)))
+            (config, initialize(&config.network()?, settings.gain, settings.seed_of(Purpose::Discriminator)))
         }
     };
     Ok(Trainer::new(gpu, (config, &generator), (judge, &discriminator), vgg, settings.trainer_options()?)?)

@@ -1,0 +1,75 @@
+//! How a convolution's output is divided among threads, and how a sum becomes what is stored.
+
+use crate::tanh::tanh;
+use crate::{BLOCK, PANEL, blocks};
+use alias_plan::{Activation, Convolution};
+use pulp::Simd;
+use std::ops::Range;
+
+/// Rows of an image and channels of it that one thread computes.
+pub(crate) struct Strip<'a> {
+    pub(crate) n: usize,
+    /// Of the output.
+    pub(crate) rows: Range<usize>,
+    /// Of output channels.
+    pub(crate) panels: Range<usize>,
+    /// For each block of channels in the panels, (rows, W, BLOCK).
+    pub(crate) out: Vec<&'a mut [f32]>,
+}
+
+/// Divides the output of `step` into strips of some rows, and those by channels where there would be fewer than `wanted`.
+pub(crate) fn strips<'a>(step: &Convolution, out: &'a mut [f32], rows: usize, wanted: usize) -> Vec<Strip<'a>> {
+    let (blocks, panels) = (blocks(step.cout), step.cout.div_ceil(PANEL));
+    let line = step.width() * BLOCK;
+    let count = step.rows.len().div_ceil(rows);
+    let parts = wanted.div_ceil(step.input.batch * count).clamp(1, panels);
+    let each = panels.div_ceil(parts);
+    let parts = panels.div_ceil(each);
+    let mut strips = Vec::with_capacity(step.input.batch * count * parts);
+    for n in 0..step.input.batch {
+        for strip in 0..count {
+            let start = step.rows.start + strip * rows;
+            for part in 0..parts {
+                let panels = part * each..panels.min((part + 1) * each);
+                strips.push(Strip { n, rows: start..step.rows.end.min(start + rows), panels, out: Vec::new() });
+            }
+        }
+    }
+    for (plane, out) in out.chunks_exact_mut(step.height() * line).enumerate() {
+        let (n, part) = (plane / blocks, plane % blocks / (2 * each));
+        let band = &mut out[step.rows.start * line..step.rows.end * line];
+        for (strip, out) in band.chunks_mut(rows * line).enumerate() {
+            strips[(n * count + strip) * parts + part].out.push(out);
+        }
+    }
+    strips
+}
+
+/// How a sum becomes what is stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Epilogue {
+    accumulate: bool,
+    activation: Activation,
+}
+
+impl Epilogue {
+    pub(crate) fn new(step: &Convolution) -> Epilogue {
+        Epilogue { accumulate: step.accumulate, activation: step.activation }
+    }
+
+    /// Stores vector `v` of a pixel's block.
+    #[inline(always)]
+    pub(crate) fn store<S: Simd>(self, simd: S, sum: S::f32s, v: usize, bias: &[f32], out: &mut [f32]) {
+        let bias = S::as_simd_f32s(bias).0[v];
+        let to = &mut S::as_mut_simd_f32s(out).0[v];
+        let mut value = simd.add_f32s(sum, bias);
+        if self.accumulate {
+            value = simd.add_f32s(value, *to);
+        }
+        *to = match self.activation {
+            Activation::Tanh => tanh(simd, value),
+            Activation::LeakyRelu(1.0) => value,
+            Activation::LeakyRelu(slope) => simd.max_f32s(simd.mul_f32s(value, simd.splat_f32s(slope)), value),
+        };
+    }
+}

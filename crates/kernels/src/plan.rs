@@ -1,0 +1,33 @@
+//! The steps of an [`alias_plan::Plan`] on a GPU, one file each. They compute nothing that could be differentiated.
+
+mod buffers;
+mod convolution;
+mod fused_conv2d;
+mod fused_pool;
+mod input;
+mod modulation_table;
+mod staged_conv2d;
+mod statistics;
+mod winograd_conv2d;
+
+pub(crate) use input::holds;
+
+pub use buffers::{DeviceBuffers, StepWeights};
+pub use modulation_table::TableWeights;
+pub use staged_conv2d::staged_elements;
+pub use winograd_conv2d::winograd_weight;
+
+use alias_plan::{Method, Step};
+
+/// Kernels that a GPU launches for a step.
+pub fn launches(step: &Step) -> usize {
+    match step {
+        Step::Table(table) => 2 + usize::from(table.taps.is_some()),
+        Step::Noise(_) | Step::Pool(_) => 1,
+        Step::Statistics(_) => 2,
+        Step::Convolution(convolution) => match convolution.method {
+            Method::Staged(_) => 2 * convolution.bands().count(),
+            _ => 1,
+        },
+    }
+}

@@ -1,0 +1,217 @@
+//! The buffers of a plan on a GPU.
+
+use super::{TableWeights, fused_conv2d, fused_pool, modulation_table, staged_conv2d, statistics, winograd_conv2d};
+use crate::noise;
+use alias_plan::{BufferId, Memory, Method, Plan, Precision, Role, Step};
+use alias_tensor::{Error, Gpu, Recording, Result, Tensor};
+use std::cell::Cell;
+
+/// What a step computes with, besides buffers.
+#[derive(Clone, Copy, Debug)]
+pub enum StepWeights<'a> {
+    /// Of a table.
+    Table(&'a TableWeights),
+    /// Of a convolution: (Cin K K + 1, Cout filled up with zeros to a multiple of 4), by Winograd's algorithm
+    /// (16 Cin + 1, ...), each kernel as [`winograd_weight`](super::winograd_weight) transforms it. The last row is the bias.
+    Convolution(&'a Tensor),
+    /// Of statistics: (C), each channel's scale of the noise.
+    NoiseScale(&'a Tensor),
+    /// Other steps have none.
+    None,
+}
+
+/// A plan and its buffers on a GPU.
+///
+/// Kernels run without checks on indices, and some look up by indices that lie in buffers: the 3x3 windows of a 5x5 one, and
+/// each pixel's entry of a table. So these buffers are filled through [`DeviceBuffers::upload`] alone, which checks every index
+/// against the plan; no step may write to them, and no step that reads them is recorded before.
+#[derive(Debug)]
+pub struct DeviceBuffers {
+    plan: Plan,
+    /// By buffer of the plan.
+    tensors: Vec<Tensor>,
+    /// For each buffer that holds indices, what they must be below, and whether they are there.
+    indices: Vec<Option<Indices>>,
+}
+
+/// What is known of a buffer of indices.
+#[derive(Clone, Debug)]
+struct Indices {
+    /// All indices are below this.
+    below: usize,
+    /// Indices are this many elements apart: what lies between them is data.
+    stride: usize,
+    uploaded: Cell<bool>,
+}
+
+impl DeviceBuffers {
+    /// Buffers for `plan`; those with disjoint lifetimes share memory.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the plan has steps write to a buffer of indices; what the device reports.
+    pub fn new(gpu: &Gpu, plan: Plan) -> Result<DeviceBuffers> {
+        let indices = indices(&plan)?;
+        let memory = Memory::assign(&plan);
+        let slots = memory.slots.iter().map(|&bytes| Tensor::empty(gpu, &[bytes as usize / 4]));
+        let slots = slots.collect::<Result<Vec<_>>>()?;
+        let view = |buffer: usize| slots[memory.slot_of[buffer]].prefix(&[plan.bytes(BufferId(buffer)) as usize / 4]);
+        let tensors = (0..plan.buffers.len()).map(view).collect::<Result<Vec<_>>>()?;
+        Ok(DeviceBuffers { plan, tensors, indices })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Fills a buffer that holds no activations, from its start.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where an index reaches past what it is looked up in; what the device reports.
+    pub fn upload(&self, id: BufferId, bytes: &[u8]) -> Result<()> {
+        if let Some(Indices { below, stride, uploaded }) = &self.indices[id.0] {
+            let values: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
+            if let Some(index) = values.iter().step_by(*stride).find(|&&index| index as usize >= *below) {
+                return Err(Error::argument("upload", "an index", index, format!("less than {below}")));
+            }
+            let elements = self.plan.buffers[id.0].elements;
+            if values.len() != elements {
+                return Err(Error::argument("upload", "the number of indices", values.len(), elements));
+            }
+            self.tensors[id.0].overwrite(0, bytes)?;
+            uploaded.set(true);
+            return Ok(());
+        }
+        self.tensors[id.0].overwrite(0, bytes)
+    }
+
+    /// Fills activations from element `start` on, in the plan's precision. In half precision, `start` and the number of values
+    /// are even.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the buffer holds no activations, or ends before; what the device reports.
+    pub fn write(&self, id: BufferId, start: usize, values: &[f32]) -> Result<()> {
+        if !self.plan.buffers[id.0].activations {
+            return Err(Error::argument("write", "the buffer", "coefficients or indices", "activations"));
+        }
+        match self.plan.precision {
+            Precision::F32 => self.tensors[id.0].overwrite(start, values),
+            Precision::F16 => {
+                let halves: Vec<_> = values.iter().map(|&v| half::f16::from_f32(v)).collect();
+                self.tensors[id.0].overwrite(start / 2, &halves)
+            }
+        }
+    }
+
+    /// The first `count` activations of a buffer, as float32.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn read(&self, id: BufferId, count: usize) -> Result<Vec<f32>> {
+        let mut values = self.tensors[id.0].to_vec()?;
+        if self.plan.buffers[id.0].activations && self.plan.precision == Precision::F16 {
+            let halves: &[half::f16] = bytemuck::cast_slice(&values);
+            values = halves.iter().map(|v| v.to_f32()).collect();
+        }
+        values.truncate(count);
+        Ok(values)
+    }
+
+    /// An output as it lies on the device, in the plan's precision.
+    ///
+    /// # Panics
+    /// Where the buffer is no output.
+    pub fn output(&self, id: BufferId) -> &Tensor {
+        assert_eq!(self.plan.buffers[id.0].role, Role::Output, "only outputs are given away");
+        &self.tensors[id.0]
+    }
+
+    /// Records a step of the plan.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where a buffer or a weight is smaller than the step says, or its indices were not uploaded; what the
+    /// device reports.
+    ///
+    /// # Panics
+    /// Where the weights are those of another kind of step.
+    pub fn record(&self, recording: &mut Recording, step: usize, weights: StepWeights) -> Result<()> {
+        let step = &self.plan.steps[step];
+        for id in step.reads() {
+            if self.indices[id.0].as_ref().is_some_and(|indices| !indices.uploaded.get()) {
+                let name = &self.plan.buffers[id.0].name;
+                return Err(Error::argument("record", "a buffer of indices", format!("'{name}', empty"), "uploaded"));
+            }
+        }
+        match (step, weights) {
+            (Step::Table(step), StepWeights::Table(weights)) => {
+                modulation_table::record(recording, step, self, weights)
+            }
+            (Step::Noise(step), StepWeights::None) => noise::record(recording, step, self),
+            (Step::Statistics(step), StepWeights::NoiseScale(scale)) => {
+                statistics::record(recording, step, self, scale)
+            }
+            (Step::Convolution(step), StepWeights::Convolution(weight)) => match step.method {
+                Method::Staged(_) => staged_conv2d::record(recording, step, self, weight),
+                Method::Fused => fused_conv2d::record(recording, step, self, weight),
+                Method::Winograd(_) => winograd_conv2d::record(recording, step, self, weight),
+            },
+            (Step::Pool(step), StepWeights::None) => fused_pool::record(recording, step, self),
+            (step, _) => panic!("{}: weights of another kind of step", step.name()),
+        }
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        self.plan.precision
+    }
+
+    pub(crate) fn get(&self, id: BufferId) -> &Tensor {
+        &self.tensors[id.0]
+    }
+
+    /// A buffer that a plan for processor cores does without.
+    pub(crate) fn stored(&self, op: &'static str, what: &'static str, id: Option<BufferId>) -> Result<&Tensor> {
+        id.map(|id| self.get(id))
+            .ok_or_else(|| Error::argument(op, what, "none", "a buffer, as plans for GPUs have it"))
+    }
+}
+
+/// For each buffer of `plan`, what its indices must be below, if it has any.
+fn indices(plan: &Plan) -> Result<Vec<Option<Indices>>> {
+    let mut indices: Vec<Option<Indices>> = vec![None; plan.buffers.len()];
+    let mut add = |BufferId(id): BufferId, below: usize, stride: usize| {
+        let uploaded = Cell::new(false);
+        let found = indices[id].get_or_insert(Indices { below, stride, uploaded });
+        // Two steps may look up in tables of different lengths.
+        found.below = found.below.min(below);
+        (found.stride == stride)
+            .then_some(())
+            .ok_or_else(|| Error::argument("plan", "a buffer of indices", "read in two ways", "one use"))
+    };
+    for step in &plan.steps {
+        let input = match step {
+            Step::Table(table) => {
+                add(table.index, table.windows + 1, 1)?;
+                continue;
+            }
+            Step::Convolution(step) => &step.input,
+            Step::Pool(step) => &step.input,
+            Step::Noise(_) | Step::Statistics(_) => continue,
+        };
+        if let Some(modulation) = input.modulation() {
+            add(modulation.pixels, modulation.entries, 2)?;
+        }
+    }
+    let written = plan.steps.iter().flat_map(Step::writes);
+    for BufferId(id) in written {
+        if indices[id].is_some() {
+            return Err(Error::argument("plan", "a buffer of indices", "written by a step", "only uploaded"));
+        }
+    }
+    let shared =
+        |(buffer, indices): (&alias_plan::Buffer, &Option<Indices>)| indices.is_some() && buffer.role != Role::Kept;
+    if let Some((buffer, _)) = plan.buffers.iter().zip(&indices).find(|&(buffer, indices)| shared((buffer, indices))) {
+        let got = format!("'{}', which shares memory", buffer.name);
+        return Err(Error::argument("plan", "a buffer of indices", got, "one that is kept"));
+    }
+    Ok(indices)
+}

@@ -1,0 +1,112 @@
+//! What the steps that read an [`Input`] have in common, as their shaders have it.
+
+use super::DeviceBuffers;
+use super::input::{InputParams, holds};
+use alias_plan::{Activation, Convolution, Pool};
+use alias_tensor::{Error, Result, Tensor};
+use std::ops::Range;
+
+/// `struct Params` of shaders/shared/convolution.wgsl.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct ConvolutionParams {
+    input: InputParams,
+    cout: u32,
+    out_h: u32,
+    out_w: u32,
+    row_start: u32,
+    row_end: u32,
+    stride: u32,
+    padding: u32,
+    accumulate: u32,
+    tanh: u32,
+    out_slope: f32,
+}
+
+impl ConvolutionParams {
+    /// Of `rows` of the output.
+    pub(crate) fn new(step: &Convolution, rows: &Range<usize>) -> ConvolutionParams {
+        ConvolutionParams {
+            input: InputParams::new(&step.input),
+            cout: step.cout as u32,
+            out_h: step.height() as u32,
+            out_w: step.width() as u32,
+            row_start: rows.start as u32,
+            row_end: rows.end as u32,
+            stride: step.stride as u32,
+            padding: step.padding as u32,
+            accumulate: step.accumulate.into(),
+            tanh: (step.activation == Activation::Tanh).into(),
+            out_slope: if let Activation::LeakyRelu(slope) = step.activation { slope } else { 1.0 },
+        }
+    }
+
+    /// Of a pooling.
+    pub(crate) fn of_pool(step: &Pool) -> ConvolutionParams {
+        ConvolutionParams {
+            input: InputParams::new(&step.input),
+            cout: step.input.channels() as u32,
+            out_h: step.height() as u32,
+            out_w: step.width() as u32,
+            row_start: 0,
+            row_end: step.height() as u32,
+            stride: step.stride as u32,
+            padding: step.padding as u32,
+            accumulate: 0,
+            tanh: 0,
+            out_slope: 1.0,
+        }
+    }
+}
+
+impl DeviceBuffers {
+    /// Errors unless every buffer of a convolution, and its packed weight of so many `taps`, has what the step says.
+    pub(crate) fn check_convolution(
+        &self,
+        op: &'static str,
+        step: &Convolution,
+        weight: &Tensor,
+        taps: usize,
+    ) -> Result<()> {
+        if step.kernel == 0
+            || step.stride == 0
+            || step.input.height.min(step.input.width) + 2 * step.padding < step.kernel
+        {
+            let got = format!("{} with stride {}", step.kernel, step.stride);
+            return Err(Error::argument(op, "the kernel", got, "one that fits the image, with a stride"));
+        }
+        let (batch, channels, stored) = (step.input.batch, step.input.channels(), self.precision().bytes());
+        let (height, width) = (step.height(), step.width());
+        if step.rows.is_empty() || step.rows.end > height {
+            return Err(Error::argument(op, "rows", format!("{:?}", step.rows), format!("some of 0..{height}")));
+        }
+        self.check_input(op, &step.input, &step.rows_seen(&step.rows))?;
+        let weights = (channels * taps + 1) * step.cout.next_multiple_of(4);
+        holds(op, "the weight", weight, weights as u64 * stored)?;
+        holds(op, "the output", self.get(step.output), (batch * step.cout * height * width) as u64 * stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ConvolutionParams;
+    use std::mem::offset_of;
+
+    #[test]
+    fn params_match_the_shaders() {
+        macro_rules! fields {
+            ($($field:ident)*) => { [$((stringify!($field), offset_of!(ConvolutionParams, $field))),*] };
+        }
+        let source = concat!(
+            "alias Stored = f32; override NORM: u32 = 0; override TABLE: u32 = 0; override MASKED: u32 = 0; override NOISE: u32 = 0;",
+            "@group(0) @binding(8) var<storage, read_write> y: array<f32>;",
+            include_str!("../../../../shaders/shared/source.wgsl"),
+            include_str!("../../../../shaders/shared/convolution.wgsl"),
+            include_str!("../../../../shaders/shared/math.wgsl"),
+        );
+        alias_oracle::check_params(
+            source,
+            &fields!(input cout out_h out_w row_start row_end stride padding accumulate tanh out_slope),
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! SPADE's scale and shift for each distinct window of a label map.
+
+use super::DeviceBuffers;
+use super::input::holds;
+use crate::{Source, kernel};
+use alias_plan::ModulationTable;
+use alias_tensor::{Error, Recording, Result, Tensor, Work};
+
+/// Rows and quads of columns that an invocation keeps: 64 sums in registers on a GPU, four times as many on a software
+/// rasterizer, which spends its time on loads.
+macro_rules! source {
+    ($rows:literal, $quads:literal) => {
+        stored!(concat!(wgsl!("modulation_table", "grid"), "const ROWS = ", $rows, "u; const QUADS = ", $quads, "u;"))
+    };
+}
+const GPU: Tile = Tile { source: source!(8, 2), rows: 8, quads: 2, workgroup: 64 };
+const SOFTWARE: Tile = Tile { source: source!(16, 4), rows: 16, quads: 4, workgroup: 8 };
+
+#[cfg(test)]
+const SOURCE: &str = GPU.source.f32;
+
+struct Tile {
+    source: Source,
+    rows: usize,
+    quads: usize,
+    workgroup: usize,
+}
+
+params! {
+    rows: u32, inner: u32, columns: u32, gathers: u32, biased: u32, rectified: u32, across: u32,
+}
+
+/// What a table is made with.
+#[derive(Clone, Debug)]
+pub struct TableWeights {
+    /// (9 labels, filled up with zeros to a multiple of 4; hidden): labels under a window to the hidden layer.
+    pub shared: Tensor,
+    /// (hidden): the bias of that, float32.
+    pub shared_bias: Tensor,
+    /// (hidden, 9, 2 C filled up with zeros to a multiple of 4): the hidden layer to gamma and beta, in turn.
+    pub taps: Tensor,
+    /// (C, 2), filled up to a multiple of 4: one more than the bias of gamma, the bias of beta; float32.
+    pub bias: Tensor,
+}
+
+/// Records a step.
+pub(super) fn record(
+    recording: &mut Recording,
+    step: &ModulationTable,
+    buffers: &DeviceBuffers,
+    weights: &TableWeights,
+) -> Result<()> {
+    check(step, buffers, weights)?;
+    let software = recording.gpu().is_software();
+    let Tile { source, rows: tile_rows, quads, workgroup } = if software { SOFTWARE } else { GPU };
+    let linear = kernel("modulation_table", source.of(buffers.precision()), "linear").workgroup(workgroup as u32);
+    let mut launch = |params: Params, reads: [&Tensor; 4], y: &Tensor| {
+        let across = (params.columns as usize).div_ceil(quads).next_power_of_two().min(workgroup);
+        let groups = (params.rows as usize).div_ceil(tile_rows * workgroup / across)
+            * (params.columns as usize).div_ceil(quads * across);
+        let taps = if params.gathers != 0 { 9 } else { 1 };
+        let flops = 2 * u64::from(params.rows) * u64::from(params.inner) * u64::from(4 * params.columns) * taps;
+        let params = Params { across: across as u32, ..params };
+        recording.launch(&linear, &params, &reads, &[y], Work::groups(groups).flops(flops))
+    };
+    let [patches, index, output] = [step.patches, step.index, step.output].map(|id| buffers.get(id));
+    let hidden = buffers.stored("modulation_table", "hidden", step.hidden)?;
+    let (windows, entries) = (step.windows as u32, step.entries as u32);
+    let (hidden_channels, columns) = (step.hidden_channels as u32, ModulationTable::columns(step.channels) as u32 / 4);
+
+    let params = Params {
+        rows: windows,
+        inner: ModulationTable::patch_width(step.labels) as u32,
+        columns: hidden_channels / 4,
+        gathers: 0,
+        biased: 1,
+        rectified: 1,
+        across: 0,
+    };
+    launch(params, [patches, index, &weights.shared_bias, &weights.shared], hidden)?;
+
+    let params = Params { inner: hidden_channels, rectified: 0, ..params };
+    let reads = [hidden, index, &weights.bias, &weights.taps];
+    if !step.shares_products {
+        return launch(Params { rows: entries, columns, gathers: 1, ..params }, reads, output);
+    }
+    let taps = buffers.stored("modulation_table", "taps", step.taps)?;
+    launch(Params { columns: 9 * columns, biased: 0, ..params }, reads, taps)?;
+    let sum = kernel("modulation_table", source.of(buffers.precision()), "rows").workgroup(64);
+    let elements = step.entries * ModulationTable::columns(step.channels);
+    let work = Work::threads(elements / 4).flops(9 * elements as u64);
+    recording.launch(&sum, &Params { rows: entries, columns, ..params }, &[taps, index, &weights.bias], &[output], work)
+}
+
+/// Errors unless every buffer and weight has what `step` says.
+fn check(step: &ModulationTable, buffers: &DeviceBuffers, weights: &TableWeights) -> Result<()> {
+    let ModulationTable { windows, entries, hidden_channels: hidden, .. } = *step;
+    if !hidden.is_multiple_of(4) {
+        return Err(Error::argument("modulation_table", "the hidden layer's channels", hidden, "a multiple of 4"));
+    }
+    let (stored, columns) = (buffers.precision().bytes(), ModulationTable::columns(step.channels));
+    let sizes = [
+        ("the patches", buffers.get(step.patches), 4, windows * ModulationTable::patch_width(step.labels)),
+        ("the index", buffers.get(step.index), 4, 9 * entries),
+        ("the hidden layer", buffers.stored("modulation_table", "hidden", step.hidden)?, 4, windows * hidden),
+        ("the output", buffers.get(step.output), 4, entries * columns),
+        ("the shared weight", &weights.shared, stored, ModulationTable::patch_width(step.labels) * hidden),
+        ("the shared bias", &weights.shared_bias, 4, hidden),
+        ("the taps' weight", &weights.taps, stored, hidden * 9 * columns),
+        ("the bias", &weights.bias, 4, columns),
+    ];
+    let taps = step.taps.map(|id| ("the taps", buffers.get(id), 4, windows * 9 * columns));
+    sizes
+        .into_iter()
+        .chain(taps)
+        .try_for_each(|(what, tensor, each, elements)| holds("modulation_table", what, tensor, each * elements as u64))
+}

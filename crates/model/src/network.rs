@@ -1,0 +1,424 @@
+//! A network as plain data: its inputs, its layers in the order in which they run, and its outputs.
+//!
+//! Everything else comes from this description: the state dict and its [`Parameter`]s, initialisation, packed weights, the
+//! fused plan for GPUs and processor cores, and the forward pass on the tape with its gradients. A network of known layers
+//! is one function that fills in a [`Builder`].
+//!
+//! Layers are coarse. Each [`Layer`] reads one or more tensors through a [`Reading`] (resized, concatenated, noise added,
+//! normalized, modulated, activated), applies one [`Operation`], and may add a skip connection and an activation to the
+//! result. That is what one fused kernel does, so a plan is made layer by layer, without searching for patterns.
+//!
+//! ```
+//! use alias_model::network::{Builder, Conv, Reading};
+//!
+//! let mut net = Builder::new("Tiny");
+//! let image = net.input("image", 3);
+//! let features = net.convolution(Reading::of(image), Conv::same("features", 3, 8, 3));
+//! let result = net.convolution(Reading::of(features).instance_norm("norm").relu(), Conv::same("result", 8, 3, 3));
+//! net.output("result", result);
+//! let network = net.finish();
+//! assert_eq!(network.parameters().len(), 4); // two weights, two biases
+//! ```
+
+mod builder;
+mod parameters;
+mod shapes;
+
+pub use builder::Builder;
+pub use parameters::{Parameter, ParameterKind};
+
+/// A network as plain data. [`Builder`] makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    pub(crate) name: String,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) blocks: Vec<Block>,
+    /// Convolutions of the state dict that no layer applies.
+    pub(crate) unused: Vec<Conv>,
+}
+
+/// An input of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Its channels; for a label map its classes.
+    pub channels: usize,
+    /// What it is used for.
+    pub kind: InputKind,
+}
+
+/// What an input is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    /// Layers read it: (N, channels, H, W).
+    Activations,
+    /// SPADE predicts scale and shift from it: (N, classes, H, W), hardly more than one-hot.
+    LabelMap,
+    /// Mask norm standardizes the two sides of it apart: (N, 1, H, W) in [0, 1].
+    Mask,
+}
+
+/// A result that the network gives to its caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Which layer's result it is.
+    pub layer: usize,
+}
+
+/// Layers that can be computed a second time for their gradients, instead of keeping what they computed the first time. They
+/// read nothing from outside but one concatenation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its name.
+    pub name: String,
+    /// Its layers; the last one's result is the block's.
+    pub layers: std::ops::Range<usize>,
+}
+
+/// A tensor in a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Value {
+    /// An input, by its place in the network.
+    Input(usize),
+    /// A layer's result.
+    Layer(usize),
+}
+
+/// A tensor that a layer reads, resized to the nearest pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// Which tensor.
+    pub value: Value,
+    /// Height and width are multiplied by 2 to this power.
+    pub zoom: i32,
+}
+
+/// What a layer reads, and what happens to it on the way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The tensors, concatenated along the channels.
+    pub sources: Vec<Source>,
+    /// The activation before the normalization.
+    pub before: Activation,
+    /// The normalization.
+    pub norm: Option<Norm>,
+    /// The activation after it.
+    pub after: Activation,
+}
+
+/// An elementwise activation.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Activation {
+    /// None.
+    #[default]
+    Identity,
+    /// x where it is positive, else x times the slope; slope 0 is ReLU.
+    LeakyRelu {
+        /// The slope, from 0 to 1.
+        slope: f32,
+    },
+    /// The hyperbolic tangent.
+    Tanh,
+}
+
+/// A normalization: noise is added, each plane is standardized, and then scaled and shifted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// Its name in the state dict.
+    pub key: String,
+    /// How it standardizes.
+    pub kind: NormKind,
+    /// The stream of the Gaussian noise that is added first, one plane an image, times a learned scale per channel (VITON-HD).
+    pub noise_stream: Option<u32>,
+    /// How it scales and shifts.
+    pub modulation: Modulation,
+}
+
+/// How a normalization standardizes. Each adds 1e-5 to the variance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// Each plane by its own mean and variance (Ulyanov et al. 2016).
+    Instance,
+    /// Each channel by its running statistics, in training by the batch's (Ioffe & Szegedy 2015).
+    Batch {
+        /// Before `.running_mean` and `.running_var` in the state dict.
+        key: String,
+    },
+    /// The region under a mask and the rest of each plane, each by its own statistics (VITON-HD, section 3.4).
+    Mask {
+        /// The mask's place among the network's inputs.
+        mask: usize,
+    },
+}
+
+/// How a normalization scales and shifts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Modulation {
+    /// Not at all.
+    None,
+    /// By a learned `weight` and `bias` per channel.
+    Affine,
+    /// At each pixel as predicted from a label map (SPADE, Park et al. 2019).
+    Spade(Box<Spade>),
+}
+
+/// SPADE: `hidden = relu(shared(labels))`, scale `1 + gamma(hidden)`, shift `beta(hidden)`. All kernels are 3x3.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spade {
+    /// The label map's place among the network's inputs. It is resized to the normalized tensor's size.
+    pub labels: usize,
+    /// Labels to the hidden layer.
+    pub shared: Conv,
+    /// Hidden layer to the scale, less 1.
+    pub gamma: Conv,
+    /// Hidden layer to the shift.
+    pub beta: Conv,
+}
+
+/// One step of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Its name: the key of its parameters in the state dict, if it has any.
+    pub name: String,
+    /// What it reads.
+    pub reading: Reading,
+    /// What it computes.
+    pub operation: Operation,
+    /// The skip connection: a tensor of the result's shape that is added to it.
+    pub add: Option<Value>,
+    /// The activation of the result.
+    pub activation: Activation,
+    /// Channels of the result.
+    pub channels: usize,
+}
+
+/// What a layer computes from its reading.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// A convolution. A linear layer is one whose kernel is as large as the plane.
+    Convolution(Conv),
+    /// The largest value or the mean of each window.
+    Pool(Pool),
+}
+
+/// A convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Its name in the state dict.
+    pub key: String,
+    /// Channels in.
+    pub cin: usize,
+    /// Channels out.
+    pub cout: usize,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Stride.
+    pub stride: usize,
+    /// Zeros around the image.
+    pub padding: usize,
+    /// Whether it has a bias.
+    pub bias: bool,
+    /// Whether its weight is divided by its spectral norm (Miyato et al. 2018).
+    pub spectral: bool,
+    /// The variance of the weights that [`fill`](crate::fill) draws, times the inputs of an output.
+    pub fill_gain: f64,
+}
+
+/// A pooling. With a window of one pixel it only stores what it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// What becomes of a window.
+    pub kind: PoolKind,
+    /// Side of the window.
+    pub window: usize,
+    /// Stride.
+    pub stride: usize,
+    /// Pixels around the image that belong to no window's maximum or mean.
+    pub padding: usize,
+}
+
+/// What becomes of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// The largest value.
+    Max,
+    /// The mean of the pixels inside the image.
+    Average,
+}
+
+impl Network {
+    /// Its name, as error messages have it: the class in PyTorch.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its inputs.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// Its layers, in the order in which they run.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Its outputs.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// Its blocks.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// Channels of a tensor.
+    pub fn channels(&self, value: Value) -> usize {
+        match value {
+            Value::Input(input) => self.inputs[input].channels,
+            Value::Layer(layer) => self.layers[layer].channels,
+        }
+    }
+
+    /// The layers that are convolutions, each with its place.
+    pub fn convolutions(&self) -> impl Iterator<Item = (usize, &Layer, &Conv)> {
+        self.layers.iter().enumerate().filter_map(|(at, layer)| match &layer.operation {
+            Operation::Convolution(conv) => Some((at, layer, conv)),
+            Operation::Pool(_) => None,
+        })
+    }
+
+    /// The normalizations, each with the layer that applies it.
+    pub fn norms(&self) -> impl Iterator<Item = (&Layer, &Norm)> {
+        self.layers.iter().filter_map(|layer| Some((layer, layer.reading.norm.as_ref()?)))
+    }
+
+    /// Channels of each tensor that a layer reads.
+    pub fn source_channels(&self, layer: &Layer) -> Vec<usize> {
+        layer.reading.sources.iter().map(|source| self.channels(source.value)).collect()
+    }
+}
+
+impl Value {
+    /// The tensor, its height and width multiplied by 2 to the power `zoom`.
+    pub fn resized(self, zoom: i32) -> Source {
+        Source { value: self, zoom }
+    }
+}
+
+impl From<Value> for Source {
+    fn from(value: Value) -> Source {
+        value.resized(0)
+    }
+}
+
+impl Reading {
+    /// Reads a tensor as it is.
+    pub fn of(source: impl Into<Source>) -> Reading {
+        Reading { sources: vec![source.into()], before: Activation::Identity, norm: None, after: Activation::Identity }
+    }
+
+    /// The same with another tensor's channels after those so far.
+    #[must_use]
+    pub fn and(mut self, source: impl Into<Source>) -> Reading {
+        self.sources.push(source.into());
+        self
+    }
+
+    /// The same, normalized.
+    #[must_use]
+    pub fn norm(self, norm: Norm) -> Reading {
+        Reading { before: self.after, norm: Some(norm), after: Activation::Identity, ..self }
+    }
+
+    /// The same through an instance norm without parameters.
+    #[must_use]
+    pub fn instance_norm(self, key: impl Into<String>) -> Reading {
+        let (kind, modulation) = (NormKind::Instance, Modulation::None);
+        self.norm(Norm { key: key.into(), kind, noise_stream: None, modulation })
+    }
+
+    /// The same through a batch norm with a weight and a bias.
+    #[must_use]
+    pub fn batch_norm(self, key: impl Into<String>) -> Reading {
+        let key = key.into();
+        let kind = NormKind::Batch { key: key.clone() };
+        self.norm(Norm { key, kind, noise_stream: None, modulation: Modulation::Affine })
+    }
+
+    /// The same through an activation.
+    #[must_use]
+    pub fn activation(self, after: Activation) -> Reading {
+        Reading { after, ..self }
+    }
+
+    /// The same through a leaky ReLU.
+    #[must_use]
+    pub fn leaky_relu(self, slope: f32) -> Reading {
+        self.activation(Activation::LeakyRelu { slope })
+    }
+
+    /// The same through a ReLU.
+    #[must_use]
+    pub fn relu(self) -> Reading {
+        self.leaky_relu(0.0)
+    }
+}
+
+impl Conv {
+    /// A convolution of stride 1 that keeps the image's size, with a bias and without spectral norm. `kernel` is odd.
+    pub fn same(key: impl Into<String>, cin: usize, cout: usize, kernel: usize) -> Conv {
+        let (stride, padding, fill_gain) = (1, kernel / 2, 2.0);
+        Conv { key: key.into(), cin, cout, kernel, stride, padding, bias: true, spectral: false, fill_gain }
+    }
+
+    /// Whether the result has the size of what is read.
+    pub fn keeps_size(&self) -> bool {
+        self.stride == 1 && self.kernel == 2 * self.padding + 1
+    }
+
+    /// Name of the weight, as it is applied.
+    pub fn weight_key(&self) -> String {
+        format!("{}.weight", self.key)
+    }
+
+    /// Names of spectral norm's raw weight and of its vectors u and v.
+    pub fn spectral_keys(&self) -> [String; 3] {
+        ["weight_orig", "weight_u", "weight_v"].map(|name| format!("{}.{name}", self.key))
+    }
+
+    /// Name of the bias.
+    pub fn bias_key(&self) -> String {
+        format!("{}.bias", self.key)
+    }
+}
+
+impl Norm {
+    /// Name of the noise's scale per channel.
+    pub fn noise_scale_key(&self) -> String {
+        format!("{}.noise_scale", self.key)
+    }
+
+    /// Names of the learned weight and bias.
+    pub fn affine_keys(&self) -> [String; 2] {
+        ["weight", "bias"].map(|name| format!("{}.{name}", self.key))
+    }
+
+    /// SPADE's convolutions, if it modulates by them.
+    pub fn spade(&self) -> Option<&Spade> {
+        if let Modulation::Spade(spade) = &self.modulation { Some(spade) } else { None }
+    }
+}
+
+impl NormKind {
+    /// Names of batch norm's running mean and variance.
+    pub fn running_statistics_keys(&self) -> Option<[String; 2]> {
+        let NormKind::Batch { key } = self else { return None };
+        Some(["running_mean", "running_var"].map(|name| format!("{key}.{name}")))
+    }
+}

@@ -1,0 +1,191 @@
+//! How a network is put together, layer by layer.
+
+use super::{
+    Activation, Block, Conv, Input, InputKind, Layer, Modulation, Network, NormKind, Operation, Output, Pool, Reading,
+    Value,
+};
+
+/// Puts a network together. Every method checks what it is given and panics where it does not fit what is there: a
+/// description that does not fit itself is a mistake in the program.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    network: Network,
+}
+
+impl Builder {
+    /// A network without layers, called `name` in error messages.
+    pub fn new(name: impl Into<String>) -> Builder {
+        let network = Network {
+            name: name.into(),
+            inputs: Vec::new(),
+            layers: Vec::new(),
+            outputs: Vec::new(),
+            blocks: Vec::new(),
+            unused: Vec::new(),
+        };
+        Builder { network }
+    }
+
+    /// Channels of a tensor.
+    pub fn channels(&self, value: Value) -> usize {
+        self.network.channels(value)
+    }
+
+    /// Adds an input (N, channels, H, W) for layers to read.
+    pub fn input(&mut self, name: impl Into<String>, channels: usize) -> Value {
+        Value::Input(self.add_input(name.into(), channels, InputKind::Activations))
+    }
+
+    /// Adds a label map (N, classes, H, W); its place among the inputs.
+    pub fn label_map(&mut self, name: impl Into<String>, classes: usize) -> usize {
+        self.add_input(name.into(), classes, InputKind::LabelMap)
+    }
+
+    /// Adds a mask (N, 1, H, W) in [0, 1]; its place among the inputs.
+    pub fn mask(&mut self, name: impl Into<String>) -> usize {
+        self.add_input(name.into(), 1, InputKind::Mask)
+    }
+
+    fn add_input(&mut self, name: String, channels: usize, kind: InputKind) -> usize {
+        assert!(channels > 0, "{}: input '{name}' has no channels", self.network.name);
+        self.network.inputs.push(Input { name, channels, kind });
+        self.network.inputs.len() - 1
+    }
+
+    /// Adds a convolution.
+    ///
+    /// # Panics
+    /// Where the reading has other channels than the convolution.
+    pub fn convolution(&mut self, reading: Reading, conv: Conv) -> Value {
+        let (name, channels) = (conv.key.clone(), conv.cout);
+        let read = self.channels_of(&name, &reading);
+        assert_eq!(read, conv.cin, "{name} reads {read} channels, and its kernel has {}", conv.cin);
+        self.layer(Layer {
+            name,
+            reading,
+            operation: Operation::Convolution(conv),
+            add: None,
+            activation: Activation::Identity,
+            channels,
+        })
+    }
+
+    /// Adds a pooling, which has no parameters.
+    pub fn pool(&mut self, name: impl Into<String>, reading: Reading, pool: Pool) -> Value {
+        let name = name.into();
+        assert!(pool.window > pool.padding && pool.stride > 0, "{name}: a window of nothing but padding");
+        let channels = self.channels_of(&name, &reading);
+        self.layer(Layer {
+            name,
+            reading,
+            operation: Operation::Pool(pool),
+            add: None,
+            activation: Activation::Identity,
+            channels,
+        })
+    }
+
+    /// Adds the skip connection `other` to a layer's result.
+    ///
+    /// # Panics
+    /// Where the two have different channels, or the layer has a skip connection or an activation already.
+    pub fn add(&mut self, result: Value, other: Value) -> Value {
+        let channels = self.network.channels(other);
+        let layer = self.result(result);
+        assert_eq!(layer.channels, channels, "{}: the skip connection's channels", layer.name);
+        assert!(layer.add.is_none() && layer.activation == Activation::Identity, "{}: a second addition", layer.name);
+        layer.add = Some(other);
+        result
+    }
+
+    /// Puts a layer's result, the skip connection included, through an activation.
+    pub fn activate(&mut self, result: Value, activation: Activation) -> Value {
+        let layer = self.result(result);
+        assert!(layer.activation == Activation::Identity, "{}: a second activation", layer.name);
+        layer.activation = activation;
+        result
+    }
+
+    /// Makes the layers that `layers` adds a [`Block`], whose result is the last one's.
+    ///
+    /// # Panics
+    /// Where the block reads more from outside than one concatenation.
+    pub fn block(&mut self, name: impl Into<String>, layers: impl FnOnce(&mut Builder) -> Value) -> Value {
+        let (name, start) = (name.into(), self.network.layers.len());
+        let result = layers(self);
+        let end = self.network.layers.len();
+        assert_eq!(result, Value::Layer(end - 1), "{name}: the last layer's result is the block's");
+        let block = Block { name, layers: start..end };
+        let outside = &self.network.layers[start].reading.sources;
+        for layer in &self.network.layers[start..end] {
+            let inside = |value| matches!(value, Value::Layer(at) if at >= start);
+            let read = &layer.reading.sources;
+            let fits = read == outside || read.iter().all(|source| inside(source.value));
+            assert!(fits, "{}: {} reads something else from outside", block.name, layer.name);
+            let skips = |value| inside(value) || **outside == [Value::resized(value, 0)];
+            assert!(layer.add.is_none_or(skips), "{}: {} adds something from outside", block.name, layer.name);
+        }
+        self.network.blocks.push(block);
+        result
+    }
+
+    /// Names a layer's result as an output.
+    ///
+    /// # Panics
+    /// Where it is an input.
+    pub fn output(&mut self, name: impl Into<String>, value: Value) {
+        let Value::Layer(layer) = value else { panic!("{}: an input is no output", self.network.name) };
+        self.network.outputs.push(Output { name: name.into(), layer });
+    }
+
+    /// Lists a convolution in the state dict that no layer applies.
+    pub fn unused(&mut self, conv: Conv) {
+        self.network.unused.push(conv);
+    }
+
+    /// The network.
+    ///
+    /// # Panics
+    /// Where it has no output, or two parameters of one name.
+    pub fn finish(self) -> Network {
+        let network = self.network;
+        assert!(!network.outputs.is_empty(), "{} has no output", network.name);
+        let parameters = network.parameters();
+        let twice = parameters.windows(2).find(|pair| pair[0].key == pair[1].key);
+        assert!(twice.is_none(), "{}: two parameters are called {:?}", network.name, twice.map(|pair| &pair[0].key));
+        network
+    }
+
+    fn result(&mut self, value: Value) -> &mut Layer {
+        let Value::Layer(layer) = value else { panic!("{}: an input is no layer's result", self.network.name) };
+        &mut self.network.layers[layer]
+    }
+
+    fn layer(&mut self, layer: Layer) -> Value {
+        self.network.layers.push(layer);
+        Value::Layer(self.network.layers.len() - 1)
+    }
+
+    /// The channels that a layer reads, once its norm is known to fit them.
+    fn channels_of(&self, name: &str, reading: &Reading) -> usize {
+        let Network { inputs, .. } = &self.network;
+        for source in &reading.sources {
+            let is_read = !matches!(source.value, Value::Input(at) if inputs[at].kind != InputKind::Activations);
+            assert!(is_read, "{name}: label maps and masks are for norms to read");
+        }
+        let channels = reading.sources.iter().map(|source| self.network.channels(source.value)).sum();
+        assert!(!matches!(reading.after, Activation::Tanh), "{name}: tanh is for results");
+        let Some(norm) = &reading.norm else { return channels };
+        if let NormKind::Mask { mask } = norm.kind {
+            assert_eq!(inputs[mask].kind, InputKind::Mask, "{}: the mask", norm.key);
+        }
+        if let Modulation::Spade(spade) = &norm.modulation {
+            let (labels, hidden) = (&inputs[spade.labels], spade.shared.cout);
+            assert_eq!(labels.kind, InputKind::LabelMap, "{}: the labels", norm.key);
+            let shapes = [&spade.shared, &spade.gamma, &spade.beta].map(|conv| [conv.cin, conv.cout, conv.kernel]);
+            let expected = [[labels.channels, hidden, 3], [hidden, channels, 3], [hidden, channels, 3]];
+            assert_eq!(shapes, expected, "{}: SPADE's convolutions", norm.key);
+        }
+        channels
+    }
+}

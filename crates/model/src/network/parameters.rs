@@ -1,0 +1,123 @@
+//! What a network's state dict holds, each tensor with what it is for.
+
+use super::{Conv, Modulation, Network, Norm, Operation};
+use std::collections::BTreeMap;
+
+/// A tensor of a state dict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// Its name, as PyTorch has it.
+    pub key: String,
+    /// Lengths of its dimensions.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub kind: ParameterKind,
+}
+
+/// What a tensor of a state dict is for: from this follow its first value, whether it is learned, and whether it may be absent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParameterKind {
+    /// A convolution's weight (Cout, Cin, K, K).
+    ConvolutionWeight {
+        /// As [`Conv::fill_gain`].
+        fill_gain: f64,
+        /// If it is divided by its spectral norm: the names of the vectors u and v.
+        spectral: Option<[String; 2]>,
+    },
+    /// A convolution's bias (Cout).
+    Bias,
+    /// A norm's learned scale (C).
+    NormWeight,
+    /// A norm's learned shift (C).
+    NormBias,
+    /// The scale of a norm's noise (C).
+    NoiseScale,
+    /// Batch norm's running mean (C).
+    RunningMean,
+    /// Batch norm's running variance (C).
+    RunningVariance,
+    /// How many batches batch norm has seen: an int64 scalar, with which nothing computes.
+    BatchCount,
+    /// Spectral norm's left singular vector u (Cout).
+    SpectralU,
+    /// Spectral norm's right singular vector v (Cin K K).
+    SpectralV,
+}
+
+impl ParameterKind {
+    /// Whether gradients reach it.
+    pub fn is_learned(&self) -> bool {
+        use ParameterKind::{Bias, ConvolutionWeight, NoiseScale, NormBias, NormWeight};
+        matches!(self, ConvolutionWeight { .. } | Bias | NormWeight | NormBias | NoiseScale)
+    }
+
+    /// Whether a checkpoint may lack it: old ones have no counts.
+    pub fn may_be_absent(&self) -> bool {
+        *self == ParameterKind::BatchCount
+    }
+}
+
+impl Network {
+    /// All tensors of the state dict, in the order of their names.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let mut parameters = Vec::new();
+        self.unused.iter().for_each(|conv| add_conv(conv, &mut parameters));
+        for layer in &self.layers {
+            if let Some(norm) = &layer.reading.norm {
+                add_norm(norm, self.source_channels(layer).iter().sum(), &mut parameters);
+            }
+            if let Operation::Convolution(conv) = &layer.operation {
+                add_conv(conv, &mut parameters);
+            }
+        }
+        parameters.sort_by(|a, b| a.key.cmp(&b.key));
+        parameters
+    }
+
+    /// Name and shape of each tensor of the state dict.
+    pub fn state_dict(&self) -> BTreeMap<String, Vec<usize>> {
+        self.parameters().into_iter().map(|parameter| (parameter.key, parameter.shape)).collect()
+    }
+}
+
+fn add_conv(conv: &Conv, parameters: &mut Vec<Parameter>) {
+    let mut add = |key, shape, kind| parameters.push(Parameter { key, shape, kind });
+    let Conv { cin, cout, kernel, fill_gain, .. } = *conv;
+    let shape = vec![cout, cin, kernel, kernel];
+    if conv.spectral {
+        let [orig, u, v] = conv.spectral_keys();
+        let spectral = Some([u.clone(), v.clone()]);
+        add(orig, shape, ParameterKind::ConvolutionWeight { fill_gain, spectral });
+        add(u, vec![cout], ParameterKind::SpectralU);
+        add(v, vec![cin * kernel * kernel], ParameterKind::SpectralV);
+    } else {
+        add(conv.weight_key(), shape, ParameterKind::ConvolutionWeight { fill_gain, spectral: None });
+    }
+    if conv.bias {
+        add(conv.bias_key(), vec![cout], ParameterKind::Bias);
+    }
+}
+
+fn add_norm(norm: &Norm, channels: usize, parameters: &mut Vec<Parameter>) {
+    let mut add = |key, shape, kind| parameters.push(Parameter { key, shape, kind });
+    if norm.noise_stream.is_some() {
+        add(norm.noise_scale_key(), vec![channels], ParameterKind::NoiseScale);
+    }
+    if let Some([mean, variance]) = norm.kind.running_statistics_keys() {
+        let count = mean.replace("running_mean", "num_batches_tracked");
+        add(mean, vec![channels], ParameterKind::RunningMean);
+        add(variance, vec![channels], ParameterKind::RunningVariance);
+        add(count, vec![], ParameterKind::BatchCount);
+    }
+    match &norm.modulation {
+        Modulation::None => {}
+        Modulation::Affine => {
+            let [weight, bias] = norm.affine_keys();
+            add(weight, vec![channels], ParameterKind::NormWeight);
+            add(bias, vec![channels], ParameterKind::NormBias);
+        }
+        Modulation::Spade(spade) => {
+            [&spade.shared, &spade.gamma, &spade.beta].into_iter().for_each(|conv| add_conv(conv, parameters));
+        }
+    }
+}

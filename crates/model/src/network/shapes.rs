@@ -1,0 +1,107 @@
+//! The size of every tensor of a network, from the size of its inputs.
+
+use super::{Network, Operation, Source, Value};
+use crate::{Error, Result};
+
+impl Network {
+    /// Height and width of every layer's result, for inputs (N, C, `height`, `width`).
+    ///
+    /// # Errors
+    /// [`Error::Input`] where a tensor cannot be resized as a layer reads it, tensors that are read together differ in size, or
+    /// a layer's window is larger than what it reads.
+    pub fn sizes(&self, height: usize, width: usize) -> Result<Vec<[usize; 2]>> {
+        let mut sizes: Vec<[usize; 2]> = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let refused = |problem: String| Error::Input(format!("{}, layer {}: {problem}", self.name, layer.name));
+            let size = |value| match value {
+                Value::Input(_) => [height, width],
+                Value::Layer(at) => sizes[at],
+            };
+            let read = layer.reading.sources.iter().map(|source| source.size(size(source.value)));
+            let read = read.collect::<std::result::Result<Vec<_>, String>>().map_err(refused)?;
+            if let Some(other) = read.iter().find(|other| **other != read[0]) {
+                return Err(refused(format!("it concatenates {:?} and {other:?}", read[0])));
+            }
+            let (window, stride, padding) = layer.operation.window();
+            let side = |side: usize| Some((side + 2 * padding).checked_sub(window)? / stride + 1);
+            let [h, w] = read[0];
+            let (Some(h), Some(w)) = (side(h), side(w)) else {
+                return Err(refused(format!("a window of {window}x{window} on {h}x{w}")));
+            };
+            if let Some(add) = layer.add
+                && size(add) != [h, w]
+            {
+                return Err(refused(format!("it adds {:?} to {:?}", size(add), [h, w])));
+            }
+            sizes.push([h, w]);
+        }
+        Ok(sizes)
+    }
+
+    /// Floating-point operations of one image of this size where every convolution is computed for every pixel, as PyTorch
+    /// does.
+    ///
+    /// # Errors
+    /// As [`Network::sizes`].
+    pub fn dense_flops(&self, height: usize, width: usize) -> Result<u64> {
+        let sizes = self.sizes(height, width)?;
+        let flops = |conv: &super::Conv, pixels: usize| {
+            2 * (conv.cin * conv.cout * conv.kernel * conv.kernel) as u64 * pixels as u64
+        };
+        let mut sum = 0;
+        for (layer, [h, w]) in self.layers.iter().zip(&sizes) {
+            if let Operation::Convolution(conv) = &layer.operation {
+                sum += flops(conv, h * w);
+            }
+            if let Some(spade) = layer.reading.norm.as_ref().and_then(|norm| norm.spade()) {
+                // The modulation is computed at the size that is read.
+                let source = layer.reading.sources[0];
+                let full = match source.value {
+                    Value::Input(_) => [height, width],
+                    Value::Layer(at) => sizes[at],
+                };
+                let [h, w] = source.size(full).map_err(Error::Input)?;
+                sum += [&spade.shared, &spade.gamma, &spade.beta].map(|conv| flops(conv, h * w)).iter().sum::<u64>();
+            }
+        }
+        Ok(sum)
+    }
+
+    /// For each layer, how often its resolution is twice that of the network's coarsest layer.
+    pub(crate) fn levels(&self) -> Vec<u32> {
+        let mut scales: Vec<i32> = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let source = layer.reading.sources[0];
+            let read = source.zoom + if let Value::Layer(at) = source.value { scales[at] } else { 0 };
+            let (_, stride, _) = layer.operation.window();
+            scales.push(read - stride.ilog2() as i32);
+        }
+        let coarsest = scales.iter().min().copied().unwrap_or(0);
+        scales.iter().map(|scale| (scale - coarsest) as u32).collect()
+    }
+}
+
+impl Operation {
+    /// Side of the window, stride and padding.
+    pub(crate) fn window(&self) -> (usize, usize, usize) {
+        match self {
+            Operation::Convolution(conv) => (conv.kernel, conv.stride, conv.padding),
+            Operation::Pool(pool) => (pool.window, pool.stride, pool.padding),
+        }
+    }
+}
+
+impl Source {
+    /// Height and width as they are read, of a tensor of this size.
+    pub(crate) fn size(self, size: [usize; 2]) -> std::result::Result<[usize; 2], String> {
+        if self.zoom >= 0 {
+            return Ok(size.map(|side| side << self.zoom));
+        }
+        let factor = 1 << -self.zoom;
+        let [h, w] = size;
+        if h % factor != 0 || w % factor != 0 || h == 0 || w == 0 {
+            return Err(format!("{h}x{w} is divided by {factor}; take multiples of that"));
+        }
+        Ok([h / factor, w / factor])
+    }
+}

@@ -1,0 +1,61 @@
+//! VGG-19 (Simonyan & Zisserman 2015) up to relu5_1, whose features the perceptual loss compares.
+
+use crate::network::{Activation, Builder, Conv, Network, Pool, PoolKind, Reading};
+use crate::{Checkpoint, Error, Result};
+
+/// Channels of each convolution, in groups with a max pooling before each but the first.
+const WIDTHS: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256, 256], &[512, 512, 512, 512], &[512]];
+
+/// Which VGG-19 it is: torchvision's, or a narrower one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vgg19Config {
+    /// What all widths are divided by: a power of two up to 64. 1 in the published model.
+    pub divisor: usize,
+}
+
+impl Vgg19Config {
+    /// torchvision's.
+    pub const PUBLISHED: Vgg19Config = Vgg19Config { divisor: 1 };
+
+    /// Reads the width from a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] where it is no VGG-19.
+    pub fn infer(checkpoint: &Checkpoint) -> Result<Vgg19Config> {
+        let first = checkpoint.get("features.0.weight").and_then(|first| first.shape().first().copied());
+        let Some(width) = first.filter(|&width| width > 0 && 64 % width == 0) else {
+            return Err(Error::StateDict(
+                "this is no VGG-19: features.0.weight, of 64 channels or a fraction of them, is not there; take \
+                 torchvision's vgg19-dcbb9e9d.pth"
+                    .into(),
+            ));
+        };
+        Ok(Vgg19Config { divisor: 64 / width })
+    }
+
+    /// Its features. Input: `image` (3) in [-1, 1], taken as it is; outputs: `relu1_1` to `relu5_1`. Parameters bear
+    /// torchvision's names.
+    pub fn network(self) -> Network {
+        let mut net = Builder::new("VGG19");
+        let mut x = net.input("image", 3);
+        // The place in torchvision's Sequential, where ReLUs and poolings count.
+        let mut place = 0;
+        for (group, widths) in (1..).zip(WIDTHS) {
+            if group > 1 {
+                let halve = Pool { kind: PoolKind::Max, window: 2, stride: 2, padding: 0 };
+                x = net.pool(format!("pool{}", group - 1), Reading::of(x), halve);
+                place += 1;
+            }
+            for (k, width) in widths.iter().enumerate() {
+                let conv = Conv::same(format!("features.{place}"), net.channels(x), width / self.divisor, 3);
+                x = net.convolution(Reading::of(x), conv);
+                x = net.activate(x, Activation::LeakyRelu { slope: 0.0 });
+                place += 2;
+                if k == 0 {
+                    net.output(format!("relu{group}_1"), x);
+                }
+            }
+        }
+        net.finish()
+    }
+}

@@ -1,0 +1,210 @@
+//! A network on a device, and a plan of it that is made once and run as often as one likes.
+
+use super::choice::Target;
+use super::conditioning::Conditioning;
+use super::cost::Cost;
+use super::engine::{self, Engine, Runner};
+use super::lowering::{PlanOptions, ProgramInput, ProgramOutput, lower};
+use crate::network::Network;
+use crate::state_dict::verify;
+use crate::{Checkpoint, Device, Error, Noise, Result};
+use alias_plan::{BufferId, Precision, Step};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A network, its weights packed for a device: for networks that are only run. [`Module`](crate::Module) is for those that are
+/// differentiated.
+///
+/// A cheap handle: clones share the weights.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::network::{Builder, Conv, Reading};
+/// use alias_model::{Conditioning, Device, Noise, PlanOptions, Session, fill};
+///
+/// let mut net = Builder::new("Edges");
+/// let image = net.input("image", 3);
+/// let edges = net.convolution(Reading::of(image), Conv::same("edges", 3, 1, 3));
+/// net.output("edges", edges);
+/// let network = net.finish();
+///
+/// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
+/// let prepared = session.prepare(&Conditioning::size(1, 20, 30), PlanOptions::default())?;
+/// let outputs = prepared.run(&[("image", &[0.5; 3 * 20 * 30])], Noise::None)?;
+/// assert_eq!(outputs[0].len(), 20 * 30);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Session(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    network: Network,
+    engine: Box<dyn Engine>,
+    target: Target,
+}
+
+/// A plan of a network, with buffers of its own until it is dropped. Threads that share one take turns.
+#[derive(Debug)]
+pub struct Prepared {
+    batch: usize,
+    /// Pixels of an input.
+    plane: usize,
+    cost: Cost,
+    inputs: Vec<ProgramInput>,
+    seed: Option<BufferId>,
+    outputs: Vec<ProgramOutput>,
+    /// How many steps, the first ones, were done when it was made.
+    done: usize,
+    /// Locked during a run: all runs go through the same buffers.
+    runner: Mutex<Box<dyn Runner>>,
+}
+
+impl Session {
+    /// Packs a checkpoint for a device, in float32.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] where it is not exactly the network's state dict; what the device reports.
+    pub fn load(device: impl Into<Device>, network: &Network, checkpoint: &Checkpoint) -> Result<Session> {
+        let device = device.into();
+        Session::load_for(&device, network, checkpoint, Target::of(&device, Precision::F32))
+    }
+
+    /// Packs a checkpoint for plans that are made for `target`: [`Target::of`] the device, as a rule.
+    ///
+    /// # Errors
+    /// As [`Session::load`]; [`alias_tensor::Error::MissingFeature`] where the device was opened without what the target needs;
+    /// [`Error::Config`] where the target is another kind of device.
+    pub fn load_for(
+        device: impl Into<Device>,
+        network: &Network,
+        checkpoint: &Checkpoint,
+        target: Target,
+    ) -> Result<Session> {
+        verify(network, checkpoint, true, &network.name())?;
+        Session::of_verified(device.into(), network.clone(), checkpoint, target)
+    }
+
+    /// Packs a checkpoint that is known to be the network's.
+    pub(crate) fn of_verified(
+        device: Device,
+        network: Network,
+        checkpoint: &Checkpoint,
+        target: Target,
+    ) -> Result<Session> {
+        let engine = engine::load(&device, &network, checkpoint, &target)?;
+        Ok(Session(Arc::new(Inner { network, engine, target })))
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.0.network
+    }
+
+    /// Makes a plan.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the inputs have no size for the network; [`Error::Config`] where a layer asks for something that
+    /// plans do not have; what the device reports.
+    pub fn prepare(&self, conditioning: &Conditioning, options: PlanOptions) -> Result<Prepared> {
+        let Inner { network, engine, target } = &*self.0;
+        let program = lower(network, conditioning, options, target)?;
+        let cost = Cost::of(program.plan, network, target);
+        let mut runner = engine.runner(&cost.plan, program.tables)?;
+        for (id, bytes) in &program.uploads {
+            runner.upload(*id, bytes)?;
+        }
+        for norm in &program.batch_norms {
+            let coefficients = engine.coefficients(&norm.key);
+            runner.upload_coefficients(norm.buffer, coefficients, &norm.operands, conditioning.batch)?;
+        }
+        runner.prepare(0..program.tables)?;
+        Ok(Prepared {
+            batch: conditioning.batch,
+            plane: conditioning.height * conditioning.width,
+            inputs: program.inputs,
+            seed: program.seed,
+            outputs: program.outputs,
+            done: program.tables,
+            runner: Mutex::new(runner),
+            cost,
+        })
+    }
+}
+
+impl Prepared {
+    /// Runs the plan on inputs (N, C, H, W), each with its name: all that the network has besides label maps and masks. Gives
+    /// the outputs (N, C, H, W), in the network's order.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where an input is missing, has no number of elements that fits, or does not exist, or where there is
+    /// noise and the plan was made without, or the other way round; what the device reports.
+    pub fn run(&self, inputs: &[(&str, &[f32])], noise: Noise) -> Result<Vec<Vec<f32>>> {
+        let given: Vec<_> = inputs.iter().map(|(name, _)| *name).collect();
+        if let Some(unknown) = given.iter().find(|name| self.inputs.iter().all(|input| input.name != **name)) {
+            let known: Vec<_> = self.inputs.iter().map(|input| input.name.as_str()).collect();
+            return Err(Error::Input(format!("there is no input '{unknown}'; there are {known:?}")));
+        }
+        let tensors = self.inputs.iter().map(|ProgramInput { name, channels, .. }| {
+            let found = inputs.iter().find(|(given, _)| given == name);
+            let (_, values) = found.ok_or_else(|| Error::Input(format!("input '{name}' is missing")))?;
+            let expected = self.batch * channels * self.plane;
+            if values.len() == expected {
+                return Ok([*values]);
+            }
+            Err(Error::Input(format!("input '{name}' has {} elements, not {expected}", values.len())))
+        });
+        let tensors = tensors.collect::<Result<Vec<_>>>()?;
+        let tensors: Vec<&[&[f32]]> = tensors.iter().map(|tensor| tensor.as_slice()).collect();
+        self.run_parts(&tensors, noise)
+    }
+
+    /// The same, where each input, in the network's order, is given as tensors that are concatenated along the channels.
+    pub(crate) fn run_parts(&self, inputs: &[&[&[f32]]], noise: Noise) -> Result<Vec<Vec<f32>>> {
+        let mut runner = self.runner();
+        for (ProgramInput { buffer, .. }, tensors) in self.inputs.iter().zip(inputs) {
+            runner.upload_input(*buffer, tensors, self.batch, self.plane)?;
+        }
+        match (noise, self.seed) {
+            (Noise::Seed(seed), Some(id)) => {
+                runner.upload(id, bytemuck::cast_slice(&[seed as u32, (seed >> 32) as u32]))?;
+            }
+            (Noise::None, None) => {}
+            (Noise::Seed(_), None) => return Err(Error::Input("this was prepared without noise".into())),
+            (Noise::None, Some(_)) => return Err(Error::Input("this was prepared with noise; give a seed".into())),
+        }
+        runner.run()?;
+        self.outputs.iter().map(|output| runner.output(output.buffer, output.shape)).collect()
+    }
+
+    fn runner(&self) -> MutexGuard<'_, Box<dyn Runner>> {
+        // Whatever a panic left in the buffers, a run begins by overwriting it.
+        self.runner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names and shapes (N, C, H, W) of the outputs.
+    pub fn outputs(&self) -> impl Iterator<Item = (&str, [usize; 4])> {
+        self.outputs.iter().map(|output| (output.name.as_str(), output.shape))
+    }
+
+    /// The steps that each run takes: all of the plan's but tables that are kept.
+    pub fn steps(&self) -> &[Step] {
+        &self.cost.plan.steps[self.done..]
+    }
+
+    /// Runs every one of [`Prepared::steps`] by itself, on whatever the buffers hold, and measures it; on a GPU as
+    /// [`Recording::profile`](alias_tensor::Recording::profile) does.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn profile(&self) -> Result<Vec<(&Step, Duration)>> {
+        let times = self.runner().profile()?;
+        Ok(self.steps().iter().zip(times).collect())
+    }
+
+    /// What a run takes.
+    pub fn cost(&self) -> &Cost {
+        &self.cost
+    }
+}

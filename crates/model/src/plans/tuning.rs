@@ -1,0 +1,107 @@
+//! Which method is the fastest for which convolution, measured on the user's own adapter, and kept in a file.
+
+use super::choice::{Target, Tuning};
+use crate::{Checkpoint, Error, LoadOptions, Painter, PlanOptions, Result, Sample};
+use alias_checkpoint::write_atomically;
+use alias_plan::{Method, Step};
+use alias_tensor::Gpu;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// The methods by name, as the file has them.
+const METHODS: [(&str, Method); 3] =
+    [("fused", Method::Fused), ("winograd", Method::Winograd(2)), ("staged", Method::Staged(0))];
+/// Runs of each method, of which the fastest counts.
+const RUNS: usize = 3;
+
+impl Tuning {
+    /// Times every convolution of `checkpoint`'s generator on `sample`, by every method, on the device, and takes the fastest.
+    ///
+    /// # Errors
+    /// As [`Painter::load`] and [`Painter::person`].
+    pub fn measure(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        options: LoadOptions,
+        sample: &Sample,
+        target: &Target,
+    ) -> Result<Tuning> {
+        let mut best: BTreeMap<String, (Duration, Method)> = BTreeMap::new();
+        for (_, method) in METHODS {
+            let target = Target { tuning: Tuning::Always(method), ..target.clone() };
+            let person =
+                Painter::load_with(gpu, checkpoint, options, target)?.person(sample, PlanOptions::default())?;
+            // The first time, kernels are compiled.
+            person.profile()?;
+            for _ in 0..RUNS {
+                let mut run: BTreeMap<&str, (Duration, Method)> = BTreeMap::new();
+                for (step, time) in person.profile()? {
+                    let Step::Convolution(step) = step else { continue };
+                    // How many rows are staged at once depends on the size.
+                    let method = if let Method::Staged(_) = step.method { Method::Staged(0) } else { step.method };
+                    run.entry(&step.name).or_insert((Duration::ZERO, method)).0 += time;
+                }
+                for (name, found) in run {
+                    let best = best.entry(name.into()).or_insert(found);
+                    if found.0 < best.0 {
+                        *best = found;
+                    }
+                }
+            }
+        }
+        Ok(Tuning::Measured(best.into_iter().map(|(name, (_, method))| (name, method)).collect()))
+    }
+
+    /// Reads what [`Tuning::write`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Input`] that names the file, where it cannot be read or is none of ours.
+    pub fn read(path: &Path) -> Result<Tuning> {
+        let refused =
+            |problem: String| Error::Input(format!("{}: {problem}; remove it, or tune again", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|e| refused(e.to_string()))?;
+        let names: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|e| refused(e.to_string()))?;
+        let method = |(layer, name): (String, String)| {
+            let known = METHODS.iter().find(|(known, _)| *known == name);
+            let (_, method) = known.ok_or_else(|| refused(format!("'{name}', for {layer}, is no method")))?;
+            Ok((layer, *method))
+        };
+        names.into_iter().map(method).collect::<Result<_>>().map(Tuning::Measured)
+    }
+
+    /// Writes which method was measured to be the fastest: one JSON object, layers to methods.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let Tuning::Measured(methods) = self else { return Ok(()) };
+        let name =
+            |method: &Method| METHODS.iter().find(|(_, known)| known == method).map_or("fused", |(name, _)| name);
+        let names: BTreeMap<_, _> = methods.iter().map(|(layer, method)| (layer, name(method))).collect();
+        let text = serde_json::to_string_pretty(&names).map_err(|e| Error::Input(e.to_string()))?;
+        write_atomically(path, |file| file.write_all(text.as_bytes()))
+            .map_err(|e: std::io::Error| Error::Input(format!("{}: {e}", path.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let path = std::env::temp_dir().join(format!("tuning-{}.json", std::process::id()));
+        let layers = METHODS.map(|(name, method)| (format!("layer {name}"), method));
+        let tuning = Tuning::Measured(layers.into());
+        tuning.write(&path).unwrap();
+        assert_eq!(Tuning::read(&path).unwrap(), tuning);
+        std::fs::write(&path, "{\"up_0.conv_0\": \"sideways\"}").unwrap();
+        let error = Tuning::read(&path).unwrap_err().to_string();
+        assert!(error.contains("'sideways', for up_0.conv_0, is no method") && error.contains("remove it"), "{error}");
+        std::fs::write(&path, "[").unwrap();
+        assert!(Tuning::read(&path).unwrap_err().to_string().contains("tuning-"));
+        std::fs::remove_file(&path).unwrap();
+    }
+}

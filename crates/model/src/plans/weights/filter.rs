@@ -1,0 +1,85 @@
+//! A convolution's weight and bias, as a checkpoint has them.
+
+use super::values;
+use crate::network::Conv;
+use crate::{Checkpoint, Error, Result};
+use alias_checkpoint::Array;
+use std::borrow::Cow;
+
+/// A convolution's weight and bias, as a checkpoint has them.
+pub(in crate::plans) struct Filter<'a> {
+    /// Where the weight is from.
+    array: &'a Array,
+    /// (Cout, Cin, K, K).
+    pub(in crate::plans) weight: Cow<'a, [f32]>,
+    /// What the weight is to be multiplied with: one over its spectral norm.
+    pub(in crate::plans) scale: f64,
+    /// (Cout), zeros where there is none.
+    pub(in crate::plans) bias: Vec<f32>,
+}
+
+impl<'a> Filter<'a> {
+    pub(in crate::plans) fn new(conv: &Conv, checkpoint: &'a Checkpoint) -> Result<Filter<'a>> {
+        let [orig, u, v] = conv.spectral_keys();
+        let key = if conv.spectral { orig } else { conv.weight_key() };
+        let array = checkpoint.get(&key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))?;
+        let weight = array.as_f32();
+        let scale = if conv.spectral {
+            1.0 / spectral_norm(&weight, &values(checkpoint, &u)?, &values(checkpoint, &v)?)
+        } else {
+            1.0
+        };
+        let bias = if conv.bias { values(checkpoint, &conv.bias_key())? } else { vec![0.0; conv.cout] };
+        Ok(Filter { array, weight, scale, bias })
+    }
+
+    /// The same, as processor cores pack it.
+    pub(in crate::plans) fn view(&self) -> alias_cpu::Filter<'_> {
+        alias_cpu::Filter { weight: &self.weight, scale: self.scale, bias: &self.bias }
+    }
+
+    /// Channels out, and weights of each.
+    pub(in crate::plans) fn shape(&self) -> [usize; 2] {
+        [self.bias.len(), self.weight.len() / self.bias.len()]
+    }
+
+    /// (Cin K K, `width`), scaled, zeros past the last channel.
+    pub(in crate::plans) fn transposed(&self, width: usize) -> Vec<f32> {
+        let [_, rows] = self.shape();
+        let mut transposed = vec![0.0; rows * width];
+        // In blocks: a transposition jumps, on one side or the other.
+        for block in 0..rows.div_ceil(32) {
+            for (co, weight) in self.weight.chunks(rows).enumerate() {
+                for (k, &w) in weight.iter().enumerate().skip(32 * block).take(32) {
+                    transposed[k * width + co] = (f64::from(w) * self.scale) as f32;
+                }
+            }
+        }
+        transposed
+    }
+}
+
+impl Drop for Filter<'_> {
+    /// Each filter is read once; all of them would be memory for nothing.
+    fn drop(&mut self) {
+        self.array.release();
+    }
+}
+
+/// `u^T W v` (Miyato et al. 2018), W as (Cout, Cin K K).
+fn spectral_norm(weight: &[f32], u: &[f32], v: &[f32]) -> f64 {
+    weight.chunks(v.len()).zip(u).map(|(row, &u)| f64::from(u) * dot(row, v)).sum()
+}
+
+/// In several sums, so that none waits for the one before.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0.0; 8];
+    for (a, b) in a.iter().zip(b) {
+        for k in 0..8 {
+            sums[k] += f64::from(a[k]) * f64::from(b[k]);
+        }
+    }
+    let rest = rest_a.iter().zip(rest_b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+    sums.into_iter().chain(rest).sum()
+}

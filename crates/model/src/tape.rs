@@ -1,0 +1,9 @@
+//! A network on the tape: its forward pass, one operation after the other, with gradients by every tracked tensor.
+
+mod conv;
+mod module;
+mod norm;
+mod windows;
+
+pub use module::{Feed, Module, SpadeMethod};
+pub(crate) use windows::WindowTables;

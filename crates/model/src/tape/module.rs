@@ -1,0 +1,373 @@
+//! A network's layers on the tape.
+
+use super::conv::{Conv2d, Take};
+use super::norm::{Condition, Labels, TapeNorm};
+use super::windows::WindowTables;
+use crate::network::{Activation, Layer, Network, NormKind, Operation, Pool, PoolKind, Source, Value};
+use crate::state_dict::verify;
+use crate::{Checkpoint, Error, Noise, Result};
+use alias_kernels::{RunningStatistics, add, avg_pool, concat, leaky_relu, max_pool, relu, resize, tanh};
+use alias_tensor::{Gpu, Pass, Tensor};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How SPADE's scale and shift are computed on the tape; the result is the same but for rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SpadeMethod {
+    /// For each distinct window of the label map, at the resolutions where that is less work than for each pixel.
+    #[default]
+    Table,
+    /// For each pixel, as PyTorch does.
+    Dense,
+}
+
+/// An input of a network on the tape.
+#[derive(Clone, Debug)]
+pub enum Feed {
+    /// A tensor (N, C, H, W) that layers read, or a mask (N, 1, H, W).
+    Tensor(Tensor),
+    /// A label map.
+    LabelMap {
+        /// (N, classes, H, W).
+        dense: Tensor,
+        /// Its distinct windows.
+        windows: Arc<WindowTables>,
+    },
+}
+
+/// A network with its tensors on a GPU, for those who differentiate it: forward passes are recorded on the tape.
+/// [`Session`](crate::Session) computes the same from a fraction of the operations and the memory.
+///
+/// A cheap handle: clones share the tensors.
+#[derive(Clone, Debug)]
+pub struct Module(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    network: Network,
+    layers: Vec<TapeLayer>,
+    /// Whether batch norm goes by the batch, and moves its running statistics.
+    in_training: bool,
+    /// Whether blocks are computed a second time for their gradients, instead of keeping what the first time gave.
+    recomputes: bool,
+}
+
+/// A layer's tensors.
+#[derive(Debug)]
+struct TapeLayer {
+    norm: Option<TapeNorm>,
+    conv: Option<Conv2d>,
+}
+
+impl Module {
+    /// Loads a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] where it is not exactly the network's state dict; what the device reports.
+    pub fn load(gpu: &Gpu, network: &Network, checkpoint: &Checkpoint) -> Result<Module> {
+        verify(network, checkpoint, true, &network.name())?;
+        Module::of_verified(gpu, network.clone(), checkpoint)
+    }
+
+    /// Loads a checkpoint that is known to be the network's.
+    pub(crate) fn of_verified(gpu: &Gpu, network: Network, checkpoint: &Checkpoint) -> Result<Module> {
+        Module::from_state(network, |key, shape| {
+            let array = checkpoint.get(key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))?;
+            Ok(Tensor::new(gpu, shape, &array.to_f32())?)
+        })
+    }
+
+    /// Assembles a network from tensors: `state` gives each one of the state dict that layers use, by name and shape. What it
+    /// gives may be [tracked](Tensor::requires_grad).
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the layer which asks for an operation that the tape does not have; what `state` or the
+    /// device reports.
+    pub fn from_state(network: Network, mut state: impl FnMut(&str, &[usize]) -> Result<Tensor>) -> Result<Module> {
+        let shapes = network.state_dict();
+        let take: Take = &mut |key| state(key, &shapes[key]);
+        let mut layer = |layer: &Layer| {
+            check(&network, layer)?;
+            let norm = layer.reading.norm.as_ref().map(|norm| TapeNorm::new(norm, take)).transpose()?;
+            let conv = match &layer.operation {
+                Operation::Convolution(conv) => Some(Conv2d::new(conv, take)?),
+                Operation::Pool(_) => None,
+            };
+            Ok::<_, Error>(TapeLayer { norm, conv })
+        };
+        let layers = network.layers.iter().map(&mut layer).collect::<Result<_>>()?;
+        Ok(Module(Arc::new(Inner { network, layers, in_training: false, recomputes: false })))
+    }
+
+    /// The same in training: batch norm goes by the batch, and moves its running statistics. With `recomputes`, blocks are
+    /// computed a second time for their gradients: only their inputs are kept, which takes a fraction of the memory and a third
+    /// more time.
+    ///
+    /// # Panics
+    /// Where there are clones of it.
+    #[must_use]
+    pub fn in_training(self, recomputes: bool) -> Module {
+        let inner = Arc::into_inner(self.0).expect("nobody else has it yet");
+        Module(Arc::new(Inner { in_training: true, recomputes, ..inner }))
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.0.network
+    }
+
+    /// Names and values of the running statistics, as passes in training have moved them.
+    pub fn running_statistics(&self) -> Vec<(String, Tensor)> {
+        let Inner { network, layers, .. } = &*self.0;
+        let moved = network.layers.iter().zip(layers).filter_map(|(layer, tensors)| {
+            let keys = layer.reading.norm.as_ref()?.kind.running_statistics_keys()?;
+            let RunningStatistics { mean, variance } = tensors.norm.as_ref()?.running()?;
+            Some(keys.into_iter().zip([mean, variance]))
+        });
+        moved.flatten().collect()
+    }
+
+    /// The outputs (N, C, H, W) for the inputs `feeds`, both in the network's order.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where the inputs are not those of the network, or have no size for it; what the device reports.
+    pub fn forward(&self, feeds: &[Feed], noise: Noise) -> Result<Vec<Tensor>> {
+        self.forward_with(feeds, noise, SpadeMethod::Table, |_, _| {})
+    }
+
+    /// The same, SPADE computed as told; shows each block's output, by the block's name, on the way.
+    ///
+    /// # Errors
+    /// As [`Module::forward`].
+    pub fn forward_with(
+        &self,
+        feeds: &[Feed],
+        noise: Noise,
+        spade: SpadeMethod,
+        mut tap: impl FnMut(&str, &Tensor),
+    ) -> Result<Vec<Tensor>> {
+        let network = &self.0.network;
+        self.check_feeds(feeds)?;
+        let pass = Arc::new(Forward { feeds: feeds.to_vec(), noise, spade });
+        let mut scope = Scope::default();
+        let mut outputs: Vec<Option<Tensor>> = vec![None; network.outputs.len()];
+        let mut at = 0;
+        while at < network.layers.len() {
+            let block = network.blocks.iter().find(|block| block.layers.start == at);
+            let layers = match block {
+                Some(block) if self.0.recomputes => {
+                    let (layers, last) = (block.layers.clone(), block.layers.end - 1);
+                    let x = self.0.read(&pass, &mut scope, at)?;
+                    let (inner, shared) = (self.0.clone(), pass.clone());
+                    let again = layers.clone();
+                    let result = x.checkpoint(move |x, which| inner.block(&shared, x, again.clone(), which))?;
+                    scope.results.insert(last, result);
+                    layers
+                }
+                _ => {
+                    let result = self.0.layer(&pass, &mut scope, at, Pass::First)?;
+                    scope.results.insert(at, result);
+                    at..at + 1
+                }
+            };
+            at = layers.end;
+            if let Some(block) = network.blocks.iter().find(|block| block.layers.end == at) {
+                tap(&block.name, &scope.results[&(at - 1)]);
+            }
+            for (output, place) in network.outputs.iter().zip(&mut outputs) {
+                if layers.contains(&output.layer) {
+                    *place = scope.results.get(&output.layer).cloned();
+                }
+            }
+            scope.forget(network, at);
+        }
+        let missing = || Error::Config(format!("{}: an output lies inside a block", network.name));
+        outputs.into_iter().map(|output| output.ok_or_else(missing)).collect()
+    }
+
+    fn check_feeds(&self, feeds: &[Feed]) -> Result<()> {
+        let Network { name, inputs, .. } = &self.0.network;
+        if feeds.len() != inputs.len() {
+            return Err(Error::Input(format!("{name} has {} inputs, not {}", inputs.len(), feeds.len())));
+        }
+        let [n, _, h, w] = feeds[0].dense().shape().nchw("forward", "an input")?;
+        for (input, feed) in inputs.iter().zip(feeds) {
+            // Operations name arguments by static texts.
+            feed.dense().shape().check("forward", "an input", &[n, input.channels, h, w])?;
+            let is_map = matches!(feed, Feed::LabelMap { .. });
+            if is_map != (input.kind == crate::network::InputKind::LabelMap) {
+                return Err(Error::Input(format!("{name}: '{}' is {:?}", input.name, input.kind)));
+            }
+        }
+        self.0.network.sizes(h, w)?;
+        Ok(())
+    }
+}
+
+/// What all layers of a forward pass have in common.
+#[derive(Debug)]
+struct Forward {
+    feeds: Vec<Feed>,
+    noise: Noise,
+    spade: SpadeMethod,
+}
+
+/// The tensors that later layers of a forward pass still need.
+#[derive(Default)]
+struct Scope {
+    /// By layer.
+    results: HashMap<usize, Tensor>,
+    /// Concatenations that more than one layer reads.
+    joined: HashMap<Vec<Source>, Tensor>,
+    /// Masks and dense label maps by input and size.
+    resized: HashMap<(usize, [usize; 2]), Tensor>,
+}
+
+impl Scope {
+    /// Drops what no layer from `at` on reads.
+    fn forget(&mut self, network: &Network, at: usize) {
+        let left = &network.layers[at..];
+        let is_read = |value: Value| {
+            let reads = |layer: &Layer| layer.reading.sources.iter().any(|source| source.value == value);
+            left.iter().any(|layer| reads(layer) || layer.add == Some(value))
+        };
+        self.results.retain(|&result, _| is_read(Value::Layer(result)));
+        self.joined.retain(|sources, _| left.iter().any(|layer| layer.reading.sources == *sources));
+    }
+}
+
+impl Inner {
+    /// The layers of a block, whose first one reads `x`.
+    fn block(&self, forward: &Forward, x: &Tensor, layers: Range<usize>, pass: Pass) -> alias_tensor::Result<Tensor> {
+        let outside = &self.network.layers[layers.start].reading.sources;
+        let mut scope = Scope::default();
+        scope.joined.insert(outside.clone(), x.clone());
+        if let [Source { value: Value::Layer(at), zoom: 0 }] = outside[..] {
+            scope.results.insert(at, x.clone());
+        }
+        for at in layers.clone() {
+            let result = self.layer(forward, &mut scope, at, pass)?;
+            scope.results.insert(at, result);
+            scope.forget(&self.network, at + 1);
+        }
+        Ok(scope.results.remove(&(layers.end - 1)).unwrap_or_else(|| x.clone()))
+    }
+
+    /// The result of a layer.
+    fn layer(&self, forward: &Forward, scope: &mut Scope, at: usize, pass: Pass) -> alias_tensor::Result<Tensor> {
+        let (layer, tensors) = (&self.network.layers[at], &self.layers[at]);
+        let reading = &layer.reading;
+        let mut x = activate(self.read(forward, scope, at)?, reading.before)?;
+        if let (Some(norm), Some(own)) = (&reading.norm, &tensors.norm) {
+            let condition = self.condition(forward, scope, norm, &x)?;
+            x = own.forward(norm, &x, &condition, forward.noise, self.in_training, pass)?;
+        }
+        let x = activate(x, reading.after)?;
+        let y = match (&layer.operation, &tensors.conv) {
+            (Operation::Convolution(_), Some(conv)) => conv.forward(&x)?,
+            (Operation::Pool(Pool { window: 1, .. }), _) => x,
+            (Operation::Pool(Pool { kind: PoolKind::Max, .. }), _) => max_pool(&x)?,
+            (Operation::Pool(_), _) => avg_pool(&x)?,
+            (Operation::Convolution(_), None) => unreachable!("a convolution has tensors"),
+        };
+        let y = match layer.add {
+            Some(Value::Layer(skip)) => add(&scope.results[&skip], &y)?,
+            Some(Value::Input(skip)) => add(forward.feeds[skip].dense(), &y)?,
+            None => y,
+        };
+        activate(y, layer.activation)
+    }
+
+    /// What a layer reads, resized and concatenated.
+    fn read(&self, forward: &Forward, scope: &mut Scope, at: usize) -> alias_tensor::Result<Tensor> {
+        let sources = &self.network.layers[at].reading.sources;
+        if let Some(joined) = scope.joined.get(sources) {
+            return Ok(joined.clone());
+        }
+        let read = sources.iter().map(|source| {
+            let x = match source.value {
+                Value::Input(input) => forward.feeds[input].dense(),
+                Value::Layer(layer) => &scope.results[&layer],
+            };
+            let [_, _, h, w] = x.shape().nchw("read", "a tensor")?;
+            // What does not divide was refused before the first layer.
+            let [h, w] = source.size([h, w]).unwrap_or([h, w]);
+            if source.zoom == 0 { Ok(x.clone()) } else { resize(x, h, w) }
+        });
+        let read = read.collect::<alias_tensor::Result<Vec<Tensor>>>()?;
+        if let ([x], 0) = (&read[..], sources[0].zoom) {
+            return Ok(x.clone());
+        }
+        let joined = if let [x] = &read[..] { x.clone() } else { concat(&read.iter().collect::<Vec<_>>())? };
+        if self.network.layers[at + 1..].iter().any(|later| later.reading.sources == *sources) {
+            scope.joined.insert(sources.clone(), joined.clone());
+        }
+        Ok(joined)
+    }
+
+    /// What a norm of `x` is conditioned on.
+    fn condition(
+        &self,
+        forward: &Forward,
+        scope: &mut Scope,
+        norm: &crate::network::Norm,
+        x: &Tensor,
+    ) -> alias_tensor::Result<Condition> {
+        let size @ [_, _, h, w] = x.shape().nchw("norm", "x")?;
+        let mut resized = |input: usize| -> alias_tensor::Result<Tensor> {
+            if let Some(known) = scope.resized.get(&(input, [h, w])) {
+                return Ok(known.clone());
+            }
+            let tensor = resize(forward.feeds[input].dense(), h, w)?;
+            scope.resized.insert((input, [h, w]), tensor.clone());
+            Ok(tensor)
+        };
+        let mask = if let NormKind::Mask { mask } = norm.kind { Some(resized(mask)?) } else { None };
+        let Some(spade) = norm.spade() else { return Ok(Condition { labels: None, mask }) };
+        let table = match (&forward.feeds[spade.labels], forward.spade) {
+            (Feed::LabelMap { windows, .. }, SpadeMethod::Table) => windows.get(x.gpu(), size)?,
+            _ => None,
+        };
+        let labels = match table {
+            Some(table) => Labels::Table(table),
+            None => Labels::Dense(resized(spade.labels)?),
+        };
+        Ok(Condition { labels: Some(labels), mask })
+    }
+}
+
+impl Feed {
+    /// Its values at every pixel.
+    fn dense(&self) -> &Tensor {
+        match self {
+            Feed::Tensor(tensor) | Feed::LabelMap { dense: tensor, .. } => tensor,
+        }
+    }
+}
+
+fn activate(x: Tensor, activation: Activation) -> alias_tensor::Result<Tensor> {
+    match activation {
+        Activation::Identity => Ok(x),
+        Activation::LeakyRelu { slope: 0.0 } => relu(&x),
+        Activation::LeakyRelu { slope } => leaky_relu(&x, slope),
+        Activation::Tanh => tanh(&x),
+    }
+}
+
+/// Errors where the tape lacks the operation of a layer.
+fn check(network: &Network, layer: &Layer) -> Result<()> {
+    let problem = match &layer.operation {
+        Operation::Pool(Pool { window: 1, stride: 1, .. })
+        | Operation::Pool(Pool { kind: PoolKind::Max, window: 2, stride: 2, padding: 0 })
+        | Operation::Pool(Pool { kind: PoolKind::Average, window: 3, stride: 2, padding: 1 }) => return Ok(()),
+        Operation::Pool(pool) => format!("{pool:?}; the tape has max pooling 2x2 and average pooling 3x3 of stride 2"),
+        Operation::Convolution(conv) if [1, 3, 4].contains(&conv.kernel) && [1, 2].contains(&conv.stride) => {
+            return Ok(());
+        }
+        Operation::Convolution(conv) => {
+            format!("{0}x{0} of stride {1}; the tape has 1x1, 3x3 and 4x4 of stride 1 and 2", conv.kernel, conv.stride)
+        }
+    };
+    Err(Error::Config(format!("{}, layer {}: {problem}", network.name, layer.name)))
+}

@@ -1,0 +1,35 @@
+//! SPADE's multi-scale discriminator on the tape.
+
+use crate::{DiscriminatorConfig, Feed, Module, Noise, Result};
+use alias_tensor::Tensor;
+
+/// SPADE's multi-scale discriminator, its weights on a device.
+#[derive(Clone, Debug)]
+pub struct MultiscaleDiscriminator {
+    config: DiscriminatorConfig,
+    module: Module,
+}
+
+impl MultiscaleDiscriminator {
+    /// Assembles a discriminator from tensors, as [`Module::from_state`].
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) where there is no such discriminator; what `state` or the device reports.
+    pub fn from_state(
+        config: DiscriminatorConfig,
+        state: impl FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<MultiscaleDiscriminator> {
+        Ok(MultiscaleDiscriminator { config, module: Module::from_state(config.network()?, state)? })
+    }
+
+    /// What every layer of every scale makes of `image` (N, 3, H, W) with the segmentation `seg_div` (N, 8, H, W); of each
+    /// scale the last are the scores, one for each patch.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit; what the device reports.
+    pub fn forward(&self, seg_div: &Tensor, image: &Tensor) -> Result<Vec<Vec<Tensor>>> {
+        let feeds = [seg_div, image].map(|tensor| Feed::Tensor(tensor.clone()));
+        let outputs = self.module.forward(&feeds, Noise::None)?;
+        Ok(outputs.chunks(self.config.layers + 1).map(<[Tensor]>::to_vec).collect())
+    }
+}

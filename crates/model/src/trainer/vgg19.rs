@@ -1,0 +1,33 @@
+//! VGG-19's features on the tape.
+
+use crate::state_dict::verify;
+use crate::{Checkpoint, Feed, Module, Noise, Result, Vgg19Config};
+use alias_tensor::{Gpu, Tensor};
+
+/// VGG-19's features, its weights on a device; they are not trained.
+#[derive(Clone, Debug)]
+pub struct Vgg19 {
+    module: Module,
+}
+
+impl Vgg19 {
+    /// Loads the convolutions of torchvision's `vgg19`, by its own names; what else is in the file is not needed. Its
+    /// widths may all be divided by the same number.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`](crate::Error::StateDict) where one of them is missing or misshapen; what the device reports.
+    pub fn load(gpu: &Gpu, checkpoint: &Checkpoint) -> Result<Vgg19> {
+        let config = Vgg19Config::infer(checkpoint)?;
+        let network = config.network();
+        verify(&network, checkpoint, false, &config)?;
+        Ok(Vgg19 { module: Module::of_verified(gpu, network, checkpoint)? })
+    }
+
+    /// relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of `image` (N, 3, H, W) in [-1, 1], taken as it is.
+    ///
+    /// # Errors
+    /// Where the image is smaller than 16 pixels; what the device reports.
+    pub fn forward(&self, image: &Tensor) -> Result<Vec<Tensor>> {
+        self.module.forward(&[Feed::Tensor(image.clone())], Noise::None)
+    }
+}
