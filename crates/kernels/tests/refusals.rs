@@ -1,5 +1,4 @@
-//! Every operation refuses shapes that it does not fit: the error names the operation, the argument, what it got and what it
-//! expected.
+//! Operations refuse wrong shapes with an error that names the operation, the argument, its shape and the expected one.
 
 use alias_kernels::*;
 use alias_oracle::gpu;
@@ -87,7 +86,7 @@ fn convolution() {
     );
 }
 
-/// A plan's steps are plain data, which anyone can get wrong; kernels run without checks.
+/// Steps of a plan are plain data that a caller can get wrong, and kernels run without bounds checks.
 #[test]
 fn steps_that_do_not_fit_their_buffers_are_refused() {
     use alias_kernels::{Buffers, record_fused_conv2d, record_staged_conv2d, record_winograd_conv2d};
