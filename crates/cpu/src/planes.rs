@@ -1,15 +1,16 @@
-//! From planes to blocks of channels, and back.
+//! Converts between planes (N, C, H, W) and blocks of channels (N, C / BLOCK, H, W, BLOCK).
 
 use crate::{BLOCK, Cpu, places};
 use rayon::prelude::*;
 
-/// Pixels that a thread moves at once.
+/// Pixels per task.
 const PART: usize = 4096;
 
-/// From tensors (N, `channels`, H, W) of `plane` pixels, one after the other along the channels, to (N, 1, H, W, BLOCK).
+/// Concatenates `tensors` (N, `channels`, H, W) along the channels and packs them into `out` (N, 1, H, W, BLOCK),
+/// unused channels filled with zeros. `plane` is H W.
 ///
 /// # Panics
-/// Where one block does not hold all channels.
+/// If the channels do not fit into one block.
 pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], channels: usize, plane: usize, out: &mut [f32]) {
     cpu.install(|| {
         for (n, out) in out.chunks_exact_mut(plane * BLOCK).enumerate() {
@@ -29,10 +30,10 @@ pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], channels: usize, plane: usize,
     });
 }
 
-/// From (N, 1, H, W, BLOCK) to its first channels (N, `channels`, H, W).
+/// Unpacks the first `channels` channels of `blocks` (N, 1, H, W, BLOCK) to (N, `channels`, H, W). `plane` is H W.
 pub fn unpack_planes(cpu: &Cpu, blocks: &[f32], channels: usize, plane: usize) -> Vec<f32> {
     let mut out = vec![0.0; blocks.len() / BLOCK * channels];
-    // For each part of an image, its part of each channel.
+    // For each part of an image, the matching slice of each output channel.
     let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
     for image in out.chunks_exact_mut(channels * plane) {
         let start = parts.len();
@@ -53,7 +54,7 @@ pub fn unpack_planes(cpu: &Cpu, blocks: &[f32], channels: usize, plane: usize) -
     out
 }
 
-/// From (C, 8), C the channels of `sources`, to (blocks, 8, BLOCK), for each image.
+/// Packs `values` (C, 8), for the C channels of all `sources`, into (N, blocks, 8, BLOCK), the same for each image.
 pub fn pack_coefficients(values: &[f32], sources: &[usize], out: &mut [f32]) {
     let each: usize = sources.iter().map(|channels| channels.next_multiple_of(BLOCK) * 8).sum();
     for out in out.chunks_exact_mut(each) {
