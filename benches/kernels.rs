@@ -1,7 +1,7 @@
-//! The operations at the shapes that the 1024x768 generator (ngf 64) really has.
+//! The operations at shapes of the 1024x768 generator (ngf 64).
 //!
-//! `cargo bench --bench kernels`. Throughput is in floating-point operations (as elements) and in bytes of the operands; the
-//! device is synchronised once after each loop.
+//! `cargo bench --bench kernels`. Criterion's elements are floating-point operations, its bytes those of the operands.
+//! Each loop ends with one synchronization.
 
 use alias_kernels::{
     Buffers, conv2d, instance_norm, leaky_relu, mask_norm, modulate, record_fused_conv2d, record_staged_conv2d,
@@ -30,7 +30,7 @@ const PLANES: [(usize, usize, usize); 2] = [(144, 512, 384), (32, 1024, 768)];
 fn filled(gpu: &Gpu, shape: &[usize]) -> Option<Tensor> {
     let elements: usize = shape.iter().product();
     let values: Vec<f32> = (0..elements).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect();
-    // An adapter with small bindings cannot hold the largest shapes; they are left out, and said so.
+    // The largest shapes exceed some adapters' bindings. They are left out with a message.
     Tensor::new(gpu, shape, &values).inspect_err(|e| eprintln!("left out: {e}")).ok()
 }
 
@@ -61,7 +61,7 @@ fn measure(c: &mut Criterion, gpu: &Gpu, op: &str, shape: &str, run: impl Fn() -
     group.finish();
 }
 
-/// A plan's convolution of buffer 0, staged in buffer 1 if at all, to buffer 2; without normalization.
+/// A plan's convolution without normalization, from buffer 0 to buffer 2. Buffer 1 is the scratch of `Method::Staged`.
 fn step([cin, cout, height, width, kernel]: [usize; 5], method: Method) -> Convolution {
     let source = Source { buffer: BufferId(0), channels: cin, height, width };
     Convolution {
