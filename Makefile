@@ -1,10 +1,9 @@
-# Two commands: `make demo` draws sample scenes, `make test` checks everything. Both look for what they need first.
-
-# `make bundle` packs what a machine with a GPU, but without Rust, needs to run the tests and benches: see bundle/run.
+# `make demo` draws sample scenes; `make test` checks everything. Both first look for the tools that they need.
+# `make bundle` packs the tests and benches for a machine with a GPU but without Rust, which runs them with bundle/run.
 
 .PHONY: demo test bundle rust adapter
 
-# Some Vulkan layers complain, on every start, where no session has set this.
+# Some Vulkan layers print a warning at every start if this is not set.
 export XDG_RUNTIME_DIR ?= /tmp
 
 demo: rust
@@ -39,7 +38,7 @@ rust:
 	@command -v cargo >/dev/null || { \
 		echo "Rust is missing. Install it with: curl -sSf https://sh.rustup.rs | sh"; exit 1; }
 
-# `tryon info --device gpu` fails where there is no adapter; Mesa's software one, which needs no GPU, is the way out.
+# `tryon info --device gpu` fails without an adapter. Mesa's software adapter (lavapipe) needs no GPU.
 adapter: rust
 	cargo build --release --package tryon
 	@target/release/tryon info --device gpu >/dev/null || { \

@@ -1,7 +1,7 @@
-//! The generator on processor cores, weights drawn from a seed, on a drawn person: by kind of instructions, by number of
-//! threads, and each kind of step by itself.
+//! The generator on processor cores, with random weights and a drawn person: for each set of vector instructions, with
+//! one thread, and for each kind of step.
 //!
-//! `cargo bench --bench cpu`. Throughput is in floating-point operations (as elements).
+//! `cargo bench --bench cpu`. Criterion's elements are floating-point operations.
 
 use alias_model::plan::{Convolution, Method, Step};
 use alias_model::{Cpu, CpuOptions, Device, GeneratorConfig, Instructions, Noise, Painter, Person, PlanOptions, fill};

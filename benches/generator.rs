@@ -1,7 +1,7 @@
-//! The whole generator, weights drawn from a seed, on a drawn person.
+//! The whole generator, with random weights and a drawn person.
 //!
-//! `cargo bench --bench generator`. Throughput is in floating-point operations (as elements) and in bytes moved for one image.
-//! `tryon bench` shows where the time goes.
+//! `cargo bench --bench generator`. Criterion's elements are floating-point operations, its bytes the bytes moved, both
+//! for one image. `tryon bench` gives the time of each step.
 
 use alias_model::{Generator, GeneratorConfig, Inputs, Noise, Painter, PlanOptions, SpadeMethod, fill};
 use alias_tensor::{Counters, Gpu, GpuOptions};
@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use std::time::Instant;
 use tryon::scene;
 
-/// Width, height and width of the image.
+/// Width of the generator (ngf), height and width of the image.
 const CASES: [(usize, usize, usize); 2] = [(8, 256, 128), (64, 256, 128)];
 
 fn measure(c: &mut Criterion, gpu: &Gpu, name: &str, draw: impl Fn() -> Vec<f32>) {

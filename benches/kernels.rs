@@ -1,7 +1,7 @@
-//! The operations at the shapes that the 1024x768 generator (ngf 64) really has.
+//! The operations at shapes of the 1024x768 generator (ngf 64).
 //!
-//! `cargo bench --bench kernels`. Throughput is in floating-point operations (as elements) and in bytes of the operands; the
-//! device is synchronised once after each loop.
+//! `cargo bench --bench kernels`. Criterion's elements are floating-point operations, its bytes those of the operands.
+//! Each loop ends with one synchronization.
 
 use alias_kernels::plan::{DeviceBuffers, StepWeights, staged_elements};
 use alias_kernels::{conv2d, instance_norm, leaky_relu, mask_norm, modulate, resize};
@@ -28,7 +28,7 @@ const PLANES: [(usize, usize, usize); 2] = [(144, 512, 384), (32, 1024, 768)];
 fn filled(gpu: &Gpu, shape: &[usize]) -> Option<Tensor> {
     let elements: usize = shape.iter().product();
     let values: Vec<f32> = (0..elements).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect();
-    // An adapter with small bindings cannot hold the largest shapes; they are left out, and said so.
+    // The largest shapes exceed some adapters' bindings. They are left out with a message.
     Tensor::new(gpu, shape, &values).inspect_err(|e| eprintln!("left out: {e}")).ok()
 }
 

@@ -1,6 +1,6 @@
-//! A step of training: an update of the discriminator and one of the generator, VGG-19 included, weights drawn from a seed.
+//! A training step: an update of the discriminator and one of the generator, VGG-19 included, with random weights.
 //!
-//! `cargo bench --bench training`. Prints the operations of a step and the most memory that was held on the device.
+//! `cargo bench --bench training`. Prints the operations of a step and its peak device memory.
 
 use alias_model::{
     Batch, DiscriminatorConfig, GeneratorConfig, Inputs, Trainer, TrainerOptions, Vgg19, Vgg19Config, fill,
@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use std::error::Error;
 use tryon::scene;
 
-/// Width of the generator, by what VGG-19's widths are divided, height and width of the image.
+/// Width of the generator (ngf), divisor of VGG-19's widths, height and width of the image.
 const FULL: [(usize, usize, [usize; 2]); 1] = [(64, 1, [256, 128])];
 const TEST: [(usize, usize, [usize; 2]); 1] = [(2, 32, [128, 128])];
 

@@ -1,4 +1,4 @@
-// Gradient accumulation, the tape's own kernel.   sum = a + b
+// Gradient accumulation, which the tape launches itself.   sum = a + b
 override WG: u32 = 256;
 
 struct Params { n: u32 }

@@ -1,7 +1,7 @@
 // Adam with beta_1 = 0.   v' = beta v + (1 - beta) g^2,   x' = x - rate g / (sqrt(v') / correction + eps)
 override WG: u32 = 256;
 
-struct Params { n: u32, beta: f32, correction: f32, rate: f32, eps: f32 } // correction: sqrt(1 - beta^t)
+struct Params { n: u32, beta: f32, correction: f32, rate: f32, eps: f32 } // correction: sqrt(1 - beta^t) at step t
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (n): the parameter

@@ -19,7 +19,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = x[i] * w[c] + b[c];
 }
 
-// backward by x
+// backward by x: one invocation per element.   dx = dy w[c]
 @group(0) @binding(2) var<storage, read> dy: array<f32>;             // (batch, channels, plane)
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;       // (batch, channels, plane)
 

@@ -1,11 +1,11 @@
-// Average pooling 3x3, stride 2, padding 1 that is not counted.   y[oy, ox] = mean of x[2 oy - 1 .. 2 oy + 1, 2 ox - 1 .. 2 ox + 1]
+// 3x3 average pooling, stride 2, padding 1 excluded from the mean.   y[oy, ox] = mean of x[2 oy - 1 .. 2 oy + 1, 2 ox - 1 .. 2 ox + 1]
 override WG: u32 = 256;
 
 struct Params { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// How many pixels of a side of `length` the window at `o` covers.
+// Number of input pixels, along a side of `length`, that output pixel `o` averages.
 fn covered(o: u32, length: u32) -> u32 {
     return min(2u * o + 2u, length) - (max(2u * o, 1u) - 1u);
 }
@@ -30,7 +30,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = sum / f32(covered(oy, p.h) * covered(ox, p.w));
 }
 
-// backward: one invocation per element of dx, which gathers from the one or two windows a side that cover it
+// backward: one invocation per element of dx, which gathers from the one or two output pixels a side that average it
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (planes, oh, ow)
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;       // (planes, h, w)
 

@@ -1,11 +1,11 @@
-// Batch norm.   y = (x - mean) rstd,   rstd = 1 / sqrt(var + eps), over all planes of a channel; var is the biased one
+// Batch norm.   y = (x - mean) rstd,   rstd = 1 / sqrt(var + eps): mean and biased var over all planes of a channel
 override WG: u32 = 256;
 
 struct Params { batch: u32, channels: u32, plane: u32, eps: f32, momentum: f32 } // plane: H W
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// statistics: one workgroup per channel. The running variance takes the unbiased one, as in PyTorch.
+// statistics: one workgroup per channel. The running variance averages unbiased variances, as in PyTorch.
 @group(0) @binding(1) var<storage, read> x: array<f32>;                      // (batch, channels, plane)
 @group(0) @binding(2) var<storage, read> running_mean: array<f32>;           // (channels)
 @group(0) @binding(3) var<storage, read> running_variance: array<f32>;       // (channels)
@@ -40,7 +40,7 @@ fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: ve
     }
 }
 
-// statistics for evaluation, from the running ones
+// evaluation_statistics: one invocation per channel, from the running statistics
 @group(0) @binding(1) var<storage, read> evaluation_mean: array<f32>;        // (channels)
 @group(0) @binding(2) var<storage, read> evaluation_variance: array<f32>;    // (channels)
 @group(0) @binding(3) var<storage, read_write> moments_out: array<vec2f>;    // (channels) mean, rstd
@@ -90,7 +90,7 @@ fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3
     }
 }
 
-// backward in evaluation, where the statistics are constants.   dx = rstd dy
+// backward_evaluation: the statistics are constants.   dx = rstd dy
 @group(0) @binding(1) var<storage, read> evaluation_moments: array<vec2f>;   // (channels) mean, rstd
 @group(0) @binding(2) var<storage, read> evaluation_dy: array<f32>;          // (batch, channels, plane)
 @group(0) @binding(3) var<storage, read_write> evaluation_dx: array<f32>;    // (batch, channels, plane)

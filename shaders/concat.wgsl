@@ -1,8 +1,8 @@
 // Concatenation along channels, one launch per part.   y[n, offset + r] = x[n, r]
-// A part of C channels is, for each n, one run of C H W elements.
+// A part of C channels takes C H W consecutive elements of each image n.
 override WG: u32 = 256;
 
-struct Params { batch: u32, part: u32, whole: u32, offset: u32 } // elements per image: of the part, of y, before the part
+struct Params { batch: u32, part: u32, whole: u32, offset: u32 } // elements per image: in the part, in y, in y before the part
 
 @group(0) @binding(0) var<uniform> p: Params;
 

@@ -1,27 +1,28 @@
 // Convolution.   y[n, co, i, j] = bias[co] + sum over ci, a, b of w[co, ci, a, b] x[n, ci, STRIDE i + a - padding, STRIDE j + b - padding]
 //
-// Direct, without workgroup memory: an invocation keeps four output channels of a tile of pixels in registers, and eight
-// neighbours, on 32 channels of the same tile, load the same activations and neighbouring weights. What it costs is loads
-// per multiply-add, so the loops over tile and kernel have constant bounds and unroll.
+// Direct convolution without workgroup memory. An invocation keeps the sums of four output channels of a tile of pixels
+// in registers. LANES neighbouring invocations compute 4 LANES channels of one tile, so they load the same activations
+// and adjacent weights. The number of loads per multiply-add decides the speed, so the loops over tile and kernel have
+// constant bounds and unroll.
 //
 // conv2d.rs appends the constants that size the arrays: K (side of the kernel), STRIDE, TILE (side of the tile), LANES
-// (invocations on one tile), CHANNELS and RUN (see backward by weight), and DILATION: x is taken as if it had DILATION - 1
-// zeros between its elements. That turns this kernel into the gradient by input: a convolution of dy, dilated by the stride,
-// with the kernel turned by half a turn.
+// (invocations per tile), CHANNELS and RUN (see backward by weight), and DILATION: x is read as if it had DILATION - 1
+// zeros between its elements. That makes this kernel compute the gradient by input, too: a convolution of dy, dilated
+// by the stride, with the kernel rotated by 180 degrees.
 override WG: u32 = 64;
-// padding % DILATION: which taps meet an element of a dilated x, and which a zero between two.
+// padding % DILATION: tells which taps read an element of the dilated x and which an inserted zero.
 override PHASE: u32 = 0;
 
-const WINDOW = (TILE - 1u) * STRIDE + K; // side of what a tile sees of x
+const WINDOW = (TILE - 1u) * STRIDE + K; // side of a tile's receptive field in x
 const TAPS = K * K;
-const CHANNEL_RUN = 16u;                 // input channels whose sum is short enough
+const CHANNEL_RUN = 16u;                 // input channels summed before that sum joins the total
 
 struct Params { batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (batch, cin, h, w)
 
-// Where the window of a tile lies in x: offsets of its rows and columns, and 0 where those are padding.
+// A tile's receptive field in x: offsets of its rows and columns, and factors: 0 for those in the padding, 1 for others.
 var<private> row: array<u32, WINDOW>;
 var<private> column: array<u32, WINDOW>;
 var<private> row_inside: array<f32, WINDOW>;
@@ -39,8 +40,9 @@ fn place_window(i0: u32, j0: u32) {
     }
 }
 
-// Whether row or column k of a tile's window, or tap a of its pixel i, k = i STRIDE + a, is an element of x and no zero. All of it
-// is known when the loops are unrolled, since tiles begin at multiples of DILATION: what is multiplied by zeros is left out.
+// Whether row or column k of a tile's receptive field is an element of x, not an inserted zero; tap a of pixel i reads
+// k = i STRIDE + a. Tiles begin at multiples of DILATION, so the answer is known once the loops are unrolled, and the
+// compiler drops multiplications by inserted zeros.
 fn is_element(k: u32) -> bool { return k % DILATION == PHASE; }
 
 // forward
@@ -64,10 +66,10 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let j0 = job % tiles % across * TILE;
     place_window(i0, j0);
 
-    // A zero that the compiler does not know: of a b + c d it may fuse either product with the sum, and what it took depended on
-    // how the loops were unrolled.
+    // A zero that the compiler cannot know. It may fuse either product of a b + c d with the sum, and its choice
+    // depended on how the loops were unrolled; a sum that starts with this zero can be fused in one way only.
     let zero = f32(p.batch == 0u);
-    // Sums stay short, for their rounding: the taps of a channel, those of a run of channels, those of all runs.
+    // Three nested short sums keep rounding errors small: over the taps of a channel, the channels of a run, all runs.
     var total: array<array<vec4f, TILE>, TILE>;
     for (var start = 0u; start < p.cin; start += CHANNEL_RUN) {
         var sum: array<array<vec4f, TILE>, TILE>;
@@ -117,8 +119,8 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 
 // forward_1x1: a 1x1 kernel with stride 1 and no padding, on planes of a multiple of four pixels.
 //   y[n, co, p] = bias[co] + sum over ci of w[co, ci] x[n, ci, p]
-// Neighbouring pixels have nothing in common but the weight, so they are loaded four at once: an invocation keeps QUADS times
-// four channels of FOURS times four pixels.
+// Neighbouring pixels share only the weight, so they are loaded four at once: an invocation computes 4 QUADS channels
+// of 4 FOURS pixels.
 @group(0) @binding(1) var<storage, read> x4: array<vec4f>;           // (batch, cin, h w / 4)
 @group(0) @binding(4) var<storage, read_write> y4: array<vec4f>;     // (batch, cout, h w / 4)
 
@@ -139,7 +141,7 @@ fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
     if quad0 >= quads { return; }
     let four0 = job % tiles * FOURS;
 
-    // [quad][four pixels][channel of the quad]
+    // [quad of channels][four pixels][channel of the quad]
     var total: array<array<array<vec4f, 4>, FOURS>, QUADS>;
     for (var start = 0u; start < p.cin; start += CHANNEL_RUN) {
         var sum: array<array<array<vec4f, 4>, FOURS>, QUADS>;
@@ -175,8 +177,8 @@ fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
 }
 
 // backward by weight.   dw[co, ci, a, b] = sum over n, i, j of dy[n, co, i, j] x[n, ci, STRIDE i + a - padding, STRIDE j + b - padding]
-// An invocation keeps four output and CHANNELS input channels and walks every `parts`-th run of RUN tiles. Sums stay short: those
-// of a run are added up before they join the total.
+// An invocation computes four output by CHANNELS input channels over every `parts`-th run of RUN tiles. To keep
+// rounding errors small, the sum of a run is complete before it joins the total.
 @group(0) @binding(2) var<storage, read> dy: array<vec4f>;           // (batch, oh, ow, ceil(cout / 4)), packed
 @group(0) @binding(3) var<storage, read_write> dw_parts: array<f32>; // (parts, cout, cin, K, K)
 
@@ -216,7 +218,7 @@ fn backward_weight(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nw
                 for (var i = 0u; i < WINDOW; i++) {
                     for (var j = 0u; j < WINDOW; j++) { v[i][j] = x[plane + row[i] + column[j]] * (row_inside[i] * column_inside[j]); }
                 }
-                // In this order llvmpipe's compiler unrolls all of it; in others it gives up, at a fifth of the speed.
+                // llvmpipe's compiler unrolls these loops in this order only; other orders run at a fifth of the speed.
                 for (var i = 0u; i < TILE; i++) {
                     for (var a = 0u; a < K; a++) {
                         for (var b = 0u; b < K; b++) {

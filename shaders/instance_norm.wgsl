@@ -1,6 +1,6 @@
-// Instance norm.   y = (x - mean) rstd,   rstd = 1 / sqrt(var + eps), over each plane; var is the biased one
-// All of it on x less the plane's first pixel: a mean far from zero would lose, in its own rounding, what little a plane of
-// a few alike pixels varies.
+// Instance norm.   y = (x - mean) rstd,   rstd = 1 / sqrt(var + eps): mean and biased var of each plane
+// Everything is computed on x minus the plane's first pixel: for a few nearly equal pixels far from zero, the rounding
+// error of the mean would exceed their variation.
 override WG: u32 = 256;
 
 struct Params { planes: u32, plane: u32, eps: f32 } // planes: N C, plane: H W
@@ -9,7 +9,7 @@ struct Params { planes: u32, plane: u32, eps: f32 } // planes: N C, plane: H W
 @group(0) @binding(1) var<storage, read> x: array<f32>;                      // (planes, plane)
 
 // statistics: one workgroup per plane. Two passes: E[x^2] - E[x]^2 would cancel.
-@group(0) @binding(2) var<storage, read_write> statistics_out: array<vec2f>; // (planes) mean less the first pixel, rstd
+@group(0) @binding(2) var<storage, read_write> statistics_out: array<vec2f>; // (planes) mean minus the first pixel, rstd
 
 @compute @workgroup_size(WG)
 fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -29,7 +29,7 @@ fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: ve
 }
 
 // forward
-@group(0) @binding(2) var<storage, read> moments: array<vec2f>;              // (planes) mean less the first pixel, rstd
+@group(0) @binding(2) var<storage, read> moments: array<vec2f>;              // (planes) mean minus the first pixel, rstd
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;                // (planes, plane)
 
 @compute @workgroup_size(WG)

@@ -1,4 +1,4 @@
-// Absolute difference, whose mean is the L1 loss.   y = |a - b|
+// Absolute difference; its mean is the L1 loss.   y = |a - b|
 override WG: u32 = 256;
 
 struct Params { n: u32 }

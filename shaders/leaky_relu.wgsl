@@ -16,7 +16,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = select(p.slope * x[i], x[i], x[i] > 0.0);
 }
 
-// backward, by x or, where the slope is positive, by y
+// backward: x holds the input or, if the slope is positive, the output, which has the same sign
 @group(0) @binding(2) var<storage, read> dy: array<f32>;             // (n)
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;       // (n)
 

@@ -1,18 +1,18 @@
-// Mask normalization (VITON-HD, section 3.4).   y = region(x, m) + region(x, 1 - m): standardized apart, then added
+// Mask normalization (VITON-HD, section 3.4).   y = region(x, m) + region(x, 1 - m), each standardized separately
 //   region(x, m) = m (x - mu) k,   mu = sum(m x) / S,   k = sqrt(S / HW) / sqrt(V + eps),   V = sum(m^2 (x - mu)^2) / HW,
 //   S = sum(m), or 1 where that is 0
-// All of it on x less the plane's first pixel: a mean far from zero would lose, in its own rounding, what little a plane of
-// a few alike pixels varies.
-// A region filled up with its own mean, m x + (1 - m) mu, has mean mu again: hence these two sums and no filling.
+// Everything is computed on x minus the plane's first pixel: for a few nearly equal pixels far from zero, the rounding
+// error of the mean would exceed their variation. The paper fills the plane outside a region with the region's mean, m
+// x + (1 - m) mu, and normalizes that. Its mean is mu again, so sums over the region suffice and nothing is filled.
 override WG: u32 = 256;
 
 struct Params { planes: u32, channels: u32, plane: u32, eps: f32 } // planes: N C, plane: H W
 
 struct Region {
-    mean: f32,             // mu, less the plane's first pixel
+    mean: f32,             // mu minus the plane's first pixel
     scale: f32,            // k
     inverse_variance: f32, // 1 / (V + eps)
-    residual: f32,             // sum(m^2 (x - mu)): not zero where the mask is fractional
+    residual: f32,             // sum(m^2 (x - mu)): 0 unless the mask is fractional
     count: f32,            // S
 }
 

@@ -1,4 +1,4 @@
-// Max pooling 2x2, stride 2; an odd last row or column is left out.   y[oy, ox] = max of x[2 oy .. 2 oy + 1, 2 ox .. 2 ox + 1]
+// 2x2 max pooling, stride 2; drops an odd last row or column.   y[oy, ox] = max of x[2 oy .. 2 oy + 1, 2 ox .. 2 ox + 1]
 override WG: u32 = 256;
 
 struct Params { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
@@ -6,7 +6,7 @@ struct Params { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (planes, h, w)
 
-// Where in x the window's maximum is: the first one in reading order, or a NaN, as PyTorch has it.
+// Index in x of the maximum for an output pixel, as in PyTorch: a NaN if there is one, else the first in row-major order.
 fn argmax(plane: u32, oy: u32, ox: u32) -> u32 {
     let first = (plane * p.h + 2u * oy) * p.w + 2u * ox;
     var best = first;
@@ -27,7 +27,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = x[argmax(i / (p.ow * p.oh), i / p.ow % p.oh, i % p.ow)];
 }
 
-// backward: one invocation per element of dx, which gets dy if it was its window's maximum
+// backward: one invocation per element of dx, which gets dy if it was the maximum
 @group(0) @binding(2) var<storage, read> dy: array<f32>;             // (planes, oh, ow)
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;       // (planes, h, w)
 

@@ -1,7 +1,7 @@
 // SPADE modulation by table.   y[n, c, i] = x[n, c, i] (1 + gamma[c, r]) + beta[c, r],   r = row[n, i] - 1
 override WG: u32 = 256;
 
-struct Params { batch: u32, channels: u32, plane: u32, rows: u32, parts: u32 } // plane: H W; parts of the inverse of row
+struct Params { batch: u32, channels: u32, plane: u32, rows: u32, parts: u32 } // plane: H W; rows: of the table
 
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -9,7 +9,7 @@ struct Params { batch: u32, channels: u32, plane: u32, rows: u32, parts: u32 } /
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (batch, channels, plane)
 @group(0) @binding(2) var<storage, read> gamma: array<f32>;          // (channels, rows)
 @group(0) @binding(3) var<storage, read> beta: array<f32>;           // (channels, rows)
-@group(0) @binding(4) var<storage, read> row: array<u32>;            // (batch, plane), from 1
+@group(0) @binding(4) var<storage, read> row: array<u32>;            // (batch, plane) entry, from 1
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;        // (batch, channels, plane)
 
 @compute @workgroup_size(WG)
@@ -23,7 +23,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 
 // backward by x.   dx = dy (1 + gamma)
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (batch, channels, plane)
-@group(0) @binding(3) var<storage, read> row_of: array<u32>;         // (batch, plane), from 1
+@group(0) @binding(3) var<storage, read> row_of: array<u32>;         // (batch, plane) entry, from 1
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>;       // (batch, channels, plane)
 
 @compute @workgroup_size(WG)
@@ -34,10 +34,11 @@ fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3
     dx[i] = dy[i] * (1.0 + gamma[i / p.plane % p.channels * p.rows + row_of[n * p.plane + i % p.plane] - 1u]);
 }
 
-// backward_parts: one invocation per channel and part of the inverse.   partial = (sum dy x, sum dy) over the part's pixels
+// backward_parts: one invocation per channel and part of the inverse of row (sum_segments.rs).
+//   partial = (sum dy x, sum dy) over the part's pixels
 @group(0) @binding(2) var<storage, read> saved_x: array<f32>;        // (batch, channels, plane)
 @group(0) @binding(3) var<storage, read> part: array<vec2u>;         // (parts) first entry, one past the last
-@group(0) @binding(4) var<storage, read> entry: array<u32>;          // (batch plane) pixels, row by row
+@group(0) @binding(4) var<storage, read> entry: array<u32>;          // (batch plane) pixels, by table entry
 @group(0) @binding(5) var<storage, read_write> partial_gamma: array<f32>; // (channels, parts)
 @group(0) @binding(6) var<storage, read_write> partial_beta: array<f32>;  // (channels, parts)
 

@@ -1,11 +1,11 @@
-// Gaussian noise: one plane per image, shared by its channels, scaled for each.   y[n, c, i] = x[n, c, i] + scale[c] z[n, i]
+// Gaussian noise: one plane per image, scaled for each channel.   y[n, c, i] = x[n, c, i] + scale[c] z[n, i]
 override WG: u32 = 256;
 
 struct Params { batch: u32, channels: u32, plane: u32, stream: u32, seed_low: u32, seed_high: u32 } // plane: H W
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// draw: one invocation per four elements of z, which all come of one block
+// draw: one invocation per four elements of z, which one Philox block gives
 @group(0) @binding(1) var<storage, read_write> z_out: array<f32>;    // (batch, plane)
 
 @compute @workgroup_size(WG)
@@ -17,7 +17,7 @@ fn draw(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @
     for (var k = 0u; k < min(4u, n - 4u * block); k++) { z_out[4u * block + k] = z4[k]; }
 }
 
-// draw_seeded: the same of a seed that may change from run to run
+// draw_seeded: the same with the seed in a buffer, so that a recorded launch can run with another seed
 @group(0) @binding(1) var<storage, read> seed: array<u32>;           // (2): low, high
 @group(0) @binding(2) var<storage, read_write> plane_out: array<f32>; // (batch, plane)
 
@@ -45,7 +45,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = x[i] + scale[c] * z[n * p.plane + i % p.plane];
 }
 
-// backward by scale: one workgroup per channel.   dscale[c] = sum dy z. By x it is dy itself.
+// backward by scale: one workgroup per channel.   dscale[c] = sum dy z. The gradient by x is dy itself.
 @group(0) @binding(2) var<storage, read> dy: array<f32>;             // (batch, channels, plane)
 @group(0) @binding(3) var<storage, read_write> dscale: array<f32>;   // (channels)
 

@@ -1,20 +1,20 @@
 // Packing for vec4 loads.   packed[b, j, i] = source[b batch_stride + i row_stride + j column_stride] / divisor
-// The transpose of each (rows, columns) matrix, its rows filled up with zeros to a multiple of four, its columns optionally in
-// reverse order. An invocation takes four rows and a run of columns: reads along rows stay in a cache line, neighbours write
-// next to each other.
+// Transposes each (rows, columns) matrix, pads its rows with zeros to a multiple of four and optionally reverses its
+// columns. An invocation packs four rows of RUN columns: it reads whole cache lines along rows, and neighbouring
+// invocations write adjacent elements.
 override WG: u32 = 64;
 
-const RUN = 16u; // floats of a cache line
+const RUN = 16u; // floats in a cache line
 
 struct Params {
     batch: u32,
     rows: u32,
     columns: u32,
-    batch_stride: u32, // this and the next two: of the source, in elements
+    batch_stride: u32, // the three strides are those of the source, in elements
     row_stride: u32,
     column_stride: u32,
     reverse: u32,
-    divided: u32,      // whether there is a divisor; if not, it is 1
+    divided: u32,      // whether to divide by `divisor`
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -32,7 +32,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let b = k / (runs * quads);
     let j0 = k / quads % runs * RUN;
 
-    // Rows past the last one are read where the last one is, and count nothing.
+    // Rows past the last one read the last row and become zeros.
     let row = min(vec4u(0u, 1u, 2u, 3u) + 4u * quad, vec4u(p.rows - 1u)) * p.row_stride + b * p.batch_stride;
     var by = 1.0;
     if p.divided != 0u { by = divisor[0]; }

@@ -1,4 +1,4 @@
-// What an adapter can do at most: multiply and add in registers, and copy.
+// Peak throughput of an adapter: multiply-adds in registers, and a copy.
 override WG: u32 = 256;
 
 struct Params { n: u32, rounds: u32 } // invocations; rounds of 64 vec4 multiply-adds
@@ -7,7 +7,7 @@ struct Params { n: u32, rounds: u32 } // invocations; rounds of 64 vec4 multiply
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;            // (n)
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;      // (n)
 
-// multiply_add: eight chains, none of which waits for another
+// multiply_add: eight independent chains
 @compute @workgroup_size(WG)
 fn multiply_add(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = thread_index(wg, nwg, lane);

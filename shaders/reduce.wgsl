@@ -1,4 +1,4 @@
-// Sum of all elements.   sums[g] = sum of x[g run .. (g + 1) run], in rounds, until one is left
+// Sum of all elements.   sums[g] = sum of x[g run .. (g + 1) run], repeated until one sum is left
 override WG: u32 = 256;
 
 struct Params { n: u32, run: u32 }
@@ -20,7 +20,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     if lane == 0u { sums[group] = sum.x; }
 }
 
-// backward: the one gradient, everywhere
+// backward: every element gets dy
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (1)
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;       // (n)
 

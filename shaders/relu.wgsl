@@ -13,7 +13,7 @@ struct Params { n: u32 }
 fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = thread_index(wg, nwg, lane);
     if i >= p.n { return; }
-    // Written this way round so that NaN, which is not below 0 either, passes through.
+    // `x <= 0` instead of `x > 0`, so that NaN, for which both are false, passes through.
     y_out[i] = select(x[i], 0.0, x[i] <= 0.0);
 }
 

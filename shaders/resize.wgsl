@@ -19,11 +19,11 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = x[(plane * p.h + oy * p.h / p.oh) * p.w + ox * p.w / p.ow];
 }
 
-// backward: one invocation per element of dx, which gathers the pixels of y it was copied to
+// backward: one invocation per element of dx, which sums dy over the copies of its pixel
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (planes, oh, ow)
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;       // (planes, h, w)
 
-// The first of `outputs` pixels whose source, among `inputs`, is `source` or later.
+// The first of `outputs` pixels that copies pixel `source` of `inputs`, or a later one.
 fn first_copy(source: u32, inputs: u32, outputs: u32) -> u32 {
     return (source * outputs + inputs - 1u) / inputs;
 }

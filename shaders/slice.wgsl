@@ -1,8 +1,8 @@
-// Some consecutive channels.   y[n, r] = x[n, offset + r]
-// The channels taken are, for each n, one run of elements.
+// A range of channels.   y[n, r] = x[n, offset + r]
+// The range takes consecutive elements of each image n.
 override WG: u32 = 256;
 
-struct Params { batch: u32, part: u32, whole: u32, offset: u32 } // elements per image: of y, of x, before the slice
+struct Params { batch: u32, part: u32, whole: u32, offset: u32 } // elements per image: in y, in x, in x before the slice
 
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -25,7 +25,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = thread_index(wg, nwg, lane);
     if i >= p.batch * p.whole { return; }
-    let r = i % p.whole - p.offset; // wraps to something large before the slice
+    let r = i % p.whole - p.offset; // before the slice it wraps around to a large number
     if r < p.part {
         dx[i] = dy[i / p.whole * p.part + r];
     } else {

@@ -6,7 +6,7 @@ struct Params { n: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (n)
 
-// Below -80 float32 has no e^x to speak of, and `precise_exp` ends.
+// `precise_exp` is accurate down to -80, where e^x is negligible.
 fn exp_of_minus_abs(v: f32) -> f32 {
     return precise_exp(-min(abs(v), 80.0));
 }
@@ -23,9 +23,9 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     if t < 0.41421356 { // sqrt(2) - 1
         log1p = precise_log(t, 0.0);
     } else {
-        log1p = precise_log(0.5 * (t - 1.0), 1.0); // 1 + t as a half of it, doubled
+        log1p = precise_log(0.5 * (t - 1.0), 1.0); // 1 + t = 2 (1 + (t - 1) / 2)
     }
-    // Written this way round so that NaN, which is not below 0 either, passes through.
+    // `x <= 0` instead of `x > 0`, so that NaN, for which both are false, passes through.
     y[i] = select(x[i], 0.0, x[i] <= 0.0) + log1p;
 }
 

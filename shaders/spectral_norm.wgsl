@@ -1,5 +1,5 @@
 // Spectral norm (Miyato et al. 2018).   y = w / sigma,   sigma = u^T W v,   W the weight as a (rows, columns) matrix
-// Nothing here divides: pack.wgsl does, of which this is the gradient.
+// pack.wgsl divides w by sigma; this file computes sigma, the vectors of power iteration and the gradient.
 override WG: u32 = 256;
 
 struct Params { rows: u32, columns: u32, eps: f32 }
@@ -7,9 +7,9 @@ struct Params { rows: u32, columns: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> w: array<f32>;              // (rows, columns)
 
-const RUN = 4u; // sums of an invocation: what they have in common is loaded once
+const RUN = 4u; // sums per invocation, which share the loads of u or v
 
-// transposed_product: RUN columns an invocation, as many apart as neighbours are many.   t = W^T u
+// transposed_product: RUN columns per invocation, spaced so that neighbours read adjacent columns.   t = W^T u
 @group(0) @binding(2) var<storage, read> u: array<f32>;              // (rows)
 @group(0) @binding(3) var<storage, read_write> t: array<f32>;        // (columns)
 
@@ -75,7 +75,7 @@ fn dot_product(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
 }
 
 // backward.   dw = dy / sigma - u v^T <dy, w> / sigma^2
-// row_dots: one workgroup per row, the parts of <dy, w>
+// row_dots: one workgroup per row, which sums its part of <dy, w>
 @group(0) @binding(2) var<storage, read> dy: array<f32>;             // (rows, columns)
 @group(0) @binding(3) var<storage, read_write> row_dots_out: array<f32>; // (rows)
 
@@ -89,7 +89,7 @@ fn row_dots(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3
     if lane == 0u { row_dots_out[i] = sum.x; }
 }
 
-// backward: one workgroup per row; each sums the rows' parts itself, in the same order
+// backward: one workgroup per row; each adds up the parts of <dy, w> itself, all in the same order
 @group(0) @binding(1) var<storage, read> row_parts: array<f32>;      // (rows)
 @group(0) @binding(3) var<storage, read> saved_sigma: array<f32>;    // (1)
 @group(0) @binding(4) var<storage, read> saved_u: array<f32>;        // (rows)

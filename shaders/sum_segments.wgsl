@@ -1,4 +1,4 @@
-// Sums of runs of parts.   y[c, s] = sum of x[c, first[s] .. first[s + 1]]
+// Sums the parts of each segment.   y[c, s] = sum of x[c, first[s] .. first[s + 1]]
 override WG: u32 = 256;
 
 struct Params { channels: u32, parts: u32, segments: u32 }

@@ -1,8 +1,8 @@
-// The sum of a product for each place of a window.   y[c, r] = bias[c] + sum over k of x[9 c + k, index[k, r] - 1]
-// where index[k, r] is not 0.
+// Sum of the nine tap products of each 5x5 window r.   y[c, r] = bias[c] + sum over k of x[9 c + k, index[k, r] - 1]
+// index[k, r] is the 3x3 window at tap k; taps with index 0 lie outside the image and add nothing.
 override WG: u32 = 256;
 
-struct Params { channels: u32, columns: u32, rows: u32, parts: u32 } // columns of x, rows of y, parts of the index's inverse
+struct Params { channels: u32, columns: u32, rows: u32, parts: u32 } // columns: 3x3 windows; rows: 5x5 windows
 
 @group(0) @binding(0) var<uniform> p: Params;
 
@@ -26,10 +26,11 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     y[i] = sum + bias[c];
 }
 
-// backward_parts: one invocation per channel and part of the inverse.   partial[c, part] = sum of dy over the part's rows
+// backward_parts: one invocation per channel and part of the inverse of index (sum_segments.rs).
+//   partial[c, part] = sum of dy over the part's entries
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (channels, rows)
 @group(0) @binding(2) var<storage, read> part: array<vec2u>;         // (parts) first entry, one past the last
-@group(0) @binding(3) var<storage, read> entry: array<u32>;          // (entries) k rows + r
+@group(0) @binding(3) var<storage, read> entry: array<u32>;          // (9 rows) k rows + r, by target
 @group(0) @binding(4) var<storage, read_write> partial_out: array<f32>; // (channels, parts)
 
 @compute @workgroup_size(WG)

@@ -1,4 +1,4 @@
-//! The device: choice, limits, errors, counters, sharing.
+//! The device: choice of adapter, limits, errors, counters, sharing between threads and with a host application.
 
 use alias_kernels::{add, conv2d, leaky_relu, scale};
 use alias_oracle::gpu;
@@ -61,7 +61,7 @@ fn a_missing_feature_or_limit_is_an_error_that_names_it() {
     assert_eq!((what.as_str(), *needed), ("max_compute_workgroup_storage_size", u32::MAX.into()));
 }
 
-/// What WebGPU guarantees everywhere is enough, and what goes past it is an error that says so.
+/// WebGPU's guaranteed limits are enough to work; a tensor past them is an error that names the limit.
 #[test]
 fn works_within_the_guaranteed_limits() {
     let gpu = open(GpuOptions { limits: Some(Limits::default()), ..Default::default() });
@@ -76,7 +76,7 @@ fn works_within_the_guaranteed_limits() {
     assert!(error.to_string().contains("[1, 43, 1024, 768]") && error.to_string().contains("smaller image"), "{error}");
 }
 
-/// More than 65,535 workgroups of 256, and the last one not full.
+/// More than 65,535 workgroups of 256, the last one partly used.
 #[test]
 fn grids_past_65535_groups_reach_every_element() {
     let n = 65_535 * 256 + 1000;
@@ -85,7 +85,7 @@ fn grids_past_65535_groups_reach_every_element() {
     assert!(x.iter().zip(&y).all(|(&x, &y)| y == if x > 0.0 { x } else { 0.5 * x }));
 }
 
-/// A tensor as large as one binding may be.
+/// A tensor of the largest size that a binding may have, up to 256 MiB.
 #[test]
 fn the_largest_binding_works() {
     let gpu = gpu();
@@ -144,10 +144,10 @@ fn a_faulty_kernel_is_an_error_and_the_device_goes_on() {
     let error = gpu.launch(&BROKEN, &0u32, &[], &[&x], Work::groups(1)).unwrap_err();
     assert!(matches!(&error, Error::Validation { what, .. } if what == "broken"), "{error}");
     let z = Tensor::empty(&gpu, &[1]).unwrap();
-    // One buffer too many for its bind group.
+    // One buffer more than the kernel has bindings.
     let error = gpu.launch(&WRONG, &0u32, &[&x], &[&z], Work::groups(1)).unwrap_err();
     assert!(matches!(&error, Error::Validation { what, .. } if what == "wrong"), "{error}");
-    // An output that is also an input, or twice an output.
+    // A tensor that is both input and output, or an output twice.
     for (inputs, outputs) in [(&[&x][..], &[&x][..]), (&[], &[&z, &z])] {
         let error = gpu.launch(&WRONG, &0u32, inputs, outputs, Work::groups(1)).unwrap_err();
         assert!(matches!(error, Error::Argument { op: "wrong", argument: "outputs", .. }), "{error}");
@@ -155,10 +155,10 @@ fn a_faulty_kernel_is_an_error_and_the_device_goes_on() {
     assert_eq!(scale(&x, 2.0).unwrap().to_vec().unwrap(), [2.0]);
 }
 
-/// What was to be computed by a submission that wgpu refuses is lost, and reading it is an error, the second time, too.
+/// If wgpu refuses a submission, its results are lost, and every attempt to read them is an error.
 #[test]
 fn a_refused_submission_leaves_nothing_to_read() {
-    // Both bindings are of one storage to wgpu, but this `Gpu` cannot know: the kernel writes what was declared an input.
+    // The kernel writes to an input, so `Gpu` cannot know that the launch binds one buffer both for reading and writing.
     static LIAR: Kernel = Kernel::new(
         "liar",
         "override WG: u32;
@@ -198,7 +198,7 @@ fn counters_count() {
     assert_eq!((gpu.counters().device_bytes, gpu.counters().buffers), (4096, 1));
 }
 
-/// Many launches go into one submission; a long recording is split by its budget.
+/// Many launches share one submission; a long sequence is split every 256 launches.
 #[test]
 fn launches_are_submitted_together() {
     let gpu = open(GpuOptions::default());
@@ -212,7 +212,7 @@ fn launches_are_submitted_together() {
     assert_eq!(counters.buffers, 2, "each result reuses the buffer of the one before last");
 }
 
-/// An upload into a reused buffer must not overtake launches that read its former content.
+/// An upload into a reused buffer must not overtake launches that read its former contents.
 #[test]
 fn uploads_do_not_overtake_recorded_work() {
     let gpu = open(GpuOptions::default());
@@ -256,6 +256,6 @@ fn a_host_applications_device_serves_as_well() {
     let y = scale(&Tensor::new(&gpu, &[2], &[1.0, 2.0]).unwrap(), 3.0).unwrap();
     assert_eq!(y.to_vec().unwrap(), [3.0, 6.0]);
     device.destroy();
-    // The device's owner has the callback for its loss; the error still comes back as one.
+    // The host application owns the callback for a lost device; reading must return an error all the same.
     y.to_vec().unwrap_err();
 }

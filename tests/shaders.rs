@@ -1,4 +1,4 @@
-//! Every shader parses, validates and keeps the house rules. Needs no GPU.
+//! Every shader parses, validates and keeps the rules of shaders/README.md. Needs no GPU.
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use std::fs;
@@ -15,7 +15,7 @@ fn files(directory: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// The file whose kernels a shader holds. The tape has one of its own; every other shader belongs to the operation of its name.
+/// The Rust file that loads a shader: the tape for `accumulate`, otherwise the operation of the same name.
 fn rust_of(path: &Path) -> String {
     let stem = path.file_stem().unwrap().to_string_lossy();
     let rust = match &*stem {
@@ -26,8 +26,8 @@ fn rust_of(path: &Path) -> String {
     found.unwrap_or_else(|| panic!("no file beside {}: {rust}", path.display()))
 }
 
-/// The shader as its kernels see it: with the helpers that `wgsl!("op", "helper", ...)` names, and with the constants that
-/// the file next to it appends.
+/// The full source of a shader: with the helpers that `wgsl!("op", "helper", ...)` names and the constants that its
+/// Rust file appends.
 fn composed(path: &Path) -> String {
     let rust = rust_of(path);
     let mut source = String::from("alias Stored = f32;") + &fs::read_to_string(path).unwrap();
@@ -38,7 +38,7 @@ fn composed(path: &Path) -> String {
             source += &fs::read_to_string(&helper).unwrap();
         }
     }
-    // Any small value will do, of those that the file's macro leaves open.
+    // The Rust file's macro takes the values of these constants as arguments; any small value will do here.
     let appended = rust.split("const ").skip(1).filter_map(|rest| rest.split_once(" = ")).map(|(name, _)| name);
     let mut constants: Vec<_> =
         appended.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')).collect();
@@ -100,7 +100,7 @@ fn every_shader_keeps_the_house_rules() {
     }
 }
 
-/// WebGPU guarantees eight storage buffers per stage and no more.
+/// WebGPU guarantees eight storage buffers per shader stage.
 #[test]
 fn no_entry_point_needs_more_than_eight_storage_buffers() {
     for path in files("shaders") {
@@ -120,7 +120,7 @@ fn no_entry_point_needs_more_than_eight_storage_buffers() {
     }
 }
 
-/// A shader that no kernel loads is dead, and so is an entry point that its operation does not launch.
+/// Finds dead code: shaders that no kernel loads and entry points that no operation launches.
 #[test]
 fn every_entry_point_is_used() {
     for path in files("shaders") {

@@ -1,4 +1,4 @@
-//! The autograd tape: what reaches whom, and how much of it.
+//! The autograd tape: which tensors get gradients, their values, and the memory that they take.
 
 use alias_kernels::{add, concat, conv2d, leaky_relu, mul, scale, slice, sum};
 use alias_oracle::gpu;
@@ -28,10 +28,10 @@ fn a_tensor_used_twice_gets_both_gradients() {
 
 #[test]
 fn branches_add_up_and_each_node_runs_once() {
-    let gpu = Gpu::open(&GpuOptions::default()).unwrap(); // its own: other tests' launches would count, too
+    let gpu = Gpu::open(&GpuOptions::default()).unwrap(); // not the shared one, whose counters include other tests' launches
     let x = Tensor::new(&gpu, &[2], &[1.0, -2.0]).unwrap().requires_grad();
     let shared = scale(&x, 3.0).unwrap();
-    // shared reaches the result by three ways of different lengths
+    // `shared` reaches the result by three paths of different lengths
     let y = add(&add(&shared, &scale(&shared, 2.0).unwrap()).unwrap(), &leaky_relu(&shared, 0.5).unwrap()).unwrap();
     let cotangent = Tensor::new(&gpu, &[2], &[1.0, 10.0]).unwrap();
     let before = gpu.counters().launches;
@@ -43,7 +43,7 @@ fn branches_add_up_and_each_node_runs_once() {
 #[test]
 fn a_gradient_shared_by_two_parents_is_not_overwritten() {
     let (a, b) = (leaf(&[1.0]), leaf(&[2.0]));
-    // add hands one gradient tensor to both; a then accumulates a second one.
+    // `add` gives both parents the same gradient tensor; `a` then accumulates a second one.
     let y = add(&add(&a, &b).unwrap(), &a).unwrap();
     let gradients = y.backward(&constant(&[1], 1.0)).unwrap();
     assert_eq!(gradients.get(&a).unwrap().to_vec().unwrap(), [2.0]);
@@ -94,17 +94,17 @@ fn gradients_of_several_passes_accumulate() {
     let y = mul(&x, &x).unwrap();
     let one = constant(&[2], 1.0);
     let mut gradients = y.clone().backward(&one).unwrap();
-    // The clone has kept the graph: a second pass gives the same again.
+    // The clone kept the graph alive, so a second pass gives the same gradients.
     gradients.accumulate(y.backward(&one).unwrap()).unwrap();
     assert_eq!(gradients.get(&x).unwrap().to_vec().unwrap(), [4.0, 8.0]);
 }
 
-/// A chain of ten layers, whose gradient needs each one's input.
+/// A chain of ten layers. The gradient of each needs its input.
 fn chain(x: &Tensor) -> alias_tensor::Result<Tensor> {
     (0..10).try_fold(x.clone(), |y, _| mul(&y, &scale(&y, 0.5)?))
 }
 
-/// Each layer's gradient takes the place of its activation.
+/// Activations are freed as the backward pass goes, so that gradients reuse their memory.
 #[test]
 fn backward_gives_back_what_it_has_passed() {
     let growth = |keeps: bool| {
@@ -129,7 +129,7 @@ fn a_checkpoint_keeps_only_its_input_and_gives_the_same_gradients() {
     let run = |checkpointed: bool| {
         let gpu = Gpu::open(&GpuOptions::default()).unwrap();
         let tensor = |value: f32| Tensor::new(&gpu, &[1 << 10], &[value; 1 << 10]).unwrap();
-        // The weight is used in both parts, as no parent of either.
+        // Both parts capture the weight, which is a parent of neither.
         let (x, weight) = (tensor(1.25).requires_grad(), tensor(0.75).requires_grad());
         let passes = Arc::new(Mutex::new(Vec::new()));
         let mut y = x.clone();
@@ -171,7 +171,7 @@ fn a_cotangent_of_another_shape_is_refused() {
     assert_eq!(error, "backward: cotangent has shape [2], expected []");
 }
 
-/// A forgotten `requires_grad` trains nothing; better an error than silence.
+/// Without a tracked leaf nothing would be trained, so a forgotten `requires_grad` is an error.
 #[test]
 fn what_depends_on_no_leaf_has_no_backward() {
     let x = constant(&[1], 1.0);
@@ -179,7 +179,7 @@ fn what_depends_on_no_leaf_has_no_backward() {
     assert_eq!(error, "backward: self is untracked, expected computed from a tensor that requires_grad");
 }
 
-/// Dropped or walked link by link, chains this long would overflow the stack. Some operations save their input.
+/// Dropping or walking chains this long by recursion would overflow the stack. Some operations save their input.
 #[test]
 fn long_chains_need_no_stack() {
     let x = leaf(&[1.0]);

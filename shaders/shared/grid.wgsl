@@ -1,4 +1,4 @@
-// Where this invocation stands in a grid that the launch split in two dimensions (Work::grid in alias-tensor).
+// Linear indices of a workgroup and an invocation: alias-tensor's `Work::grid` may split a grid over two dimensions.
 
 fn group_index(wg: vec3u, nwg: vec3u) -> u32 {
     return wg.y * nwg.x + wg.x;

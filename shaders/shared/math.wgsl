@@ -1,10 +1,10 @@
-// Elementary functions to a few units in float32's last place on every adapter: WGSL lets the built-in ones be far less exact.
-// Polynomials: Cephes (Moshier), single precision.
+// Elementary functions, accurate to a few units in the last place of float32 on every adapter: WGSL allows the built-in
+// ones far larger errors. Polynomials: Cephes (Moshier), single precision.
 
 // e^x for |x| <= 80
 fn precise_exp(x: f32) -> f32 {
     let n = floor(1.44269504 * x + 0.5);
-    let r = (x - n * 0.693359375) - n * -2.12194440e-4; // ln 2 in two parts, so that the product is exact
+    let r = (x - n * 0.693359375) - n * -2.12194440e-4; // ln 2 in two parts, so that the first product is exact
     var q = 1.9875691500e-4;
     q = q * r + 1.3981999507e-3;
     q = q * r + 8.3334519073e-3;
@@ -43,7 +43,7 @@ fn precise_log(f: f32, e: f32) -> f32 {
     return (f + tail) + e * 0.693359375;
 }
 
-// ln(k 2^-25) for odd k below 2^25: a uniform number in (0, 1). Near 1 it goes by 1 - u, which float32 holds exactly.
+// ln(u) of a uniform number u = k 2^-25 in (0, 1), k odd. Near 1 it is computed from 1 - u, which float32 holds exactly.
 fn log_of_uniform(k: u32) -> f32 {
     if k >= 23726566u { // sqrt(1/2)
         return precise_log(-f32(33554432u - k) * 0x1p-25, 0.0);
@@ -53,7 +53,7 @@ fn log_of_uniform(k: u32) -> f32 {
     return precise_log(select(parts.fract, 2.0 * parts.fract, low) - 1.0, f32(parts.exp) - select(0.0, 1.0, low));
 }
 
-// (cos, sin) of 2 pi k 2^-25. The quarter turn is split off in integers, so the rest is exact and at most pi / 4.
+// (cos, sin) of 2 pi k 2^-25. The nearest quarter turn is subtracted in integers, so the rest is exact and |a| <= pi / 4.
 fn cos_sin_of_turn(k: u32) -> vec2f {
     let quarter = (k + 4194304u) >> 23u;
     let a = f32(i32(k) - i32(quarter << 23u)) * (6.28318530717958648 * 0x1p-25);
@@ -68,7 +68,7 @@ fn cos_sin_of_turn(k: u32) -> vec2f {
     }
 }
 
-// By its bits: compilers may take v != v for false.
+// Tests the bits, because a compiler may assume that v != v is false.
 fn is_nan(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
 }

@@ -23,7 +23,7 @@ fn philox4x32_10(counter: vec4u, seed: vec2u) -> vec4u {
     return c;
 }
 
-// Elements 4 block .. 4 block + 3 of a stream of standard normal numbers.
+// Elements 4 block .. 4 block + 3 of a stream of standard normal numbers; alias_plan::philox is the twin.
 fn philox_normal(seed: vec2u, stream: u32, block: u32) -> vec4f {
     let r = philox4x32_10(vec4u(block, stream, 0u, 0u), seed);
     let k = (r >> vec4u(8u)) * 2u + 1u; // uniform numbers, as odd multiples of 2^-25

@@ -2,7 +2,7 @@
 
 var<workgroup> partial: array<vec4f, WG>;
 
-// The sum of every invocation's `value`, in a fixed order, known to all of them. All must call it.
+// Returns to every invocation the sum of all `value`s, added in a fixed order. Every invocation must call it.
 fn workgroup_sum(value: vec4f, lane: u32) -> vec4f {
     partial[lane] = value;
     for (var width = WG / 2u; width > 0u; width /= 2u) {
@@ -11,6 +11,6 @@ fn workgroup_sum(value: vec4f, lane: u32) -> vec4f {
     }
     workgroupBarrier();
     let total = partial[0];
-    workgroupBarrier(); // before anyone overwrites `partial` for the next sum
+    workgroupBarrier(); // before the next sum overwrites `partial`
     return total;
 }

@@ -1,4 +1,4 @@
-//! Files to read: golden ones, and ones made by hand in every format.
+//! Test files: golden ones, and ones built byte by byte in every format.
 
 use std::io::{Cursor, Write};
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(crate) fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f64> {
     checkpoint.get(name).unwrap_or_else(|| panic!("no tensor {name}")).to_f64()
 }
 
-// Pickles, from the inside out. Each function gives the instructions that push one object.
+// Pickles, from the inside out. Each function returns the opcodes that push one object.
 
 pub(crate) fn int(value: i64) -> Vec<u8> {
     [&[0x8a, 8], &value.to_le_bytes()[..]].concat()
@@ -110,8 +110,7 @@ pub(crate) fn torch_zip(object: &[u8]) -> Vec<u8> {
 
 pub(crate) const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
-/// PyTorch's container from before the zip file, with storage `0` of six floats if `object`
-/// refers to one.
+/// The container of PyTorch before 1.6, not a zip file. It has storage `0` of six floats if `object` uses a storage.
 pub(crate) fn torch_legacy(object: &[u8]) -> Vec<u8> {
     let version = program(&int(1001));
     let info = program(&dict(&[("little_endian", vec![0x88])]));
@@ -135,7 +134,7 @@ pub(crate) fn valid() -> [Vec<u8>; 3] {
     [torch_zip(&object), torch_legacy(&object), safetensors(header, &floats(6))]
 }
 
-/// Numbers that only look random (xorshift).
+/// Reproducible random numbers (xorshift).
 pub(crate) struct Random(pub u64);
 
 impl Random {

@@ -1,11 +1,11 @@
-//! Files that are what they say: every format gives the tensors that were saved.
+//! Valid files: every format gives the tensors that were saved.
 
 use crate::files;
 use crate::files::{dict, floats, golden, open, safetensors, six, values};
 use alias_checkpoint::{Array, Checkpoint, Dtype};
 use zip::CompressionMethod;
 
-/// The numbers were printed by `torch.load`.
+/// The expected numbers were printed in Python after `torch.load`.
 #[track_caller]
 fn check_golden(file: &str, count: usize, name: &str, shape: &[usize], first: [f32; 3], sum: f64) {
     let checkpoint = Checkpoint::read(golden(file)).unwrap();

@@ -1,4 +1,4 @@
-//! Files with bytes missing or changed. See `refused.rs` for what is checked.
+//! Truncated files and files with changed bytes. `refused.rs` says what is checked.
 
 use crate::files;
 use crate::files::{Random, dict, six, torch_zip, valid};
@@ -40,7 +40,7 @@ fn files_with_many_bytes_changed() {
         for _ in 0..4000 {
             let mut damaged = file.clone();
             for _ in 0..=random.below(6) {
-                // Most of the structure lies at the front.
+                // Most of the structure is at the front.
                 let at = random.below(file.len().min(6000));
                 damaged[at] = u8::try_from(random.below(256)).unwrap();
             }

@@ -1,4 +1,4 @@
-//! Containers that lie about themselves. See `refused.rs` for what is checked.
+//! Containers with false or contradictory headers. `refused.rs` says what is checked.
 
 use crate::files;
 use crate::files::{dict, floats, int, program, safetensors, six, storage, tensor, text, torch_legacy, torch_zip, zip};
@@ -30,12 +30,12 @@ fn zip_bombs() {
     refused(data, "would inflate to 10485760 bytes");
     let pickle = zip(&[("a/data.pkl", &zeros)], Deflated);
     refused(pickle.clone(), "would inflate");
-    // The same with a small size in the directory.
+    // The same with a false, small size in the directory.
     let mut lies = pickle;
     let at = directory_entry(&lies, "a/data.pkl") + 24;
     lies[at..at + 4].copy_from_slice(&1000u32.to_le_bytes());
     refused(lies, "does not inflate");
-    // Many entries that are acceptable one by one.
+    // Many entries, each of which alone would be accepted.
     let names: Vec<_> = (0..50).map(|i| format!("a/data/{i}")).collect();
     let some = vec![0; 8000];
     let tensors: Vec<_> =
@@ -60,13 +60,13 @@ fn zip_entries_that_share_bytes() {
     file.copy_within(first..first + 4, second);
     refused(file, "entries overlap");
 
-    // Two entries of one name.
+    // Two entries with the same name.
     let mut file = zip(&entries, Stored);
     let name = directory_entry(&file, "a/data/1") + 46;
     file[name + 7] = b'0';
     refused(file, "two entries `a/data/0`");
 
-    // An entry, and the directory, elsewhere than they should be.
+    // Wrong offsets of an entry and of the directory.
     let mut file = zip(&entries, Stored);
     let offset = directory_entry(&file, "a/data/1") + 42;
     file[offset] -= 1;
@@ -76,7 +76,7 @@ fn zip_entries_that_share_bytes() {
     file[start] -= 1;
     refused(file, "directory is not where");
 
-    // An entry that runs into the directory behind it.
+    // An entry that overlaps the directory after it.
     let mut file = zip(&entries, Stored);
     let sizes = directory_entry(&file, "a/data/1") + 20;
     file[sizes] += 1;
@@ -97,7 +97,7 @@ fn zips_that_are_no_checkpoint() {
     let at = damaged.windows(24).position(|w| w == floats(6)).unwrap();
     damaged[at] ^= 1;
     refused(damaged, "CRC-32");
-    // A checksum of 0 is none, but the sizes must agree all the same.
+    // A checksum of 0 means that there is none; the sizes must agree all the same.
     let mut unchecked = torch_zip(&dict(&[("a", six(0, &[6], &[1]))]));
     let entry = directory_entry(&unchecked, "a/data/0");
     unchecked[entry + 16..entry + 20].fill(0);
@@ -113,7 +113,7 @@ fn zips_that_are_no_checkpoint() {
     refused(encrypted, "encrypted");
 }
 
-/// Where the central directory describes an entry.
+/// Offset of an entry's header in the central directory.
 fn directory_entry(file: &[u8], name: &str) -> usize {
     let at = file.windows(name.len()).rposition(|window| window == name.as_bytes());
     at.unwrap() - 46
@@ -157,7 +157,7 @@ fn safetensors_headers_that_grow() {
     let metadata = format!(r#"{{"__metadata__":{}}}"#, each(r#""""#));
     refused(safetensors(&metadata, &[]), "items");
     refused(safetensors(&format!(r#"{{"a":{}"#, "[".repeat(100_000)), &[]), "too deep");
-    // Just under the limit, the parser itself must keep within it.
+    // Just under the limit on items, the parser must keep within the limit on allocations.
     let tensor = r#"{"dtype":"U8","shape":[0],"data_offsets":[0,0]}"#;
     for count in [500, 1000, 1790, 1800, 3590] {
         let entries: Vec<_> = (0..count).map(|i| format!(r#""{i:050}":{tensor}"#)).collect();

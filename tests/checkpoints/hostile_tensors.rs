@@ -1,4 +1,4 @@
-//! Tensors that are not what they say. See `refused.rs` for what is checked.
+//! Tensors with impossible sizes, strides or storages. `refused.rs` says what is checked.
 
 use crate::files::{call, dict, global, int, ints, six, storage, tensor, text, torch_legacy, torch_zip, tuple};
 use crate::refused::{refused, refused_object, refused_tensor};
@@ -14,7 +14,7 @@ fn tensors_outside_their_storage() {
     refused_tensor(six(3, &[3], &[i64::MAX]), "outside its storage");
     refused_tensor(six(0, &[1 << 62, 1 << 62], &[1, 1]), "outside its storage");
     refused_tensor(six(0, &[1 << 62, 4, 0], &[1, 1, 1]), "outside its storage");
-    // Inside, but more elements than there are.
+    // Inside the storage, but with more elements than it has.
     refused_tensor(six(0, &[3, 3], &[1, 1]), "outside its storage");
     refused_tensor(six(0, &[2, 3], &[0, 1]), "call .contiguous()");
     refused_tensor(six(0, &[1_000_000_000], &[0]), "call .contiguous()");
@@ -49,7 +49,7 @@ fn storages_that_contradict_each_other() {
 
 #[test]
 fn tensors_that_are_more_than_a_view() {
-    // A part of another storage, as in the earliest files.
+    // A view of another storage, as in the earliest files of PyTorch.
     let kind = global("torch", "FloatStorage");
     let part = tuple(&[text("1"), int(0), int(6)]);
     let id = [text("storage"), kind, text("0"), text("cpu"), int(6), part];
@@ -67,7 +67,7 @@ fn tensors_that_are_more_than_a_view() {
     ];
     let rebuild = global("torch._utils", "_rebuild_tensor_v2");
     refused_tensor(call(rebuild, &arguments), "metadata");
-    // Filled in twice, and with too little.
+    // State set twice, and state with too few arguments.
     let empty = call(global("torch", "FloatTensor"), &[]);
     let state = tuple(&arguments[..4]);
     let twice = [&*empty, &state, b"b", &state, b"b"].concat();

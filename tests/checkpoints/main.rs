@@ -1,5 +1,5 @@
-//! Checkpoints: what PyTorch and safetensors write is read, what is missing or misshapen is reported, what is hostile is
-//! refused.
+//! Reading checkpoints: files of PyTorch and safetensors load, missing and misshapen tensors are reported, hostile
+//! files are refused.
 
 mod files;
 mod formats;

@@ -1,4 +1,4 @@
-//! The ways in which a pickle can hold a state dict.
+//! All ways in which a pickle can hold a state dict.
 
 use crate::files;
 use crate::files::{call, dict, global, int, open, six, text, tuple, values};
@@ -35,7 +35,7 @@ fn the_state_dict_is_found_inside_a_training_checkpoint() {
     let checkpoint = open(files::torch_zip(&wrapped));
     assert!(checkpoint.keys().eq(["a", "b"]), "{checkpoint:?}");
 
-    // The prefix goes only if it means nothing.
+    // The prefix `module.` is dropped only if all names have it.
     let mixed = dict(&[("module.a", w.clone()), ("b", w)]);
     assert!(open(files::torch_zip(&mixed)).keys().eq(["b", "module.a"]));
 }
@@ -56,7 +56,7 @@ fn older_ways_to_save_a_tensor_are_read() {
     let filled_in = [call(global("torch", "FloatTensor"), &[]), tuple(&arguments), b"b".to_vec()].concat();
     let parameter = global("torch._utils", "_rebuild_parameter");
     let parameter = call(parameter, &[v1.clone(), vec![0x88], dict(&[])]);
-    // Python 2: an OrderedDict of pairs, its names as byte strings.
+    // Python 2: an OrderedDict of pairs, with names as byte strings.
     let name = |name: &str| [b"U\x01", name.as_bytes()].concat();
     let pairs = [("a", v1), ("b", filled_in), ("c", parameter)];
     let pairs = pairs.map(|(n, v)| [b"](", &*name(n), &v, b"e"].concat());

@@ -1,5 +1,5 @@
-//! Checks that a file is refused: an error, without a panic, and without an allocation larger
-//! than twice the file plus 64 KiB.
+//! Checks that a file is refused: reading it returns an error, does not panic, and makes no allocation larger than
+//! twice the file plus 64 KiB.
 #![expect(unsafe_code, reason = "an allocator cannot be written without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -9,23 +9,23 @@ use alias_checkpoint::{Checkpoint, CheckpointError};
 
 use crate::files::{dict, torch_legacy, torch_zip};
 
-/// Notes the largest allocation of each thread.
+/// Records the largest allocation of each thread.
 struct Watching;
 
 thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: every call goes on to the system's allocator unchanged.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST.set(LARGEST.get().max(layout.size()));
-        // SAFETY: the caller keeps the contract, which is the same.
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
+        // SAFETY: the caller keeps the contract of `dealloc`, which is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Watching {
 #[global_allocator]
 static ALLOCATOR: Watching = Watching;
 
-/// Reads a file and checks what that allocated.
+/// Reads a file and checks the size of its allocations.
 #[track_caller]
 pub(crate) fn read(bytes: Vec<u8>) -> Result<Checkpoint, CheckpointError> {
     let most = 2 * bytes.len() + 64 * 1024;
@@ -44,7 +44,7 @@ pub(crate) fn read(bytes: Vec<u8>) -> Result<Checkpoint, CheckpointError> {
     result
 }
 
-/// The file is refused, with a message that has `words` in it.
+/// Asserts that the file is refused with a message that contains `words`.
 #[track_caller]
 pub(crate) fn refused(bytes: Vec<u8>, words: &str) {
     match read(bytes) {
@@ -57,7 +57,7 @@ pub(crate) fn refused(bytes: Vec<u8>, words: &str) {
     }
 }
 
-/// The same object is refused in both of PyTorch's containers.
+/// Asserts that the object is refused in both of PyTorch's containers.
 #[track_caller]
 pub(crate) fn refused_object(object: &[u8], words: &str) {
     refused(torch_zip(object), words);

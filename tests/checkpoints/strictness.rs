@@ -1,4 +1,4 @@
-//! A checkpoint is a generator's, exactly, or the report says everything that is wrong with it.
+//! Loading a generator: the checkpoint matches exactly, or the report lists every difference.
 
 use crate::files::golden;
 use alias_checkpoint::Array;
@@ -9,7 +9,7 @@ fn checkpoint() -> Checkpoint {
     fill(&GeneratorConfig::PUBLISHED.with_ngf(2).network().unwrap(), 13)
 }
 
-/// `checkpoint` without the tensors whose names `drop` takes.
+/// `checkpoint` without the tensors for whose names `drop` is true.
 fn without(checkpoint: &Checkpoint, drop: impl Fn(&str) -> bool) -> Checkpoint {
     let mut kept = Checkpoint::new();
     for (key, array) in checkpoint.iter().filter(|(key, _)| !drop(key)) {
@@ -22,7 +22,7 @@ fn refusal(checkpoint: &Checkpoint) -> String {
     Generator::load(gpu(), checkpoint).unwrap_err().to_string()
 }
 
-/// torch.save's file and the weights drawn here are the same, which also checks `fill` against the reference's.
+/// The weights of a file that `torch.save` wrote are those that `fill` draws, so `fill` matches the reference's.
 #[test]
 fn fill_draws_what_the_reference_draws() {
     let saved = Checkpoint::read(golden("checkpoint.pth")).unwrap();
@@ -96,7 +96,7 @@ fn data_parallels_prefix_is_dropped() {
     Generator::load(gpu(), &Checkpoint::read(&path).unwrap()).unwrap();
 }
 
-/// Old checkpoints do not have it.
+/// Checkpoints of old PyTorch versions do not have it.
 #[test]
 fn num_batches_tracked_may_be_missing() {
     let config =

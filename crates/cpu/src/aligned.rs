@@ -1,4 +1,4 @@
-//! Memory that begins where a cache line does: a vector that lies across two lines takes two loads.
+//! Memory aligned to cache lines: loading a vector that crosses into a second line takes two loads.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 /// Bytes of a cache line, and of the longest vector.
 const LINE: usize = 64;
 
-/// Numbers, the first of them at the beginning of a cache line.
+/// Numbers, the first at the start of a cache line.
 pub(crate) struct Aligned {
     numbers: Vec<f32>,
     start: usize,
@@ -16,8 +16,8 @@ pub(crate) struct Aligned {
 impl Aligned {
     pub(crate) const EMPTY: Aligned = Aligned { numbers: Vec::new(), start: 0, len: 0 };
 
-    /// Zeros: pages that the system clears when they are first touched, whereas an allocation of larger alignment would be
-    /// cleared at once. Hence some more numbers, of which the first ones are skipped.
+    /// Zeros. An allocation with larger alignment would be cleared at once; this one, with a few more numbers of which
+    /// the first ones are skipped, consists of pages that the system clears when they are first touched.
     pub(crate) fn zeros(len: usize) -> Aligned {
         let numbers = vec![0.0; len + LINE / size_of::<f32>()];
         let start = numbers.as_ptr().align_offset(LINE);
@@ -45,22 +45,23 @@ impl std::fmt::Debug for Aligned {
     }
 }
 
-/// Memory of a thread, lent until it is dropped and then kept for the next one, with whatever is in it.
+/// Scratch memory of a thread. On drop it returns to the thread, contents included, for the next [`Scratch::take`].
 ///
-/// Not lent to a closure: closures are not always compiled into their caller, and then not for its instructions.
+/// A guard, because a closure that got the memory as argument is not always inlined into its caller, and is then not
+/// compiled for the caller's vector instructions.
 pub(crate) struct Scratch(Aligned);
 
 thread_local! {
-    /// Whoever takes the same in the same order again, gets what is there already.
+    /// Free memory, last in, first out: a thread that takes the same sizes in the same order again allocates nothing.
     static SCRATCH: RefCell<Vec<Aligned>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Scratch {
-    /// At least `len` numbers.
+    /// At least `len` numbers with arbitrary contents.
     pub(crate) fn take(len: usize) -> Scratch {
         let mut memory = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or(Aligned::EMPTY);
         if memory.len < len {
-            // First the old one goes, then the new one comes: both together would be the peak.
+            // Freed before the larger one is allocated, so that the two are never there together.
             drop(memory);
             memory = Aligned::zeros(len);
         }

@@ -1,14 +1,14 @@
-//! Where the buffers of a plan lie.
+//! The memory of a plan's buffers.
 
 use crate::aligned::Aligned;
 use alias_plan::{BufferId, Memory, Plan};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// The buffers of a plan, in memory that those take turns with which are never needed together.
+/// The buffers of a plan. Buffers with disjoint lifetimes share memory.
 #[derive(Debug)]
 pub struct HostBuffers {
     slots: Vec<Aligned>,
-    /// For each buffer, its slot and how many elements it has.
+    /// Slot and number of elements of each buffer.
     places: Vec<(usize, usize)>,
 }
 
@@ -26,7 +26,7 @@ impl HostBuffers {
         &self.slots[slot][..elements]
     }
 
-    /// A buffer's elements, to be written.
+    /// A buffer's elements, mutable.
     pub fn get_mut(&mut self, id: BufferId) -> &mut [f32] {
         let (slot, elements) = self.places[id.0];
         &mut self.slots[slot][..elements]
@@ -37,10 +37,10 @@ impl HostBuffers {
         bytemuck::cast_slice(self.get(id))
     }
 
-    /// Lets `work` write some buffers while it reads others.
+    /// Runs `work` with mutable access to the buffers `ids` and shared access to all others.
     ///
     /// # Panics
-    /// Where a buffer shares memory with one of `ids`, and is another one of them or read.
+    /// If two of `ids` share memory, or `work` reads a buffer that shares memory with one of them.
     pub(crate) fn write<T, const COUNT: usize>(
         &mut self,
         ids: [BufferId; COUNT],
@@ -50,7 +50,7 @@ impl HostBuffers {
         let mut slots = places.map(|(slot, _)| std::mem::replace(&mut self.slots[slot], Aligned::EMPTY));
         let mut elements = places.iter().map(|(_, elements)| *elements);
         let written = slots.each_mut().map(|slot| &mut slot[..elements.next().unwrap_or_default()]);
-        // Whatever happens, the memory comes back: who catches a panic may draw another image.
+        // The memory comes back after a panic, too: a caller that catches it may draw another image.
         let result = catch_unwind(AssertUnwindSafe(|| work(self, written)));
         for ((slot, _), memory) in places.into_iter().zip(slots) {
             self.slots[slot] = memory;

@@ -1,12 +1,12 @@
-//! The processor: which vectors it has, and how many threads use it.
+//! The processor: its vector instructions and the threads that use it.
 
 use pulp::{Arch, WithSimd};
 use std::sync::Arc;
 
-/// Vector instructions.
+/// A set of vector instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Instructions {
-    /// What every processor of its kind has.
+    /// What every processor of the target architecture has.
     Baseline,
     /// AVX2 and FMA (x86-64-v3), or NEON.
     Avx2OrNeon,
@@ -28,13 +28,13 @@ impl std::fmt::Display for Instructions {
 /// How to use the processor.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuOptions {
-    /// How many threads, at least one: unless told, as many as there are cores, or as `RAYON_NUM_THREADS` says.
+    /// Number of threads, at least one. Default: `RAYON_NUM_THREADS`, else the number of cores.
     pub threads: Option<usize>,
-    /// The best instructions there are, unless told.
+    /// Vector instructions to use. Default: the best that the processor has.
     pub instructions: Option<Instructions>,
 }
 
-/// What can go wrong.
+/// Why a processor could not be opened.
 #[derive(Debug)]
 pub enum Error {
     /// The processor does not have these instructions.
@@ -57,7 +57,7 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The processor's cores, ready to compute. A cheap handle.
+/// The processor's cores, ready to compute. A handle that is cheap to clone.
 #[derive(Clone)]
 pub struct Cpu {
     arch: Arch,
@@ -71,10 +71,10 @@ impl std::fmt::Debug for Cpu {
 }
 
 impl Cpu {
-    /// Starts threads.
+    /// Starts the threads.
     ///
     /// # Errors
-    /// Where the processor does not have the instructions that were asked for, or threads cannot be started.
+    /// If the processor does not have the requested instructions or the threads cannot be started.
     pub fn open(options: CpuOptions) -> Result<Cpu, Error> {
         let arch = match options.instructions {
             None => Arch::new(),
@@ -84,13 +84,13 @@ impl Cpu {
         Ok(Cpu { arch, pool: Arc::new(pool.map_err(Error::Threads)?) })
     }
 
-    /// The instructions that this processor has.
+    /// The sets of vector instructions that this processor has.
     pub fn available() -> Vec<Instructions> {
         let all = [Instructions::Baseline, Instructions::Avx2OrNeon, Instructions::Avx512];
         all.into_iter().filter(|&which| arch(which).is_some()).collect()
     }
 
-    /// The instructions in use.
+    /// The vector instructions in use.
     pub fn instructions(&self) -> Instructions {
         match self.arch {
             Arch::Scalar => Instructions::Baseline,
@@ -101,19 +101,19 @@ impl Cpu {
         }
     }
 
-    /// How many threads compute.
+    /// Number of threads.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
     }
 
-    /// Runs `work` where rayon's parallel iterators use this device's threads.
+    /// Runs `work` in this device's thread pool, so that rayon's parallel iterators use its threads.
     pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.apart(|| self.pool.install(work))
     }
 
-    /// Runs `work` on a thread that does nothing else meanwhile. While a thread of another rayon pool, such as the
-    /// application's, waits for this one, it would begin its next task, which may draw, too: an image inside the other, without
-    /// end, or one that waits for what the other holds.
+    /// Runs `work`, on a new thread if the caller is a worker of another rayon pool, such as the application's. A
+    /// blocked rayon worker steals tasks of its own pool; if a stolen task draws too, draws nest without end or
+    /// deadlock. A new thread steals nothing.
     pub fn apart<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let is_others = rayon::current_thread_index().is_some() && self.pool.current_thread_index().is_none();
         if !is_others {
@@ -123,7 +123,7 @@ impl Cpu {
         finished.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Runs `work`, compiled for the instructions in use.
+    /// Runs `work` as compiled for the vector instructions in use.
     pub(crate) fn dispatch<W: WithSimd>(&self, work: W) -> W::Output {
         self.arch.dispatch(work)
     }

@@ -1,10 +1,10 @@
-//! A plane of noise.
+//! Draws planes of Gaussian noise.
 
 use crate::HostBuffers;
 use alias_plan::{NoisePlane, philox};
 use rayon::prelude::*;
 
-/// Numbers that are drawn at once, a multiple of Philox's four.
+/// Numbers per task, a multiple of Philox's block of four.
 const PART: usize = 4096;
 
 pub(crate) fn run(step: &NoisePlane, buffers: &mut HostBuffers) {

@@ -1,16 +1,16 @@
-//! What the cores can do at most.
+//! Measures the peak arithmetic and copy throughput of the cores.
 
 use crate::Cpu;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::time::Instant;
 
-/// Sums that are kept in registers, enough to hide how long a multiply-add takes.
+/// Independent sums in registers, enough to hide the latency of a multiply-add.
 const SUMS: usize = 12;
 const ROUNDS: usize = 1 << 22;
 
 impl Cpu {
-    /// Multiplies and adds in registers on all threads at once: GFLOP/s in float32, the best of three runs.
+    /// Float32 multiply-adds in registers on all threads at once, in GFLOP/s: the best of three runs.
     pub fn peak_gflops(&self) -> f64 {
         struct Chain;
         impl WithSimd for Chain {
@@ -41,7 +41,7 @@ impl Cpu {
 }
 
 impl Cpu {
-    /// Copies memory far larger than caches on all threads at once: bytes read and written, GB/s, the best of three runs.
+    /// A copy far larger than the caches on all threads at once, in GB/s read plus written: the best of three runs.
     pub fn copy_gbs(&self) -> f64 {
         const ELEMENTS: usize = 1 << 26;
         let (from, mut to) = (vec![1.0f32; ELEMENTS], vec![0.0f32; ELEMENTS]);

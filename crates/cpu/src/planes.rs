@@ -1,9 +1,9 @@
-//! From planes to blocks of channels, and back.
+//! Converts between planes (N, C, H, W) and blocks of channels (N, C / BLOCK, H, W, BLOCK).
 
 use crate::{BLOCK, Cpu, blocks, places};
 use rayon::prelude::*;
 
-/// Pixels that a thread moves at once.
+/// Pixels per task.
 const PART: usize = 4096;
 
 /// From tensors (N, C, H, W) of `plane` pixels, concatenated along the channels, to (N, blocks, H, W, BLOCK).

@@ -1,20 +1,20 @@
-//! Products of activations with panels of weights: what all convolutions and tables come down to.
+//! Matrix products of activations with panels of weights, the inner loops of all convolutions and tables.
 
 use crate::{BLOCK, PANEL};
 use pulp::Simd;
 
-/// Rows of a tile where not enough are left for a larger one.
+/// Rows of a small tile, for the last rows.
 const FEW: usize = 4;
 /// Rows past the last one that [`product`] may read and write.
 pub(crate) const SLACK: usize = FEW - 1;
 
-/// Blocks of the inner dimension that are multiplied at once: their weights then stay in L1 for all rows.
+/// Blocks of the inner dimension per pass over the rows, few enough for their weights to stay in L1.
 const INNER: usize = 8;
 
-/// `c = a b`: rows of `a`, a block of channels at a time, with the first `columns` of a panel of weights.
+/// `c = a b`: a matrix of activations times the first `columns` columns of a panel of weights.
 ///
-/// Row r of the inner dimension's block k is `a[starts[k] + BLOCK r..][..BLOCK]`; `b` is (blocks, BLOCK, PANEL), `c` (rows,
-/// PANEL). Up to [`SLACK`] more rows are read and written, so that `a` and `c` must have them.
+/// The inner dimension is split into blocks of channels. Row r of block k is `a[starts[k] + BLOCK r..][..BLOCK]`; `b`
+/// is (blocks, BLOCK, PANEL), `c` (rows, PANEL). `a` and `c` must have [`SLACK`] more rows, which are read and written.
 #[inline(always)]
 pub(crate) fn product<S: Simd>(
     simd: S,
@@ -29,7 +29,7 @@ pub(crate) fn product<S: Simd>(
     let parts = starts.chunks(INNER).zip(b.chunks(INNER * BLOCK * PANEL));
     for (part, (starts, b)) in parts.enumerate() {
         let factors = Factors { a, starts, b, first: part == 0 };
-        // As many sums as registers hold, besides what they are made of. A narrow panel may be a single vector.
+        // As many sums as fit into the registers beside their factors. A narrow panel may be a single vector.
         match (S::REGISTER_COUNT >= 32, narrow && S::F32_LANES == BLOCK) {
             (true, false) => factors.by_tiles::<S, 12, FEW, 2>(simd, rows, narrow, c),
             (true, true) => factors.by_tiles::<S, 12, FEW, 1>(simd, rows, narrow, c),
@@ -38,18 +38,18 @@ pub(crate) fn product<S: Simd>(
     }
 }
 
-/// What is multiplied, of some blocks of the inner dimension.
+/// The factors for some blocks of the inner dimension.
 #[derive(Clone, Copy)]
 struct Factors<'a> {
     a: &'a [f32],
     starts: &'a [usize],
     b: &'a [f32],
-    /// Or else there are sums already.
+    /// Whether these are the first blocks. Otherwise `c` has sums of earlier blocks, to add to.
     first: bool,
 }
 
 impl Factors<'_> {
-    /// By tiles of so many rows, the last ones of `FEW`, and vectors of columns.
+    /// Computes tiles of `ROWS` rows, or `FEW` for the last rows, by `VECTORS` vectors of columns.
     #[inline(always)]
     fn by_tiles<S: Simd, const ROWS: usize, const FEW: usize, const VECTORS: usize>(
         self,
@@ -70,7 +70,7 @@ impl Factors<'_> {
         }
     }
 
-    /// A tile's sums, in registers.
+    /// Computes one tile, with its sums in registers.
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S, row: usize, vector: usize, c: &mut [f32]) {
         let line = PANEL / S::F32_LANES;

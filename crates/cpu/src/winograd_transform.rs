@@ -1,11 +1,12 @@
-//! The transforms of Winograd's algorithm, of F(2x2, 3x3) and F(4x4, 3x3).
+//! The transforms of Winograd's algorithm for F(2x2, 3x3) and F(4x4, 3x3).
 //!
-//! The points of F(4x4, 3x3) are 0, +-3/4, +-3/2 and infinity: with the usual 0, +-1, +-2 an image is some 8% less exact.
+//! The interpolation points of F(4x4, 3x3) are 0, +-3/4, +-3/2 and infinity: the usual 0, +-1, +-2 make the error of an
+//! image some 8% larger.
 
 use crate::PANEL;
 use pulp::Simd;
 
-/// The finite points, of which the first is 0.
+/// A and B are the positive finite points of F(4x4, 3x3).
 const A: f64 = 0.75;
 const B: f64 = 1.5;
 fn points(m: usize) -> &'static [f64] {
@@ -16,7 +17,8 @@ fn points(m: usize) -> &'static [f64] {
     }
 }
 
-/// G, row by row: what the values of a kernel's polynomial at the points are, over the product of their distances.
+/// The rows of G. Row i evaluates a kernel, as a polynomial, at point i and divides by the product of its distances
+/// from the other points; the last row is for infinity.
 pub(crate) fn weight_transform(m: usize) -> Vec<[f64; 3]> {
     let points = points(m);
     let row = |(i, &x): (usize, &f64)| {
@@ -27,11 +29,11 @@ pub(crate) fn weight_transform(m: usize) -> Vec<[f64; 3]> {
     points.iter().enumerate().map(row).chain([[0.0, 0.0, 1.0]]).collect()
 }
 
-/// `G w G^T` for a panel of 3x3 kernels side by side: `out[place][column]`.
+/// `G w G^T` for the 3x3 kernels of a panel. `w` is [tap][column], `out` is [place in the transform][column].
 #[inline(always)]
 pub(crate) fn transform_weights(g: &[[f64; 3]], w: &[[f64; PANEL]; 9], out: &mut [[f32; PANEL]; 36]) {
     for (i, gi) in g.iter().enumerate() {
-        // A row of G w.
+        // Row i of G w.
         let mut rows = [[0.0; PANEL]; 3];
         for (k, row) in rows.iter_mut().enumerate() {
             for (column, value) in row.iter_mut().enumerate() {
@@ -46,7 +48,7 @@ pub(crate) fn transform_weights(g: &[[f64; 3]], w: &[[f64; PANEL]; 9], out: &mut
     }
 }
 
-/// The transforms of one line of a tile, as vectors.
+/// The transforms of a row or column of a tile. Each element is a vector of channels.
 pub(crate) trait Transform<const M: usize, const N: usize> {
     /// `B^T d`.
     fn input<S: Simd>(simd: S, d: [S::f32s; N]) -> [S::f32s; N];
@@ -54,13 +56,13 @@ pub(crate) trait Transform<const M: usize, const N: usize> {
     fn output<S: Simd>(simd: S, m: [S::f32s; N]) -> [S::f32s; M];
 }
 
-/// F(M x M, 3x3), N = M + 2.
+/// F(M x M, 3x3) with transforms of N = M + 2 points.
 pub(crate) struct F<const M: usize, const N: usize>;
 
 impl Transform<2, 4> for F<2, 4> {
     #[inline(always)]
     fn input<S: Simd>(simd: S, d: [S::f32s; 4]) -> [S::f32s; 4] {
-        // At 0 and infinity the sign is not the usual one; nor is that of `weight_transform`, and of `output`.
+        // At 0 and infinity the sign is opposite to Lavin and Gray's; `weight_transform` and `output` make up for it.
         [simd.sub_f32s(d[2], d[0]), simd.add_f32s(d[2], d[1]), simd.sub_f32s(d[2], d[1]), simd.sub_f32s(d[3], d[1])]
     }
 
@@ -75,7 +77,7 @@ impl Transform<4, 6> for F<4, 6> {
     #[inline(always)]
     fn input<S: Simd>(simd: S, d: [S::f32s; 6]) -> [S::f32s; 6] {
         let (a, b) = (A as f32, B as f32);
-        // By x + y k.
+        // x + y k
         let fma = |y: S::f32s, k: f32, x: S::f32s| simd.mul_add_e_f32s(y, simd.splat_f32s(k), x);
         let (even_a, odd_a) = (fma(d[2], -b * b, d[4]), fma(d[1], -b * b, d[3]));
         let (even_b, odd_b) = (fma(d[2], -a * a, d[4]), fma(d[1], -a * a, d[3]));

@@ -1,5 +1,5 @@
-//! Adam (Kingma & Ba 2015), as SPADE and VITON-HD use it: with `beta_1 = 0`, so that the first moment is the gradient itself
-//! and is not kept.
+//! Adam (Kingma & Ba 2015) with `beta_1 = 0`, as in SPADE and VITON-HD: the first moment is the gradient, so it is not
+//! stored.
 
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
@@ -14,20 +14,19 @@ params! { n: u32, beta: f32, correction: f32, rate: f32, eps: f32 }
 pub struct Adam {
     /// The learning rate of this step.
     pub rate: f32,
-    /// How much of the second moment stays.
+    /// Decay rate of the second moment.
     pub beta_2: f64,
-    /// What is added to its root.
+    /// Added to the denominator.
     pub eps: f32,
-    /// Which step it is, from 1.
+    /// Number of this step, from 1, for the bias correction.
     pub step: u64,
 }
 
 impl Adam {
-    /// The `parameter` and its `second_moment` after this step, in tensors of their own; all are of one shape. Not
-    /// differentiable.
+    /// Returns the updated `parameter` and `second_moment` as new tensors, all of one shape. Not differentiable.
     ///
     /// # Errors
-    /// Where the shapes differ; what the device reports.
+    /// If the shapes differ or the device reports an error.
     pub fn update(&self, parameter: &Tensor, gradient: &Tensor, second_moment: &Tensor) -> Result<(Tensor, Tensor)> {
         gradient.shape().check("adam", "gradient", &parameter.shape())?;
         second_moment.shape().check("adam", "second_moment", &parameter.shape())?;
@@ -61,7 +60,7 @@ mod tests {
             let tensor = |array: &Array| Tensor::new(gpu(), shape, &array.to_f32()).unwrap();
             let mut got = (tensor(&x), tensor(&v));
             for step in 1..=4 {
-                // Gradients of very different sizes, some of them none.
+                // Gradients of very different magnitudes, some of them zero.
                 let size = 10f64.powi(-3 * step as i32);
                 let g = random.array(shape).map(|g| if g.abs() < 0.1 { 0.0 } else { f64::from((size * g) as f32) });
                 let adam = Adam { rate: 0.01, beta_2: 0.9, eps, step };

@@ -1,4 +1,4 @@
-//! Sum of two tensors.
+//! Elementwise sum of two tensors.
 
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
@@ -8,10 +8,10 @@ static FORWARD: Kernel = kernel("add", SOURCE, "forward");
 
 params! { n: u32 }
 
-/// `a + b`, of one shape.
+/// `a + b`, both of one shape.
 ///
 /// # Errors
-/// Where the shapes differ; what the device reports.
+/// If the shapes differ or the device reports an error.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     b.shape().check("add", "b", &a.shape())?;
     let n = a.numel();
@@ -44,21 +44,21 @@ mod tests {
         }
     }
 
-    /// A device that allows three workgroups per dimension splits every larger launch in two dimensions.
+    /// With a limit of three workgroups per dimension, every larger launch is split over two grid dimensions.
     #[test]
     fn grids_of_two_dimensions() {
         use alias_tensor::{Gpu, GpuOptions, Tensor, wgpu::Limits};
         let all = alias_oracle::gpu().limits().clone();
         let limits = Some(Limits { max_compute_workgroups_per_dimension: 3, ..all });
         let gpu = Gpu::open(&GpuOptions { limits, ..Default::default() }).unwrap();
-        // Threads: one to nine workgroups of 256, the last of them full or not.
+        // `Work::threads`: one to nine workgroups of 256, the last one full or partly used.
         for n in [1, 3 * 256, 3 * 256 + 1, 5 * 256, 7 * 256 + 1, 9 * 256] {
             let a: Vec<f32> = (0..n).map(|i| i as f32).collect();
             let a = Tensor::new(&gpu, &[n], &a).unwrap();
             let y = super::add(&a, &a).unwrap().to_vec().unwrap();
             assert!(y.iter().enumerate().all(|(i, &y)| y == 2.0 * i as f32), "{n} elements");
         }
-        // Groups: a row each, one to nine of them.
+        // `Work::groups`: one workgroup per channel, one to nine channels.
         for rows in 1..=9 {
             let w: Vec<f32> = (0..2 * rows).map(|i| 1.0 + i as f32).collect();
             let w = Tensor::new(&gpu, &[1, rows, 1, 2], &w).unwrap().requires_grad();

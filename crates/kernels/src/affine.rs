@@ -13,7 +13,7 @@ params! { batch: u32, channels: u32, plane: u32 }
 /// `x` (N, C, H, W) times `weight` (C) plus `bias` (C).
 ///
 /// # Errors
-/// Where the shapes do not fit; what the device reports.
+/// If the shapes do not match or the device reports an error.
 pub fn affine(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("affine", "x")?;
     weight.shape().check("affine", "weight", &[c])?;

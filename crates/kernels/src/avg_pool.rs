@@ -1,4 +1,4 @@
-//! Average pooling 3x3, stride 2, padding 1, the padding not counted: how the discriminator halves its input.
+//! Average pooling, 3x3, stride 2, padding 1, without the padding in the mean: halves the discriminator's input.
 
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
@@ -9,10 +9,11 @@ static BACKWARD: Kernel = kernel("avg_pool", SOURCE, "backward");
 
 params! { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
 
-/// `avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)` of `x` (N, C, H, W): (N, C, ceil(H / 2), ceil(W / 2)).
+/// `avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)` of `x` (N, C, H, W), which is
+/// (N, C, ceil(H / 2), ceil(W / 2)).
 ///
 /// # Errors
-/// Where `x` has not four dimensions; what the device reports.
+/// If `x` does not have four dimensions or the device reports an error.
 pub fn avg_pool(x: &Tensor) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("avg_pool", "x")?;
     let (oh, ow) = (h.div_ceil(2), w.div_ceil(2));
@@ -34,7 +35,7 @@ mod tests {
 
     struct AvgPool;
 
-    /// The pixels of a side of `length` under the window at `o`.
+    /// The input pixels, along a side of `length`, that output pixel `o` averages.
     fn window(o: usize, length: usize) -> std::ops::Range<usize> {
         (2 * o).saturating_sub(1)..(2 * o + 2).min(length)
     }

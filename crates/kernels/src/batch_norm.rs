@@ -12,7 +12,7 @@ static BACKWARD_EVALUATION: Kernel = kernel("batch_norm", SOURCE, "backward_eval
 
 params! { batch: u32, channels: u32, plane: u32, eps: f32, momentum: f32 }
 
-/// What batch norm remembers of training: a mean and an unbiased variance per channel, each (C).
+/// Running mean and running unbiased variance of each channel.
 #[derive(Clone, Debug)]
 pub struct RunningStatistics {
     /// `running_mean` (C).
@@ -32,7 +32,7 @@ impl RunningStatistics {
 /// [`affine`](crate::affine).
 ///
 /// # Errors
-/// Where the shapes do not fit; what the device reports.
+/// If the shapes do not match or the device reports an error.
 pub fn batch_norm(x: &Tensor, running: &RunningStatistics, eps: f32) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("batch_norm", "x")?;
     running.expect(c)?;
@@ -50,11 +50,11 @@ pub fn batch_norm(x: &Tensor, running: &RunningStatistics, eps: f32) -> Result<T
     }))
 }
 
-/// `x` (N, C, H, W) standardized by its own statistics, as in training, and the running ones moved towards those by
-/// `momentum`. For a learned scale and shift, apply [`affine`](crate::affine).
+/// `x` (N, C, H, W) standardized by its own statistics, as in training, and the running statistics updated as
+/// `(1 - momentum) * running + momentum * own`. For a learned scale and shift, apply [`affine`](crate::affine).
 ///
 /// # Errors
-/// Where the shapes do not fit or a channel has a single element; what the device reports.
+/// If the shapes do not match, a channel has a single element, or the device reports an error.
 pub fn batch_norm_train(
     x: &Tensor,
     running: &RunningStatistics,
@@ -99,7 +99,7 @@ mod tests {
     use alias_oracle::{Array, Random, Twin, check, gpu, relative_l2};
     use alias_tensor::{Result, Tensor};
 
-    const EPS: f64 = 1.0 / 64.0; // not the usual one, which a kernel might hard-code
+    const EPS: f64 = 1.0 / 64.0; // not the usual 1e-5, which a kernel might hard-code
 
     /// The values of channel `c`, over images and pixels.
     fn channel(x: &Array, c: usize) -> Vec<f64> {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn training_matches_twin() {
-        // Not two values per channel: those normalize to -1 and 1 whatever they are, and the gradient is all cancellation.
+        // At least three values per channel: two always normalize to -1 and 1, so their gradient is pure rounding.
         for shape in [[3, 1, 1, 1], [2, 3, 5, 7], [3, 2, 17, 31]] {
             let x = Random::new(1).array(&shape);
             check(&Train, &[x], |t| Ok(super::batch_norm_train(&t[0], &fresh(&t[0])?, 0.1, EPS as f32)?.0));
@@ -167,7 +167,7 @@ mod tests {
     fn running_statistics_move_by_the_momentum() {
         let mut random = Random::new(1);
         let (x, momentum) = (random.array(&[2, 3, 5, 7]), 0.3);
-        // Initial statistics of no special value, another in every channel.
+        // Arbitrary initial statistics, different in every channel.
         let before = [random.array(&[3]), random.array(&[3]).map(|v| v + 1.5)];
         let [mean, variance] = before.each_ref().map(|v| Tensor::new(gpu(), &[3], &v.to_f32()).unwrap());
         let t = Tensor::new(gpu(), &x.shape, &x.to_f32()).unwrap();

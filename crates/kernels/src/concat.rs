@@ -9,10 +9,10 @@ static BACKWARD: Kernel = kernel("concat", SOURCE, "backward");
 
 params! { batch: u32, part: u32, whole: u32, offset: u32 }
 
-/// The channels of all `parts` (N, Ci, H, W), one after another: (N, sum of Ci, H, W).
+/// `torch.cat(parts, dim=1)` of `parts` (N, Ci, H, W): (N, sum of Ci, H, W).
 ///
 /// # Errors
-/// Where there is no part, or N, H or W differ; what the device reports.
+/// If `parts` is empty, N, H or W differ, or the device reports an error.
 pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
     let Some(first) = parts.first() else {
         return Err(Error::argument("concat", "parts", "none", "at least one tensor"));

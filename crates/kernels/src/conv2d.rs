@@ -1,11 +1,11 @@
-//! Convolution in two dimensions, and its three products: forward, by input, by weight.
+//! 2-D convolution and its gradients by input, weight and bias.
 
 use crate::kernel;
 use crate::pack::{Matrices, PackedWeight, pack};
 use crate::spectral_norm::SpectralNorm;
 use alias_tensor::{Error, Kernel, Result, Shape, Tensor, Work};
 
-// Macros, because `concat!` below takes literals and nothing else.
+// Macros, because `concat!` below accepts only literals.
 macro_rules! lanes {
     () => {
         8
@@ -17,12 +17,12 @@ macro_rules! run {
     };
 }
 
-/// Invocations on one tile.
+/// Invocations that share a tile, each with four output channels of its own.
 const LANES: usize = lanes!();
-/// Tiles whose sum is short enough.
+/// Tiles that the gradient by weight sums before that sum joins the total: short sums round less.
 const RUN: usize = run!();
 
-/// shaders/conv2d.wgsl with the constants that size its arrays, which WGSL's `override` cannot.
+/// shaders/conv2d.wgsl plus the constants that size its arrays: a WGSL `override` cannot size arrays in functions.
 macro_rules! source {
     ($k:literal, $stride:literal, $dilation:literal, $tile:literal, $channels:literal) => {
         concat!(
@@ -41,12 +41,12 @@ params! {
     batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32,
 }
 
-/// `torch.nn.functional.conv2d(x, weight, bias, stride, padding)`: `x` (N, Cin, H, W), `weight` (Cout, Cin, K, K), `bias`
-/// (Cout), zeros around the image; the result is (N, Cout, (H + 2 padding - K) / stride + 1, likewise for W).
+/// `torch.nn.functional.conv2d(x, weight, bias, stride, padding)`: `x` (N, Cin, H, W), `weight` (Cout, Cin, K, K),
+/// `bias` (Cout), zero padding; the result is (N, Cout, (H + 2 padding - K) / stride + 1, likewise for W).
 ///
 /// # Errors
-/// Where the shapes do not fit, K is not 1, 3 or 4, the stride not 1 or 2, or the kernel larger than the padded image;
-/// what the device reports.
+/// If the shapes do not match, K is not 1, 3 or 4, the stride is not 1 or 2, the padding is over 65,536, the kernel is
+/// larger than the padded image, or the device reports an error.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Tensor> {
     convolve(x, weight, None, bias, stride, padding)
 }
@@ -96,7 +96,7 @@ fn convolve(
     }))
 }
 
-/// [`conv2d`] with a weight that was packed before and gets no gradient.
+/// [`conv2d`] with a weight packed in advance, which gets no gradient.
 ///
 /// # Errors
 /// As [`conv2d`].
@@ -138,7 +138,7 @@ struct Conv {
     stride: usize,
     padding: usize,
     has_bias: bool,
-    /// Whether to take the kernels for a software rasterizer.
+    /// Whether to use the kernels for a software rasterizer.
     software: bool,
 }
 
@@ -156,7 +156,7 @@ impl Conv {
         if ![1, 2].contains(&stride) {
             return Err(Error::argument("conv2d", "stride", stride, "1 or 2"));
         }
-        // Keeps the shader's coordinates within 32 bits with a sign.
+        // Keeps the shader's coordinates within `i32`.
         if padding > 1 << 16 {
             return Err(Error::argument("conv2d", "padding", padding, "at most 65536"));
         }
@@ -169,7 +169,7 @@ impl Conv {
         Ok(Conv { batch, cin, cout, h, w, oh, ow, k, stride, padding, has_bias, software })
     }
 
-    /// Operations of each of the three products.
+    /// Floating-point operations of the forward pass, and of the gradients by input and by weight.
     fn flops(&self) -> u64 {
         [2, self.batch, self.cin, self.cout, self.k * self.k, self.oh, self.ow].iter().map(|&n| n as u64).product()
     }
@@ -189,12 +189,12 @@ impl Conv {
         }
     }
 
-    /// For each output channel, the matrix of input channels and taps, in a weight as it is given.
+    /// An unpacked weight (Cout, Cin, K, K) as one matrix (Cin, K K) for each output channel.
     fn raw_weight(&self) -> Matrices {
         Matrices::row_major([self.cout, self.cin, self.k * self.k])
     }
 
-    /// The same in a packed weight.
+    /// The same matrices in a packed weight (Cin, K, K, Cout).
     fn packed_weight(&self) -> Matrices {
         let (taps, width) = (self.k * self.k, self.cout.next_multiple_of(4));
         Matrices { batch: (self.cout, 1), rows: (self.cin, taps * width), columns: (taps, width) }
@@ -203,15 +203,15 @@ impl Conv {
     fn forward(&self, x: &Tensor, weight: &PackedWeight, bias: Option<&Tensor>) -> Result<Tensor> {
         let y = Tensor::empty(x.gpu(), &[self.batch, self.cout, self.oh, self.ow])?;
         let params = Params { has_bias: bias.is_some().into(), ..self.params() };
-        // A binding cannot stay empty; without a bias nothing reads this one.
+        // Every binding needs a buffer; without a bias the shader does not read this one.
         let packed = &weight.packed;
         let bias = bias.unwrap_or(packed);
         self.launch_forward(self.forward_form(1, self.oh, self.ow), &params, &[x, packed, bias], &y)?;
         Ok(y)
     }
 
-    /// A convolution of `dy`, dilated by the stride, with the kernel turned by half a turn and its channels exchanged.
-    /// `layout` says how the weight lies in its tensor, `norm` by what it is to be divided.
+    /// The gradient by input: a convolution of `dy`, dilated by the stride, with the kernel rotated by 180 degrees and
+    /// its input and output channels swapped. `layout` is the weight's layout in its tensor; `norm` divides the weight.
     fn backward_input(
         &self,
         dy: &Tensor,
@@ -238,8 +238,8 @@ impl Conv {
         Ok(dx)
     }
 
-    /// What computes `height` by `width` pixels: the convolution itself with a `dilation` of 1, its gradient by input with one
-    /// of the stride.
+    /// The kernel for an output of `height` by `width` pixels. `dilation` is 1 for the convolution itself and the
+    /// stride for its gradient by input.
     fn forward_form(&self, dilation: usize, height: usize, width: usize) -> Form {
         let stride = if dilation == 1 { self.stride } else { 1 };
         let forms = forward_forms(self.k, stride, dilation);
@@ -266,15 +266,16 @@ impl Conv {
             return self.backward_weight_pointwise(dy, x);
         }
         let tiles = self.weight_tiles();
-        // Where the channels alone are too few to fill a device, the tiles are split, too; and always into parts that no
-        // driver's bound on loops cuts short.
+        // The tiles are split into parts where the channels alone cannot fill the device, and always where a part would
+        // exceed the limit on loop iterations.
         let parts = TARGET_JOBS.div_ceil(self.weight_jobs()).min(tiles.div_ceil(RUN)).max(tiles.div_ceil(MAX_TILES));
         self.backward_weight_in(parts, dy, x)
     }
 
-    /// The gradient by weight of a 1x1 convolution, dw = dy x^T, which is one itself: of an image whose channels are the pixels
-    /// of `x`, its pixels the channels. For one tap a tile's sums are few for what it loads, which a rasterizer feels: 7 GFLOP/s,
-    /// where this one reaches 20. Not for GPUs, which parts of the pixels keep busy.
+    /// The gradient by weight of a 1x1 convolution, dw = dy x^T, as another 1x1 convolution: of an image whose channels
+    /// are the pixels of `x` and whose pixels are the channels of `x`. With a single tap, [`Conv::backward_weight_in`]
+    /// has few sums per load and reaches 7 GFLOP/s on a software rasterizer; this reaches 20. GPUs need the parallelism
+    /// of summing parts of the pixels separately, which only the former has.
     fn backward_weight_pointwise(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
         let pixels = self.oh * self.ow;
         let dy = pack(dy, Matrices::row_major([1, self.cout, pixels]), false, None)?;
@@ -285,12 +286,12 @@ impl Conv {
         Ok(dw)
     }
 
-    /// Whether each pixel is computed from one alone.
+    /// Whether each output pixel depends on one input pixel.
     fn is_pointwise(&self) -> bool {
         self.k == 1 && self.stride == 1 && self.padding == 0
     }
 
-    /// The gradient by weight, the tiles dealt out to `parts`.
+    /// The gradient by weight: `parts` sums over a share of the tiles each, then their sum.
     fn backward_weight_in(&self, parts: usize, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
         let (gpu, k) = (dy.gpu(), self.k);
         let packed = pack(dy, Matrices::row_major([self.batch, self.cout, self.oh * self.ow]), false, None)?;
@@ -308,19 +309,19 @@ impl Conv {
         Ok(dw)
     }
 
-    /// Tiles of `dy` that the product by weight walks.
+    /// Tiles of `dy` that the gradient by weight sums over.
     fn weight_tiles(&self) -> usize {
         self.batch * self.oh.div_ceil(WEIGHT_TILE) * self.ow.div_ceil(WEIGHT_TILE)
     }
 
-    /// Blocks of channels, in and out, of the product by weight.
+    /// Pairs of an input and an output channel block in the gradient by weight.
     fn weight_jobs(&self) -> usize {
         self.cin.div_ceil(weight_kernels(self.k, self.stride).channels) * self.cout.div_ceil(4 * LANES)
     }
 
     fn backward_bias(&self, dy: &Tensor) -> Result<Tensor> {
         static GPU: Kernel = kernel("conv2d", source!(1, 1, 1, 4, 1), "backward_bias");
-        // A software rasterizer is slow at letting the invocations of a workgroup wait for each other.
+        // Barriers are slow on a software rasterizer, more so in large workgroups.
         static SOFTWARE: Kernel = GPU.workgroup(32);
         let kernel = if self.software { &SOFTWARE } else { &GPU };
         let db = Tensor::empty(dy.gpu(), &[self.cout])?;
@@ -330,16 +331,17 @@ impl Conv {
     }
 }
 
-/// Tiles that one part may walk: Mesa's llvmpipe ends an invocation's loops, without a word, after 65,535 rounds in all.
+/// Tiles per part, at most: Mesa's llvmpipe silently ends an invocation's loops after 65,535 iterations in total.
 const MAX_TILES: usize = 1 << 14;
-/// Pixels that one sum may run over, likewise: there are several loops for each where wgpu's checks keep them from unrolling.
+/// Pixels per sum, at most, for the same reason: with wgpu's bounds checks the inner loops do not unroll, and each
+/// pixel takes several iterations.
 const MAX_PIXELS: usize = 1 << 12;
-/// Side of the tiles of the product by weight.
+/// Side of the tiles in the gradient by weight, in pixels.
 const WEIGHT_TILE: usize = 4;
-/// Jobs of eight invocations that fill any device.
+/// Jobs, of [`LANES`] invocations each, that fill any device.
 const TARGET_JOBS: usize = 4096;
 
-/// The forward kernel with tiles of one size.
+/// A forward kernel and its tile size.
 #[derive(Clone, Copy)]
 struct Form {
     kernel: Kernel,
@@ -347,24 +349,24 @@ struct Form {
 }
 
 impl Form {
-    /// Tiles on a plane.
+    /// Tiles that cover a plane.
     fn tiles(&self, height: usize, width: usize) -> usize {
         height.div_ceil(self.tile) * width.div_ceil(self.tile)
     }
 }
 
-/// Cycles that llvmpipe takes for a channel of a tile (docs/performance.md): 35 for a load of an activation, 60 for one of
-/// four weights, 4 for a product of four.
+/// Cycles that llvmpipe takes for one channel of a tile (docs/performance.md): 35 for a scalar load of an activation,
+/// 60 for a vec4 load of weights, 4 for a vec4 multiply-add.
 fn rasterizer_cycles(k: usize, stride: usize, tile: usize) -> usize {
     let window = (tile - 1) * stride + k;
     35 * window * window + 60 * k * k + 4 * tile * tile * k * k
 }
 
-/// The forward kernel for a GPU, and those that a software rasterizer chooses from.
+/// The forward kernels by tile size. A GPU uses the first, a software rasterizer the one with the lowest cost.
 ///
-/// A GPU keeps 64 sums per invocation in registers and runs many. A rasterizer spends its time on loads, so that 256 sums
-/// an invocation, though most of them spill, are half again as fast; but a tile that reaches over a plane's border is
-/// computed whole.
+/// On a GPU an invocation keeps 64 sums in registers, and many invocations run at once. A software rasterizer spends
+/// its time on loads, so 256 sums per invocation are half again as fast, although most of them spill. But a tile that
+/// crosses the border of a plane costs as much as a whole one.
 fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 3] {
     macro_rules! forms {
         ($($k:literal $stride:literal $dilation:literal),*) => {
@@ -382,20 +384,20 @@ fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 3] {
     forms!(1 1 1, 1 2 1, 1 1 2, 3 1 1, 3 2 1, 3 1 2, 4 1 1, 4 2 1, 4 1 2)
 }
 
-/// The forward kernels for 1x1, for a GPU and for a software rasterizer: an invocation keeps `tile` channels of `tile` times
-/// four pixels.
+/// The forward kernels for 1x1: for a GPU, for a software rasterizer. An invocation computes `tile` channels of
+/// 4 `tile` pixels.
 fn pointwise_forms() -> [Form; 2] {
     static SMALL: Kernel = kernel("conv2d", source!(1, 1, 1, 4, 1), "forward_1x1").workgroup(64);
     static LARGE: Kernel = kernel("conv2d", source!(1, 1, 1, 8, 1), "forward_1x1").workgroup(8);
     [Form { kernel: SMALL, tile: 4 }, Form { kernel: LARGE, tile: 8 }]
 }
 
-/// The kernels of the product by weight.
+/// The kernels of the gradient by weight.
 struct WeightKernels {
     gpu: &'static Kernel,
     software: &'static Kernel,
     sum_parts: &'static Kernel,
-    /// Input channels that an invocation keeps.
+    /// Input channels per invocation.
     channels: usize,
 }
 
@@ -413,7 +415,7 @@ fn weight_kernels(k: usize, stride: usize) -> WeightKernels {
             }
         };
     }
-    // About 36 sums of four per invocation.
+    // Kernel, stride and input channels per invocation, which keeps up to 36 vec4 sums.
     kernels!(1 1 8, 1 2 8, 3 1 4, 3 2 4, 4 1 2, 4 2 2)
 }
 
@@ -502,7 +504,7 @@ mod tests {
         }
     }
 
-    /// The same without a gradient by weight.
+    /// [`Conv2d`] without a gradient by weight.
     struct Frozen(Conv2d);
 
     impl Twin for Frozen {
@@ -535,15 +537,15 @@ mod tests {
         check_case([1, 37, 4, 3], 5, 3, 1, 1, false);
         check_case([3, 2, 33, 31], 3, 3, 1, 1, true);
         check_case([1, 3, 19, 23], 2, 4, 2, 2, false);
-        // 1x1: planes that are a multiple of four pixels, of a tile, and neither.
+        // 1x1 without padding: planes of less than a tile, with a cut last tile, and of whole tiles.
         check_case([2, 19, 2, 2], 3, 1, 1, 0, true);
         check_case([2, 5, 6, 14], 67, 1, 1, 0, false);
         check_case([1, 33, 16, 8], 40, 1, 1, 0, true);
-        // One image of a multiple of four channels: by weight, a 1x1 convolution of its own.
+        // One image, input channels a multiple of four: on software rasterizers `backward_weight_pointwise`.
         check_case([1, 36, 7, 5], 70, 1, 1, 0, false);
     }
 
-    /// Long sums: many channels forward, many pixels by weight.
+    /// Long sums: many channels forward, many pixels in the gradient by weight.
     #[test]
     fn long_sums_match_twin() {
         check_case([1, 260, 6, 5], 40, 3, 1, 1, true);
@@ -552,7 +554,7 @@ mod tests {
         check_case([1, 4, 129, 117], 2, 1, 1, 0, true);
     }
 
-    /// Parts of several runs, as where the channels alone fill a device. At the sizes above, every part is one run.
+    /// Parts of several runs of tiles, as when the channels alone fill a device. In the tests above parts are one run.
     #[test]
     fn parts_of_several_runs_match_twin() {
         let mut random = Random::new(1);
@@ -560,7 +562,7 @@ mod tests {
         let want = Conv2d { stride: 1, padding: 1 }.backward(&[x.clone(), w.clone()], &dy).remove(1).unwrap();
         let [x, w, dy] = [x, w, dy].map(|a| Tensor::new(gpu(), &a.shape, &a.to_f32()).unwrap());
         let conv = Conv::new(&x, w.shape(), None, 1, 1).unwrap();
-        // 17 x 18 tiles: five runs of 64.
+        // 17 x 18 tiles make five runs of 64.
         for parts in 1..=5 {
             let dw = conv.backward_weight_in(parts, &dy, &x).unwrap().to_vec().unwrap();
             let error = relative_l2(&dw, &want.data);
@@ -568,15 +570,15 @@ mod tests {
         }
     }
 
-    /// The kernels for a GPU on a software rasterizer, and the other way round: whatever runs the tests covers both.
+    /// Runs the GPU's kernels on a software rasterizer or the rasterizer's on a GPU, so that every machine tests both.
     #[test]
     fn the_other_adapters_kernels_match_twin() {
         for (k, padding) in [(1, 0), (3, 1), (4, 2)] {
             for stride in [1, 2] {
                 let mut random = Random::new(1);
                 let twin = Conv2d { stride, padding };
-                // Three tiles of 4 across and down, the last ones cut; two blocks of channels.
-                // The 1x1 kernel without padding takes a path of its own on 11 x 12 pixels.
+                // Three tiles of 4 across and down, the last ones cut; two blocks of channels. The 1x1 kernel gets
+                // 11 x 12 pixels, a multiple of four, so that `forward_1x1` runs.
                 let inputs = [random.array(&[2, 5, 11, if k == 1 { 12 } else { 10 }]), random.array(&[35, 5, k, k])];
                 let y = twin.forward(&inputs);
                 let dy = random.array(&y.shape);

@@ -5,23 +5,23 @@ use alias_tensor::{Kernel, Result, Tensor, Work};
 
 const SOURCE: &str = wgsl!("instance_norm", "grid", "reduce");
 static STATISTICS: Kernel = kernel("instance_norm", SOURCE, "statistics");
-// For planes of which 256 invocations would have nothing to do but wait for each other.
+// For small planes, where 256 invocations would mostly wait at barriers.
 static STATISTICS_SMALL: Kernel = kernel("instance_norm", SOURCE, "statistics").workgroup(32);
 static FORWARD: Kernel = kernel("instance_norm", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("instance_norm", SOURCE, "backward");
 
 params! { planes: u32, plane: u32, eps: f32 }
 
-/// `(x - mean) / sqrt(variance + eps)` over the pixels of each plane of `x` (N, C, H, W); the variance is the biased one.
-/// For a learned scale and shift, apply [`affine`](crate::affine).
+/// `(x - mean) / sqrt(variance + eps)` over the pixels of each plane of `x` (N, C, H, W); the variance is the biased
+/// one. For a learned scale and shift, apply [`affine`](crate::affine).
 ///
 /// # Errors
-/// Where the shapes do not fit; what the device reports.
+/// If the shapes do not match or the device reports an error.
 pub fn instance_norm(x: &Tensor, eps: f32) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("instance_norm", "x")?;
     let params = Params { planes: (n * c) as u32, plane: (h * w) as u32, eps };
     let elements = x.numel() as u64;
-    // Kept for backward: two numbers per plane, instead of the normalized tensor.
+    // Saved for backward: mean and 1 / sqrt(variance + eps) of each plane.
     let statistics = Tensor::empty(x.gpu(), &[n * c, 2])?;
     let reduction = if h * w <= 256 { &STATISTICS_SMALL } else { &STATISTICS };
     x.gpu().launch(reduction, &params, &[x], &[&statistics], Work::groups(n * c).flops(4 * elements))?;
@@ -29,7 +29,7 @@ pub fn instance_norm(x: &Tensor, eps: f32) -> Result<Tensor> {
     let work = Work::threads(x.numel()).flops(2 * elements);
     x.gpu().launch(&FORWARD, &params, &[x, &statistics], &[&y], work)?;
 
-    // Modulation needs the result, too, and nobody else x.
+    // Backward saves y instead of x: modulation keeps y alive anyway, while nothing else keeps x.
     let saved = y.detach();
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
@@ -100,7 +100,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A mean of many standard deviations, where E[x^2] - E[x]^2 would cancel.
+    /// The mean is many standard deviations from 0, so E[x^2] - E[x]^2 would cancel.
     #[test]
     fn survives_a_large_mean() {
         let x = Random::new(1).array(&[1, 2, 16, 24]).map(|x| f64::from((x + 8.0) as f32));

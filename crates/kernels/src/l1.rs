@@ -9,10 +9,10 @@ static BACKWARD: Kernel = kernel("l1", SOURCE, "backward");
 
 params! { n: u32 }
 
-/// The mean of `|a - b|`, a scalar, as `torch.nn.functional.l1_loss`. Where they are equal the gradient is 0.
+/// The mean of `|a - b|`, a scalar, as `torch.nn.functional.l1_loss`. Equal elements get a gradient of 0.
 ///
 /// # Errors
-/// Where the shapes differ; what the device reports.
+/// If the shapes differ or the device reports an error.
 pub fn l1(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     b.shape().check("l1", "b", &a.shape())?;
     let n = a.numel();

@@ -12,7 +12,7 @@ params! { n: u32, slope: f32 }
 /// `x` where it is positive, `slope * x` elsewhere. Any shape.
 ///
 /// # Errors
-/// What the device reports.
+/// If the device reports an error.
 pub fn leaky_relu(x: &Tensor, slope: f32) -> Result<Tensor> {
     let n = x.numel();
     let params = Params { n: n as u32, slope };
@@ -20,7 +20,7 @@ pub fn leaky_relu(x: &Tensor, slope: f32) -> Result<Tensor> {
     let y = Tensor::empty(x.gpu(), &x.shape())?;
     x.gpu().launch(&FORWARD, &params, &[x], &[&y], work)?;
 
-    // With a positive slope the result tells where x was positive, and unlike x it is needed anyway.
+    // With a positive slope, y > 0 where x > 0. The next operation keeps y alive anyway, so saving y lets x be freed.
     let saved = if slope > 0.0 { y.detach() } else { x.detach() };
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
@@ -58,7 +58,7 @@ mod tests {
         }
     }
 
-    /// As in PyTorch, 0 is not positive.
+    /// As in PyTorch, the gradient at 0 is the slope.
     #[test]
     fn around_zero() {
         let x = Tensor::new(gpu(), &[4], &[0.0, -0.0, 1e-30, -1e-30]).unwrap().requires_grad();

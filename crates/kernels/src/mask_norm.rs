@@ -1,29 +1,30 @@
-//! ALIAS's mask normalization (VITON-HD, section 3.4): the misaligned region and the rest, standardized apart.
+//! ALIAS's mask normalization (VITON-HD, section 3.4): standardizes the misaligned region and the rest separately.
 
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
 const SOURCE: &str = wgsl!("mask_norm", "grid", "reduce");
 static STATISTICS: Kernel = kernel("mask_norm", SOURCE, "statistics");
-// For planes of which 256 invocations would have nothing to do but wait for each other.
+// For small planes, where 256 invocations would mostly wait at barriers.
 static STATISTICS_SMALL: Kernel = kernel("mask_norm", SOURCE, "statistics").workgroup(32);
 static FORWARD: Kernel = kernel("mask_norm", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("mask_norm", SOURCE, "backward");
 
 params! { planes: u32, channels: u32, plane: u32, eps: f32 }
 
-/// `x` (N, C, H, W), its pixels under `mask` (N, 1, H, W; values in [0, 1], fractional at edges) and under `1 - mask` each
-/// filled up with their mean, standardized by instance norm, scaled by the root of the region's share of the plane, and
-/// added. An empty region adds nothing. The mask gets no gradient.
+/// `x` (N, C, H, W) standardized in two regions, `mask` (N, 1, H, W; values in [0, 1], fractional at edges) and
+/// `1 - mask`. For each region, the rest of the plane is filled with the region's mean, instance norm standardizes the
+/// plane, and the result is scaled by the square root of the region's share of the plane. The two results are added. An
+/// empty region adds nothing. The mask gets no gradient.
 ///
 /// # Errors
-/// Where the shapes do not fit; what the device reports.
+/// If the shapes do not match or the device reports an error.
 pub fn mask_norm(x: &Tensor, mask: &Tensor, eps: f32) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("mask_norm", "x")?;
     mask.shape().check("mask_norm", "mask", &[n, 1, h, w])?;
     let params = Params { planes: (n * c) as u32, channels: c as u32, plane: (h * w) as u32, eps };
     let elements = x.numel() as u64;
-    // Kept for backward: two regions per plane, five numbers each.
+    // Saved for backward: five numbers for each of the two regions of a plane.
     let regions = Tensor::empty(x.gpu(), &[n * c, 2, 5])?;
     let reduction = if h * w <= 256 { &STATISTICS_SMALL } else { &STATISTICS };
     let work = Work::groups(n * c).flops(17 * elements);
@@ -49,7 +50,7 @@ mod tests {
 
     const EPS: f64 = 1e-5;
 
-    /// As the paper has it, filling included.
+    /// Follows the paper literally, filling included.
     struct MaskNorm;
 
     struct Region {
@@ -119,7 +120,7 @@ mod tests {
         let fractional = |v: f64| f64::from(v.abs() as f32);
         let soft_edge = |v: f64| f64::from((2.0 * v).clamp(0.0, 1.0) as f32);
         for kind in [empty, full, hard, fractional, soft_edge] {
-            // Not two pixels: they normalize to -1 and 1 whatever they are, and the gradient is all cancellation.
+            // More than two pixels: two always normalize to -1 and 1, so their gradient is pure rounding.
             for shape in [[2, 3, 5, 7], [3, 2, 17, 31], [1, 4, 5, 1]] {
                 let mut random = Random::new(1);
                 let [n, _, h, w] = shape;
@@ -129,7 +130,7 @@ mod tests {
         }
     }
 
-    /// A plane of one pixel is its own mean: nothing is left of it, and its gradient is zero. Masks whose products are exact.
+    /// A plane of one pixel equals its mean, so output and gradient are zero. Products with these masks are exact.
     #[test]
     fn one_pixel_matches_twin() {
         for m in [0.0, 0.5, 1.0] {
@@ -140,7 +141,7 @@ mod tests {
         }
     }
 
-    /// The example worked out by hand for the method: a row of three misaligned pixels in a plane of 25.
+    /// An example worked out by hand: three adjacent misaligned pixels in a plane of 25.
     #[test]
     fn worked_example() {
         let x = [1, 2, 3, 2, 2, 2, 2, 2, 2, 2, 1, 1, 3, 2, 3, 2, 2, 1, 2, 3, 3, 1, 2, 2, 2].map(|v| v as f32);
@@ -148,14 +149,14 @@ mod tests {
         mask[11..14].fill(1.0);
         let x = Tensor::new(gpu(), &[1, 1, 5, 5], &x).unwrap();
         let mask = Tensor::new(gpu(), &[1, 1, 5, 5], &mask).unwrap();
-        // Without the eps the example is round: 2 / 25 and 8 / 25 are the variances.
+        // An eps of 0 gives round numbers: the variances are 2 / 25 and 8 / 25.
         let y = super::mask_norm(&x, &mask, 0.0).unwrap().to_vec().unwrap();
         let inside = (3.0f32 / 25.0).sqrt() * (25.0f32 / 2.0).sqrt();
         let outside = (22.0f32 / 25.0).sqrt() * (25.0f32 / 8.0).sqrt();
         let close = |got: f32, want: f32| assert!((got - want).abs() < 1e-5, "{got}, not {want}");
         (11..14).zip([-inside, inside, 0.0]).for_each(|(i, want)| close(y[i], want));
         (0..3).zip([-outside, 0.0, outside]).for_each(|(i, want)| close(y[i], want));
-        // The slide's figures: -3.5 and 3.5 inside, 1.7 outside, before the shares' roots.
+        // The source of the example rounds: -3.5 and 3.5 inside, 1.7 outside, before the scaling by the square roots.
         assert!((inside / (3.0f32 / 25.0).sqrt() - 3.5).abs() < 0.05);
         assert!((outside / (22.0f32 / 25.0).sqrt() - 1.7).abs() < 0.07);
     }

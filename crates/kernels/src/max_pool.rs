@@ -1,4 +1,4 @@
-//! Max pooling 2x2, stride 2: how VGG halves its input.
+//! Max pooling, 2x2, stride 2, as VGG uses it.
 
 use crate::kernel;
 use alias_tensor::{Error, Kernel, Result, Tensor, Work};
@@ -9,11 +9,11 @@ static BACKWARD: Kernel = kernel("max_pool", SOURCE, "backward");
 
 params! { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
 
-/// `max_pool2d(x, 2, stride=2)` of `x` (N, C, H, W): (N, C, floor(H / 2), floor(W / 2)). Of equal values the first in
-/// reading order gets the gradient; NaN wins over every number.
+/// `max_pool2d(x, 2, stride=2)` of `x` (N, C, H, W): (N, C, floor(H / 2), floor(W / 2)). Among equal values the first
+/// in row-major order gets the gradient; NaN counts as larger than every number.
 ///
 /// # Errors
-/// Where `x` has not four dimensions or a side of 1; what the device reports.
+/// If `x` does not have four dimensions, H or W is 1, or the device reports an error.
 pub fn max_pool(x: &Tensor) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("max_pool", "x")?;
     let (oh, ow) = (h / 2, w / 2);
@@ -40,7 +40,7 @@ mod tests {
 
     struct MaxPool;
 
-    /// Where the maximum of a window is: the first in reading order.
+    /// Index of the maximum among the 2x2 inputs of an output pixel: the first in row-major order.
     fn argmax(x: &Array, [n, c, oy, ox]: [usize; 4]) -> [usize; 4] {
         let window = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(y, x)| [n, c, 2 * oy + y, 2 * ox + x]);
         window.into_iter().reduce(|best, at| if x[at] > x[best] { at } else { best }).unwrap()
@@ -80,12 +80,12 @@ mod tests {
         assert_eq!(dx, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
     }
 
-    /// One window each: ties between any two places, infinities, NaN at any place.
+    /// Images of 2x2 with ties between two elements, infinities, and NaN at several positions.
     #[test]
     fn ties_infinities_and_nan_at_every_place() {
         let (inf, nan) = (f32::INFINITY, f32::NAN);
         for (window, winner) in [
-            ([1.0, 2.0, 2.0, 1.0], 1), // reading order: the top right before the bottom left
+            ([1.0, 2.0, 2.0, 1.0], 1), // row-major order: top right before bottom left
             ([1.0, 1.0, 2.0, 2.0], 2),
             ([1.0, 2.0, 1.0, 2.0], 1),
             ([-inf, -inf, 1.0, -inf], 2),

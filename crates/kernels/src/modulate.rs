@@ -1,5 +1,5 @@
-//! SPADE modulation (Park et al. 2019, equation 1; VITON-HD, equation 6): a normalized activation, scaled and shifted by
-//! maps predicted from the segmentation.
+//! SPADE modulation (Park et al. 2019, equation 1; VITON-HD, equation 6): a normalized activation, scaled and shifted
+//! by maps predicted from the segmentation.
 
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
@@ -13,7 +13,7 @@ params! { n: u32 }
 /// `x * (1 + gamma) + beta`, all of one shape.
 ///
 /// # Errors
-/// Where the shapes differ; what the device reports.
+/// If the shapes differ or the device reports an error.
 pub fn modulate(x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<Tensor> {
     gamma.shape().check("modulate", "gamma", &x.shape())?;
     beta.shape().check("modulate", "beta", &x.shape())?;

@@ -1,5 +1,5 @@
-//! SPADE modulation by table: scale and shift of each pixel are those of the row that it names, since pixels whose labels
-//! around them are alike have them in common.
+//! SPADE modulation by table: pixels with the same 5x5 window of labels have the same scale and shift, so a table has
+//! one entry for each distinct 5x5 window, and each pixel looks up its own.
 
 use crate::{kernel, sum_segments::Segments};
 use alias_tensor::{Error, Gpu, Kernel, Result, Tensor, Work};
@@ -12,7 +12,7 @@ static BACKWARD_PARTS: Kernel = kernel("modulate_rows", SOURCE, "backward_parts"
 
 params! { batch: u32, channels: u32, plane: u32, rows: u32, parts: u32 }
 
-/// The row that each pixel of (N, H, W) names: numbers from 1.
+/// The table entry of each pixel (N, H, W), that is, the number of its 5x5 window, from 1.
 #[derive(Clone, Debug)]
 pub struct Rows(Arc<Inner>);
 
@@ -21,15 +21,15 @@ struct Inner {
     map: Vec<u32>,
     on_device: Tensor,
     rows: usize,
-    /// Made when a gradient first needs it.
+    /// The pixels of each entry. Made when a gradient first needs it.
     inverse: OnceLock<Segments>,
 }
 
 impl Rows {
-    /// Uploads a map (N, H, W) of numbers from 1 to `rows`.
+    /// Uploads `map`, of `shape` (N, H, W), whose values are 1 to `rows`, the number of table entries.
     ///
     /// # Errors
-    /// Where a number is not one of those, or they are not N H W; what the device reports.
+    /// If a value is out of range, `map` does not have N H W values, or the device reports an error.
     pub fn new(gpu: &Gpu, shape: [usize; 3], map: Vec<u32>, rows: usize) -> Result<Rows> {
         if let Some(&number) = map.iter().find(|&&number| !(1..=rows).contains(&(number as usize))) {
             return Err(Error::argument("rows", "a number", number, format!("1 to {rows}")));
@@ -47,11 +47,11 @@ impl Rows {
     }
 }
 
-/// `x * (1 + gamma) + beta` for `x` (N, C, H, W), where `gamma` and `beta` (1, C, 1, R) are taken at the row that each pixel
-/// names in `rows`.
+/// `x * (1 + gamma) + beta` for `x` (N, C, H, W), where `gamma` and `beta` (1, C, 1, R) are tables of R entries and
+/// `rows` is the entry of each pixel.
 ///
 /// # Errors
-/// Where the shapes do not fit; what the device reports.
+/// If the shapes do not match or the device reports an error.
 pub fn modulate_rows(x: &Tensor, gamma: &Tensor, beta: &Tensor, rows: &Rows) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("modulate_rows", "x")?;
     rows.0.on_device.shape().check("modulate_rows", "rows", &[n, h, w])?;

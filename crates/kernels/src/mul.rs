@@ -1,4 +1,4 @@
-//! Product of two tensors, element by element.
+//! Elementwise product of two tensors.
 
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
@@ -8,10 +8,10 @@ static FORWARD: Kernel = kernel("mul", SOURCE, "forward");
 
 params! { n: u32 }
 
-/// `a * b`, of one shape.
+/// `a * b`, both of one shape.
 ///
 /// # Errors
-/// Where the shapes differ; what the device reports.
+/// If the shapes differ or the device reports an error.
 pub fn mul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     b.shape().check("mul", "b", &a.shape())?;
     let (saved_a, saved_b) = (a.clone(), b.clone());
@@ -53,7 +53,7 @@ mod tests {
         }
     }
 
-    /// Three gradients for one leaf: the tape has to add them up.
+    /// One leaf gets three gradients, which the tape has to add up.
     struct Reused;
 
     impl Twin for Reused {

@@ -1,4 +1,4 @@
-//! Gaussian noise before a normalization (VITON-HD's ALIAS block), regenerated from a seed.
+//! Gaussian noise before a normalization (VITON-HD's ALIAS block), drawn from a seed.
 
 use crate::kernel;
 use crate::plan::{DeviceBuffers, holds};
@@ -13,11 +13,11 @@ static BACKWARD_SCALE: Kernel = kernel("noise", SOURCE, "backward_scale");
 
 params! { batch: u32, channels: u32, plane: u32, stream: u32, seed_low: u32, seed_high: u32 }
 
-/// `x` (N, C, H, W) plus `scale` (C) times one plane of standard normal noise per image, shared by its channels: element
-/// (n H + y) W + x of [`philox::normal`](crate::philox::normal)`(seed, stream)`.
+/// `x` (N, C, H, W) plus `scale` (C) times standard normal noise. Each image has one plane of noise for all its channels:
+/// pixel (n, y, x) gets element (n H + y) W + x of [`philox::normal`](crate::philox::normal)`(seed, stream)`.
 ///
 /// # Errors
-/// Where the shapes do not fit; what the device reports.
+/// If the shapes do not match or the device reports an error.
 pub fn add_noise(x: &Tensor, scale: &Tensor, seed: u64, stream: u32) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("add_noise", "x")?;
     scale.shape().check("add_noise", "scale", &[c])?;
@@ -97,7 +97,7 @@ mod tests {
             [([1, 1, 1, 1], 0, 0), ([2, 3, 5, 7], 11, 4), ([3, 2, 17, 31], 0x1234_5678_9abc_def0, 23)]
         {
             let mut random = Random::new(1);
-            // Nothing but noise in the second input's gradient; little but noise in the result.
+            // x is small, so that the result is almost only noise, as is the gradient by scale.
             let x = random.array(&shape).map(|x| x / 1024.0);
             check(&Noise { seed, stream }, &[x, random.array(&[shape[1]])], |t| {
                 super::add_noise(&t[0], &t[1], seed, stream)

@@ -1,4 +1,4 @@
-//! Operands of a convolution, packed for loading four channels at once.
+//! Packs operands of a convolution so that a shader can load four channels at once.
 
 use crate::kernel;
 use crate::spectral_norm::SpectralNorm;
@@ -6,7 +6,7 @@ use alias_tensor::{Kernel, Result, Shape, Tensor, Work};
 
 const SOURCE: &str = wgsl!("pack", "grid");
 static FORWARD: Kernel = kernel("pack", SOURCE, "forward").workgroup(64);
-/// Columns that an invocation packs; as in the shader.
+/// Columns per invocation, as in the shader.
 const RUN: usize = 16;
 
 params! {
@@ -14,10 +14,10 @@ params! {
     divided: u32,
 }
 
-/// A convolution's weight as its kernels read it: packed once, and then free to use again.
+/// A convolution's weight in the layout that its kernels read. Packed once, used any number of times.
 #[derive(Clone, Debug)]
 pub struct PackedWeight {
-    /// (Cin, K, K, Cout), the last filled up with zeros to a multiple of four.
+    /// (Cin, K, K, Cout), Cout padded with zeros to a multiple of four.
     pub(crate) packed: Tensor,
     /// (Cout, Cin, K, K).
     pub(crate) shape: Shape,
@@ -27,7 +27,7 @@ impl PackedWeight {
     /// Packs `weight` (Cout, Cin, K, K).
     ///
     /// # Errors
-    /// Where it has not four dimensions; what the device reports.
+    /// If it does not have four dimensions or the device reports an error.
     pub fn new(weight: &Tensor) -> Result<PackedWeight> {
         PackedWeight::divided(weight, None)
     }
@@ -47,18 +47,17 @@ impl PackedWeight {
         Ok(PackedWeight { packed, shape: weight.shape() })
     }
 
-    /// The same numbers as the weight (Cout, Cin K K, 1, 1) of a 1x1 convolution over channels that hold what lies under the
-    /// kernel.
+    /// The same data as the weight (Cout, Cin K K, 1, 1) of a 1x1 convolution over unfolded input (im2col).
     ///
     /// # Errors
-    /// None but those of [`Shape::new`].
+    /// As [`Shape::new`].
     pub fn unfolded(&self) -> Result<PackedWeight> {
         let [cout, cin, kh, kw] = self.shape.nchw("packed weight", "weight")?;
         Ok(PackedWeight { packed: self.packed.clone(), shape: Shape::new(&[cout, cin * kh * kw, 1, 1])? })
     }
 }
 
-/// `batch` matrices (`rows`, `columns`) somewhere in a tensor, each dimension given as its length and its stride.
+/// A tensor viewed as `batch` matrices (`rows`, `columns`): the length and the stride of each dimension, in elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrices {
     pub(crate) batch: (usize, usize),
@@ -67,14 +66,14 @@ pub(crate) struct Matrices {
 }
 
 impl Matrices {
-    /// Matrices that lie row by row, one after another.
+    /// Contiguous row-major matrices, one after another.
     pub(crate) fn row_major([batch, rows, columns]: [usize; 3]) -> Matrices {
         Matrices { batch: (batch, rows * columns), rows: (rows, columns), columns: (columns, 1) }
     }
 }
 
-/// The transpose of each of the `matrices` in `source`, rows filled up with zeros to a multiple of four, columns in reverse
-/// order if so asked, all of it divided by what `divisor` (1) holds: (batch, columns, 4 ceil(rows / 4)). Not differentiable.
+/// The transpose of each of the `matrices` of `source`, divided by `divisor` (1), rows padded with zeros to a multiple
+/// of four, columns in reverse order if `reverse`: (batch, columns, 4 ceil(rows / 4)). Not differentiable.
 pub(crate) fn pack(source: &Tensor, matrices: Matrices, reverse: bool, divisor: Option<&Tensor>) -> Result<Tensor> {
     let Matrices { batch, rows, columns } = matrices;
     let last = [batch, rows, columns].map(|(length, stride)| (length - 1) * stride).iter().sum::<usize>();
@@ -91,7 +90,7 @@ pub(crate) fn pack(source: &Tensor, matrices: Matrices, reverse: bool, divisor: 
     };
     let packed = Tensor::empty(source.gpu(), &[batch.0, columns.0, rows.0.next_multiple_of(4)])?;
     let work = Work::threads(batch.0 * columns.0.div_ceil(RUN) * rows.0.div_ceil(4));
-    // A binding cannot stay empty; without a divisor nothing reads this one.
+    // Every binding needs a buffer; without a divisor the shader does not read this one.
     source.gpu().launch(&FORWARD, &params, &[source, divisor.unwrap_or(source)], &[&packed], work)?;
     Ok(packed)
 }

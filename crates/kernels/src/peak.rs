@@ -1,4 +1,4 @@
-//! What an adapter can do at most, measured: what the speed of everything else is a share of.
+//! Measures an adapter's peak arithmetic and copy throughput, to which other measurements are compared.
 
 use crate::kernel;
 use alias_tensor::{Gpu, Kernel, Recording, Result, Tensor, Work};
@@ -9,23 +9,23 @@ static COPY: Kernel = kernel("peak", SOURCE, "copy");
 
 params! { n: u32, rounds: u32 }
 
-/// An adapter's own peak.
+/// An adapter's measured peak.
 #[derive(Clone, Copy, Debug)]
 pub struct Peak {
-    /// 10^9 floating-point operations a second: multiplications and additions of float32 in registers.
+    /// Float32 multiply-adds in registers, in GFLOP/s.
     pub gflops: f64,
-    /// 10^9 bytes a second, read and written: a copy that fits no cache.
+    /// A copy larger than any cache, in GB/s read plus written.
     pub gbs: f64,
 }
 
 impl Peak {
-    /// Measures both, each the best of five runs of some milliseconds.
+    /// Measures both, each as the best of five runs of some milliseconds.
     ///
     /// # Errors
-    /// What the device reports.
+    /// If the device reports an error.
     pub fn measure(gpu: &Gpu) -> Result<Peak> {
         let software = gpu.is_software();
-        // A quarter of a million invocations fill any GPU; a processor is full with a few, but its loops end early.
+        // 2^18 invocations fill any GPU; a processor needs few. llvmpipe allows 65,535 loop iterations.
         let (n, rounds) = if software { (1 << 12, 1 << 10) } else { (1 << 18, 1 << 10) };
         let flops = 2 * 4 * 64 * n as u64 * u64::from(rounds);
         let small = Tensor::new(gpu, &[n, 4], &vec![0.5; 4 * n])?;
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use alias_oracle::gpu;
 
-    /// No adapter is that slow, or that fast; and the sums have not been optimized away.
+    /// Bounds that every adapter is within. If the compiler removed the sums, the peak would be higher.
     #[test]
     fn the_peak_is_plausible() {
         let Peak { gflops, gbs } = Peak::measure(gpu()).unwrap();

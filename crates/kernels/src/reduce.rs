@@ -9,13 +9,13 @@ static BACKWARD: Kernel = kernel("reduce", SOURCE, "backward");
 
 params! { n: u32, run: u32 }
 
-/// Elements a workgroup sums: 64 per invocation, so that errors stay those of a short sum and a tree.
+/// Elements per workgroup: 64 per invocation, so that rounding errors stay those of a short sum and a tree.
 const RUN: usize = 64 * 256;
 
 /// The sum of all elements, a scalar. Any shape.
 ///
 /// # Errors
-/// What the device reports.
+/// If the device reports an error.
 pub fn sum(x: &Tensor) -> Result<Tensor> {
     let mut sums = x.detach();
     loop {
@@ -42,7 +42,7 @@ pub fn sum(x: &Tensor) -> Result<Tensor> {
 /// The mean of all elements, a scalar. Any shape.
 ///
 /// # Errors
-/// What the device reports.
+/// If the device reports an error.
 pub fn mean(x: &Tensor) -> Result<Tensor> {
     scale(&sum(x)?, 1.0 / x.numel() as f32)
 }
@@ -51,7 +51,7 @@ pub fn mean(x: &Tensor) -> Result<Tensor> {
 mod tests {
     use alias_oracle::{Array, Random, Twin, check};
 
-    /// Of all elements, times a factor.
+    /// The sum of all elements, times a factor.
     struct Sum {
         factor: f64,
     }
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn matches_twin() {
         for shape in [&[1][..], &[257], &[2, 3, 5, 7], &[16_384], &[16_385], &[3, 389, 401]] {
-            // Away from zero: the sum of numbers around it is all cancellation.
+            // Offset from zero, where a sum would be mostly cancellation.
             let x = Random::new(1).array(shape).map(|x| f64::from((x + 0.5) as f32));
             let n = x.data.len() as f64;
             check(&Sum { factor: 1.0 }, std::slice::from_ref(&x), |t| super::sum(&t[0]));

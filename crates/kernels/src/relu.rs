@@ -12,7 +12,7 @@ params! { n: u32 }
 /// `x` where it is positive, 0 elsewhere. Any shape. NaN stays NaN.
 ///
 /// # Errors
-/// What the device reports.
+/// If the device reports an error.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     let n = x.numel();
     let params = Params { n: n as u32 };
@@ -20,7 +20,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     let y = Tensor::empty(x.gpu(), &x.shape())?;
     x.gpu().launch(&FORWARD, &params, &[x], &[&y], work)?;
 
-    // The result tells where x was positive, and unlike x it is needed anyway.
+    // y > 0 where x > 0. The next operation keeps y alive anyway, so saving y lets x be freed.
     let saved = y.detach();
     Ok(y.with_backward([x], move |dy| {
         let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
@@ -60,7 +60,7 @@ mod tests {
         assert!(y[0].is_nan() && y[1] == 0.0 && y[2] == f32::INFINITY, "{y:?}");
     }
 
-    /// As in PyTorch, 0 is not positive.
+    /// As in PyTorch, the gradient at 0 is 0.
     #[test]
     fn around_zero() {
         let x = Tensor::new(gpu(), &[5], &[0.0, -0.0, 1e-30, -1e-30, 1e-3]).unwrap().requires_grad();

@@ -9,18 +9,18 @@ static BACKWARD: Kernel = kernel("resize", SOURCE, "backward");
 
 params! { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
 
-/// Pixels that one gradient may be gathered from: Mesa's llvmpipe ends an invocation's loops, without a word, after 65,535
-/// rounds in all.
+/// Output pixels that one gradient may be gathered from: Mesa's llvmpipe silently ends an invocation's loops after
+/// 65,535 iterations in total.
 const MAX_COPIES: usize = 1 << 14;
 
-/// `x` (N, C, H, W) at another height and width, as `torch.nn.functional.interpolate` with `mode="nearest"` and a size.
+/// `torch.nn.functional.interpolate(x, (height, width), mode="nearest")` of `x` (N, C, H, W).
 ///
 /// # Errors
-/// Where `x` has not four dimensions, a side is 0 or past 65,535, or one pixel of a tracked `x` has more than 16,384 copies;
-/// what the device reports.
+/// If `x` does not have four dimensions, a side is 0 or over 65,535, one pixel of a tracked `x` has more than 16,384
+/// copies, or the device reports an error.
 pub fn resize(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("resize", "x")?;
-    // The shader multiplies two sides in 32 bits.
+    // The shader multiplies two sides in `u32`.
     if [h, w, height, width].into_iter().any(|side| !(1..=65_535).contains(&side)) {
         return Err(Error::argument("resize", "height, width", format!("{height}, {width}"), "sides of 1 to 65535"));
     }

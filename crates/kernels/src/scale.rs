@@ -11,7 +11,7 @@ params! { n: u32, factor: f32 }
 /// `factor * x`. Any shape.
 ///
 /// # Errors
-/// What the device reports.
+/// If the device reports an error.
 pub fn scale(x: &Tensor, factor: f32) -> Result<Tensor> {
     Ok(scaled(x, factor)?.with_backward([x], move |dy| Ok([Some(scaled(dy, factor)?)])))
 }

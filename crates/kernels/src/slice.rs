@@ -1,4 +1,4 @@
-//! Some consecutive channels of a tensor.
+//! A range of a tensor's channels.
 
 use crate::kernel;
 use alias_tensor::{Error, Kernel, Result, Tensor, Work};
@@ -10,10 +10,10 @@ static BACKWARD: Kernel = kernel("slice", SOURCE, "backward");
 
 params! { batch: u32, part: u32, whole: u32, offset: u32 }
 
-/// The channels `channels` of `x` (N, C, H, W), as `x[:, start:end]`.
+/// `x[:, start:end]` of `x` (N, C, H, W), with `channels` as `start..end`.
 ///
 /// # Errors
-/// Where the range is empty or reaches past C; what the device reports.
+/// If the range is empty or ends after C, or the device reports an error.
 pub fn slice(x: &Tensor, channels: Range<usize>) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("slice", "x")?;
     if channels.is_empty() || channels.end > c {

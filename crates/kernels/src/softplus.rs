@@ -9,10 +9,10 @@ static BACKWARD: Kernel = kernel("softplus", SOURCE, "backward");
 
 params! { n: u32 }
 
-/// `ln(1 + e^x)`. Any shape. `binary_cross_entropy_with_logits` of target 1 is `softplus(-x)`, of target 0 `softplus(x)`.
+/// `ln(1 + e^x)`. Any shape. `binary_cross_entropy_with_logits` is `softplus(-x)` for target 1, `softplus(x)` for 0.
 ///
 /// # Errors
-/// What the device reports.
+/// If the device reports an error.
 pub fn softplus(x: &Tensor) -> Result<Tensor> {
     let n = x.numel();
     let params = Params { n: n as u32 };
@@ -52,7 +52,7 @@ mod tests {
         }
     }
 
-    /// Small results on their own: next to large ones they would not count.
+    /// Small results alone: beside large ones they would not affect the relative L2 error.
     #[test]
     fn tails_match_twin() {
         let x = Random::new(1).array(&[301]).map(|x| f64::from((10.0 * x - 12.0) as f32));

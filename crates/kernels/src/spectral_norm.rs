@@ -10,13 +10,12 @@ static DOT: Kernel = kernel("spectral_norm", SOURCE, "dot_product");
 
 params! { rows: u32, columns: u32, eps: f32 }
 
-/// Rows of a workgroup, or columns of an invocation, in a product; as in the shader.
+/// Rows per workgroup in `product`, columns per invocation in `transposed_product`, as in the shader.
 const RUN: usize = 4;
-/// What PyTorch divides a vector by at the least when it normalizes.
+/// PyTorch's lower bound on the length that normalizing divides by.
 const EPS: f32 = 1e-12;
 
-/// A weight divided by its spectral norm, `sigma`. The quotient is never stored: what packs the weight for a convolution
-/// divides it on the way.
+/// A weight divided by its spectral norm, `sigma`. The quotient is never stored: packing the weight divides it.
 #[derive(Clone, Debug)]
 pub struct SpectralNorm {
     pub(crate) weight: Tensor,
@@ -27,12 +26,12 @@ pub struct SpectralNorm {
 }
 
 /// `weight` (Cout, ...) divided by `sigma = u^T W v`, where W is the weight as a (Cout, rest) matrix, `u` (Cout), `v`
-/// (rest), for [`conv2d_normalized`](crate::conv2d_normalized). The gradient goes through W alone, as in
-/// `torch.nn.utils.spectral_norm`; `u` and `v` are taken as they are: in evaluation the stored ones, in training those of
-/// [`power_iteration`].
+/// (rest), for [`conv2d_normalized`](crate::conv2d_normalized). As in `torch.nn.utils.spectral_norm`, `u` and `v` are
+/// constants and only the weight gets a gradient, through `sigma` too. In evaluation pass the stored `u` and `v`, in
+/// training those of [`power_iteration`].
 ///
 /// # Errors
-/// Where the shapes do not fit; what the device reports.
+/// If the shapes do not match or the device reports an error.
 pub fn spectral_norm(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<SpectralNorm> {
     let params = matrix("spectral_norm", weight, u, v)?;
     let sigma = Tensor::empty(weight.gpu(), &[1])?;
@@ -43,12 +42,12 @@ pub fn spectral_norm(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<Spectral
 }
 
 impl SpectralNorm {
-    /// Whether gradients reach the weight.
+    /// Whether the weight gets a gradient.
     pub fn is_tracked(&self) -> bool {
         self.weight.is_tracked()
     }
 
-    /// The gradient by the weight itself, where that by the quotient is `dy`.
+    /// The gradient by the weight, from `dy`, the gradient by the quotient.
     pub(crate) fn backward(&self, dy: &Tensor) -> Result<Tensor> {
         let SpectralNorm { weight, sigma, u, v } = self;
         let params = matrix("spectral_norm", weight, u, v)?;
@@ -62,10 +61,10 @@ impl SpectralNorm {
     }
 }
 
-/// One round of power iteration: the new `v = normalize(W^T u)` and `u = normalize(W v)`, as `(u, v)`. Not differentiable.
+/// One round of power iteration, `v = normalize(W^T u)`, then `u = normalize(W v)`, as `(u, v)`. Not differentiable.
 ///
 /// # Errors
-/// Where the shapes do not fit; what the device reports.
+/// If the shapes do not match or the device reports an error.
 pub fn power_iteration(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
     let params = matrix("power_iteration", weight, u, v)?;
     let gpu = weight.gpu();
@@ -77,7 +76,7 @@ pub fn power_iteration(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<(Tenso
     Ok((u, v))
 }
 
-/// Params of a weight taken as a matrix, once `u` and `v` are known to fit it.
+/// Checks the shapes of `u` and `v` and returns the Params of the weight as a matrix.
 fn matrix(op: &'static str, weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<Params> {
     let rows = weight.shape().first().copied().unwrap_or(1);
     let columns = weight.numel() / rows;
@@ -86,9 +85,9 @@ fn matrix(op: &'static str, weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<P
     Ok(Params { rows: rows as u32, columns: columns as u32, eps: EPS })
 }
 
-/// A kernel whose workgroups take rows of the weight.
+/// A kernel that has one workgroup for one or more rows of the weight.
 fn by_row(gpu: &Gpu, entry: &'static str) -> Kernel {
-    // A software rasterizer is slow at letting the invocations of a workgroup wait for each other.
+    // Barriers are slow on a software rasterizer, more so in large workgroups.
     kernel("spectral_norm", SOURCE, entry).workgroup(if gpu.is_software() { 32 } else { 256 })
 }
 
@@ -113,7 +112,7 @@ mod tests {
     use alias_oracle::{Array, Random, Twin, check};
     use alias_tensor::Tensor;
 
-    /// A convolution of images as large as the kernel, of x, w, u and v: a product of matrices.
+    /// A convolution of images as large as the kernel, which is a matrix product. Inputs: x, w, u, v.
     struct Product {
         by_weight: bool,
     }
@@ -166,7 +165,7 @@ mod tests {
         v.iter().map(|v| v / length).collect()
     }
 
-    /// The twin of one round: v, then u.
+    /// The twin of one round of power iteration: `(u, v)`.
     fn iterated(w: &Array, u: &Array) -> (Vec<f64>, Vec<f64>) {
         let (rows, columns) = (u.data.len(), w.data.len() / u.data.len());
         let at = |i: usize, j: usize| w.data[i * columns + j];
@@ -178,7 +177,7 @@ mod tests {
     fn inputs(shape: &[usize]) -> [Array; 3] {
         let mut random = Random::new(1);
         let w = random.array(shape);
-        // Vectors of some rounds: with random ones sigma is next to nothing.
+        // Some rounds of power iteration: with random u and v, sigma would be close to 0.
         let (mut u, mut v) = (random.array(&[shape[0]]), Array::zeros(&[w.data.len() / shape[0]]));
         for _ in 0..3 {
             let (next_u, next_v) = iterated(&w, &u);
@@ -230,7 +229,7 @@ mod tests {
         }
     }
 
-    /// PyTorch's eps: vectors of zeros stay zeros.
+    /// Because of PyTorch's eps, vectors of zeros stay zero.
     #[test]
     fn power_iteration_of_zeros_is_zero() {
         let zeros =

@@ -1,4 +1,5 @@
-//! Sums over the places that look one thing up: what a gradient through a table needs, gathered instead of scattered.
+//! Gradient of a table look-up, gathered instead of scattered: for each table entry, the sum over all places that look
+//! it up (a segment). Long segments are summed in parts.
 
 use crate::kernel;
 use alias_tensor::{Gpu, Kernel, Result, Tensor, Work};
@@ -8,22 +9,22 @@ static FORWARD: Kernel = kernel("sum_segments", SOURCE, "forward");
 
 params! { channels: u32, parts: u32, segments: u32 }
 
-/// Entries that one invocation sums: long segments are split, so that none waits for one and sums stay short.
+/// Largest number of places in a part. Short parts take invocations about equally long and round less.
 const PART: usize = 256;
 
-/// The inverse of a look-up: for each of its targets, the places that look it up.
+/// The inverse of a look-up: for each target, the places that look it up, its segment.
 #[derive(Debug)]
 pub(crate) struct Segments {
-    /// (parts, 2): the first entry and one past the last, of runs of at most [`PART`] entries of one segment.
+    /// (parts, 2): start and end (exclusive) in `entries` of each run of at most [`PART`] places of one segment.
     pub(crate) parts: Tensor,
-    /// (entries): the places, segment by segment.
+    /// (places): the places, segment by segment.
     pub(crate) entries: Tensor,
-    /// (segments + 1): each segment's first part, and one past the last.
+    /// (segments + 1): each segment's first part, then the number of parts.
     first: Tensor,
 }
 
 impl Segments {
-    /// Inverts `index`, whose values are targets from 1 to `segments`, or 0 for none.
+    /// Inverts `index`, the target of each place: 1 to `segments`, or 0 for none.
     pub(crate) fn new(gpu: &Gpu, index: &[u32], segments: usize) -> Result<Segments> {
         let mut starts = vec![0u32; segments + 2];
         for &target in index {
@@ -39,7 +40,7 @@ impl Segments {
             next[target as usize] += 1;
         }
         let (mut parts, mut first) = (Vec::new(), vec![0]);
-        // The places that look nothing up come first, and are left out.
+        // Places without a target come first in `entries` and belong to no part.
         for target in 1..=segments {
             let end = starts[target + 1];
             for start in (starts[target]..end).step_by(PART) {
@@ -54,12 +55,12 @@ impl Segments {
         })
     }
 
-    /// How many parts there are.
+    /// Number of parts.
     pub(crate) fn parts(&self) -> usize {
         self.parts.shape()[0]
     }
 
-    /// The sums of the segments of `partial` (channels, parts): (1, channels, 1, segments).
+    /// Sums `partial` (channels, parts) over the parts of each segment: (1, channels, 1, segments).
     pub(crate) fn sum(&self, partial: &Tensor) -> Result<Tensor> {
         let (channels, parts, segments) = (partial.shape()[0], self.parts(), self.first.numel() - 1);
         let params = Params { channels: channels as u32, parts: parts as u32, segments: segments as u32 };
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn sums_of_parts_are_sums_of_segments() {
-        // Target 1 has a part and a bit, 2 has nothing, 3 a single place; 0 is nobody's.
+        // Target 1 has 300 places, which make two parts, target 2 none, target 3 one; 0 is no target.
         let mut index = vec![1; 300];
         index.extend([0, 3, 0]);
         let segments = Segments::new(gpu(), &index, 3).unwrap();

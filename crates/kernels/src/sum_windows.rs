@@ -1,5 +1,5 @@
-//! The last step of a 3x3 convolution at one pixel of each distinct window: what each tap makes of the pixel under it was
-//! computed once for each distinct pixel; it is looked up, and added.
+//! A 3x3 convolution at the centre of each distinct 5x5 window, from its nine 3x3 windows: adds nine tap products,
+//! which were computed once for each distinct 3x3 window.
 
 use crate::{kernel, sum_segments::Segments};
 use alias_tensor::{Error, Gpu, Kernel, Result, Tensor, Work};
@@ -12,25 +12,25 @@ static BACKWARD_BIAS: Kernel = kernel("sum_windows", SOURCE, "backward_bias");
 
 params! { channels: u32, columns: u32, rows: u32, parts: u32 }
 
-/// Which column each of the nine places of each window is: numbers from 1, or 0 for none.
+/// For each distinct 5x5 window, the columns of its nine 3x3 windows in a table, from 1; 0 stands for outside the image.
 #[derive(Clone, Debug)]
 pub struct Windows(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// (9, rows), place by place.
+    /// (9, R): for each tap, the column of every 5x5 window.
     index: Vec<u32>,
     on_device: Tensor,
     columns: usize,
-    /// Made when a gradient first needs it.
+    /// The 5x5 windows that use each column at each tap. Made when a gradient first needs it.
     inverse: OnceLock<Segments>,
 }
 
 impl Windows {
-    /// Uploads windows onto a table of `columns`.
+    /// Uploads 5x5 windows, each as nine columns of a table that has `columns` of them.
     ///
     /// # Errors
-    /// Where a number is past `columns` or there is no window; what the device reports.
+    /// If a number is over `columns`, there is no window, or the device reports an error.
     pub fn new(gpu: &Gpu, windows: &[[u32; 9]], columns: usize) -> Result<Windows> {
         let index: Vec<u32> = (0..9).flat_map(|k| windows.iter().map(move |window| window[k])).collect();
         if let Some(&number) = index.iter().find(|&&number| number as usize > columns) {
@@ -40,12 +40,12 @@ impl Windows {
         Ok(Windows(Arc::new(Inner { index, on_device, columns, inverse: OnceLock::new() })))
     }
 
-    /// How many windows there are.
+    /// Number of 5x5 windows, R.
     pub fn rows(&self) -> usize {
         self.0.index.len() / 9
     }
 
-    /// How many columns the table has that they are onto.
+    /// Number of columns of the table, U.
     pub fn columns(&self) -> usize {
         self.0.columns
     }
@@ -54,7 +54,7 @@ impl Windows {
         if let Some(inverse) = self.0.inverse.get() {
             return Ok(inverse);
         }
-        // Places look up columns of their own: what another place makes of the same column is another product.
+        // A column has a different product at each tap, so each pair (tap, column) is a target.
         let target = |(at, &column): (usize, &u32)| match column {
             0 => 0,
             column => (at / self.rows() * self.0.columns) as u32 + column,
@@ -65,11 +65,11 @@ impl Windows {
     }
 }
 
-/// The sums, for each of the R windows, of the columns of the table `x` (1, 9 C, 1, U) that its places name, where channel
-/// 9 c + k is what place k makes of a column for channel c; plus `bias` (C): (1, C, 1, R).
+/// For each of the R 5x5 windows, the sum of its nine tap products plus `bias` (C): (1, C, 1, R). `x` (1, 9 C, 1, U) is
+/// the table of products: channel 9 c + k of a column is the product of output channel c at tap k.
 ///
 /// # Errors
-/// Where the shapes do not fit each other and the windows; what the device reports.
+/// If the shapes do not match each other and `windows`, or the device reports an error.
 pub fn sum_windows(x: &Tensor, windows: &Windows, bias: &Tensor) -> Result<Tensor> {
     let &[c] = &*bias.shape() else {
         return Err(Error::shape("sum_windows", "bias", bias.shape(), "one dimension"));
@@ -111,7 +111,7 @@ mod tests {
     struct SumWindows<'a>(&'a [[u32; 9]]);
 
     impl SumWindows<'_> {
-        /// The element of the table that place `k` of window `r` looks up for channel `c`.
+        /// The element of the table that 5x5 window `r` looks up at tap `k` for channel `c`; `None` outside the image.
         fn place(&self, c: usize, k: usize, r: usize) -> Option<[usize; 4]> {
             let column = self.0[r][k].checked_sub(1)?;
             Some([0, 9 * c + k, 0, column as usize])
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn matches_twin() {
-        // In the last one, segments of more than a part.
+        // The last case has segments of more than one part.
         for (channels, columns, rows) in [(1, 1, 1), (3, 5, 7), (2, 40, 11), (5, 2, 90), (2, 2, 1200)] {
             let mut random = Random::new(3);
             let windows: Vec<[u32; 9]> =

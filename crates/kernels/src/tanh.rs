@@ -9,10 +9,10 @@ static BACKWARD: Kernel = kernel("tanh", SOURCE, "backward");
 
 params! { n: u32 }
 
-/// `tanh(x)`, to about float32's rounding on every adapter. Any shape.
+/// `tanh(x)`, within two units in the last place on every adapter. Any shape.
 ///
 /// # Errors
-/// What the device reports.
+/// If the device reports an error.
 pub fn tanh(x: &Tensor) -> Result<Tensor> {
     let n = x.numel();
     let params = Params { n: n as u32 };

@@ -1,4 +1,4 @@
-//! Transposition of matrices that lie one after another.
+//! Transposes a batch of matrices.
 
 use crate::kernel;
 use alias_tensor::{Error, Kernel, Result, Tensor, Work};
@@ -8,10 +8,10 @@ static FORWARD: Kernel = kernel("transpose", SOURCE, "forward");
 
 params! { batch: u32, rows: u32, columns: u32 }
 
-/// Each of the `batch` matrices (rows, columns) that `x` holds, of whatever shape it is, transposed: (batch, columns, rows).
+/// Transposes `x`, read as `batch` matrices (rows, columns) whatever its shape: (batch, columns, rows).
 ///
 /// # Errors
-/// Where `x` has not as many elements; what the device reports.
+/// If `x` does not have batch x rows x columns elements or the device reports an error.
 pub fn transpose(x: &Tensor, [batch, rows, columns]: [usize; 3]) -> Result<Tensor> {
     if [rows, columns].iter().try_fold(batch, |n, &side| n.checked_mul(side)) != Some(x.numel()) {
         let expected = format!("as many elements as [{batch}, {rows}, {columns}]");

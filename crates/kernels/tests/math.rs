@@ -1,4 +1,4 @@
-//! shaders/shared/math.wgsl, function by function: the bar on whole operations is too coarse for a digit of a constant.
+//! Tests each function of shaders/shared/math.wgsl: tests of operations would miss a wrong digit in a constant.
 
 use alias_oracle::{Random, gpu};
 use alias_tensor::{Kernel, Tensor, Work};
@@ -50,7 +50,7 @@ const SOURCE: &str = concat!(
     include_str!("../../../shaders/shared/math.wgsl")
 );
 
-/// Largest error, in units of float32's last place of the exact value, no smaller than that of `floor`.
+/// Largest error in units in the last place (float32) of the exact value, or of `floor` where that is larger.
 fn worst(entry: &'static Kernel, x: &[f32], floor: f64, exact: impl Fn(f64) -> f64) -> f64 {
     let n = x.len();
     let (tx, ty) = (Tensor::new(gpu(), &[n], x).unwrap(), Tensor::empty(gpu(), &[n]).unwrap());
@@ -66,7 +66,7 @@ fn worst(entry: &'static Kernel, x: &[f32], floor: f64, exact: impl Fn(f64) -> f
     x.iter().zip(&y).map(ulps).fold(0.0, f64::max)
 }
 
-/// Odd k = 2 q + 1 below 2^25: both ends, the corners of the functions' pieces, and many between.
+/// q of odd k = 2 q + 1 below 2^25: both ends, where the functions change branches, and many between.
 fn uniforms() -> Vec<f32> {
     let mut random = Random::new(1);
     let corners = [
@@ -100,7 +100,7 @@ fn elementary_functions_are_exact_to_some_ulps() {
         ("exp", worst(&EXP, &range(80.0), 1e-30, f64::exp), 2.0),
         ("exp around 0", worst(&EXP, &range(0.35), 1e-30, f64::exp), 2.0),
         ("log", worst(&LOG, &uniforms(), 1e-30, |q| u(q).ln()), 4.0),
-        // Absolute: next to a zero of sine or cosine the angle's own rounding is all there is.
+        // The floor makes the bound absolute near a zero, where the rounding of the angle dominates.
         ("cos", worst(&COS, &uniforms(), 0.25, |q| (std::f64::consts::TAU * u(q)).cos()), 4.0),
         ("sin", worst(&SIN, &uniforms(), 0.25, |q| (std::f64::consts::TAU * u(q)).sin()), 4.0),
     ];

@@ -1,5 +1,4 @@
-//! Every operation refuses shapes that it does not fit: the error names the operation, the argument, what it got and what it
-//! expected.
+//! Operations refuse wrong shapes with an error that names the operation, the argument, its shape and the expected one.
 
 use alias_kernels::plan::{DeviceBuffers, StepWeights, staged_elements};
 use alias_kernels::*;

@@ -12,7 +12,7 @@ pub struct Array {
 }
 
 impl Array {
-    /// An array of `shape` with these elements.
+    /// An array of `shape` with the elements `data`.
     pub fn new(shape: &[usize], data: Vec<f64>) -> Array {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "elements for shape {shape:?}");
         Array { shape: shape.to_vec(), data }
@@ -23,7 +23,7 @@ impl Array {
         Array::new(shape, vec![0.0; shape.iter().product()])
     }
 
-    /// Element `index` is `f(index)`, for all indices in order.
+    /// An array whose element at `index` is `f(index)`; calls `f` in row-major order.
     pub fn from_fn<const N: usize>(shape: [usize; N], mut f: impl FnMut([usize; N]) -> f64) -> Array {
         let mut index = [0; N];
         let data = (0..shape.iter().product())
@@ -38,18 +38,18 @@ impl Array {
         Array::new(&shape, data)
     }
 
-    /// Each element mapped.
+    /// Applies `f` to each element.
     pub fn map(&self, f: impl FnMut(f64) -> f64) -> Array {
         Array::new(&self.shape, self.data.iter().copied().map(f).collect())
     }
 
-    /// Elements of two arrays of one shape, combined.
+    /// Combines two arrays of one shape element by element.
     pub fn zip(&self, other: &Array, mut f: impl FnMut(f64, f64) -> f64) -> Array {
         assert_eq!(self.shape, other.shape);
         Array::new(&self.shape, self.data.iter().zip(&other.data).map(|(&a, &b)| f(a, b)).collect())
     }
 
-    /// The four lengths of an (N, C, H, W) array.
+    /// The shape of an (N, C, H, W) array.
     pub fn nchw(&self) -> [usize; 4] {
         self.shape.as_slice().try_into().expect("four dimensions")
     }
@@ -82,11 +82,11 @@ impl<const N: usize> IndexMut<[usize; N]> for Array {
     }
 }
 
-/// Reproducible random numbers for tests (SplitMix64). Not the model's noise, which is `philox` in alias-kernels.
+/// Reproducible random numbers for tests (SplitMix64), unrelated to the model's noise (Philox).
 pub struct Random(u64);
 
 impl Random {
-    /// A sequence of its own for every seed.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Random {
         Random(seed)
     }
@@ -105,7 +105,7 @@ impl Random {
         (self.bits() >> 40) as f64 / f64::from(1u32 << 23) - 1.0
     }
 
-    /// An array of such numbers.
+    /// An array of [`number`](Random::number)s.
     pub fn array(&mut self, shape: &[usize]) -> Array {
         Array::new(shape, (0..shape.iter().product()).map(|_| self.number()).collect())
     }

@@ -1,10 +1,10 @@
-//! The one check that every operation goes through.
+//! The check of an operation against its twin.
 
 use crate::{Array, Random};
 use alias_tensor::{Gpu, GpuOptions, Result, Tensor};
 use std::sync::OnceLock;
 
-/// The same mathematics as a kernel, in float64, as loops that say what and not how.
+/// The float64 reference implementation of an operation: naive loops that state the mathematics.
 pub trait Twin {
     /// The result.
     fn forward(&self, x: &[Array]) -> Array;
@@ -13,16 +13,20 @@ pub trait Twin {
     fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>>;
 }
 
-/// Largest twin for which finite differences are taken, in elements of all inputs.
+/// Finite differences are taken only if all inputs together have at most this many elements.
 const FINITE_DIFFERENCE_LIMIT: usize = 20_000;
-/// How many elements of each input they are taken at.
+/// Elements of each input at which finite differences are taken.
 const FINITE_DIFFERENCE_SAMPLES: usize = 48;
 
-/// Compares the operation `run` at `inputs` with its twin: result, gradients under a random cotangent, and the twin's
-/// own gradients with finite differences. Also that runs with and without wgpu's bounds checks agree in every bit.
+/// Checks the operation `run` at `inputs`, with a random cotangent:
+///
+/// - its result and gradients equal those of the twin;
+/// - the twin's gradients equal finite differences of the twin;
+/// - runs with and without wgpu's bounds checks agree in every bit;
+/// - each gradient keeps its bits if its input is the only tracked one.
 ///
 /// # Panics
-/// With the worst element, both values and the error, where a comparison fails. NaN fails.
+/// If a comparison fails, with the worst element, both values and the error. NaN fails.
 pub fn check(twin: &impl Twin, inputs: &[Array], run: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let want = twin.forward(inputs);
     let cotangent = Random::new(7).array(&want.shape);
@@ -65,8 +69,8 @@ pub fn check(twin: &impl Twin, inputs: &[Array], run: impl Fn(&[Tensor]) -> Resu
     }
 }
 
-/// With only one leaf tracked, as when a part of a network is frozen, its gradient is the same to the bit, and no other
-/// is there.
+/// Checks that if only one input is tracked, as in a partly frozen network, its gradient keeps its bits and no other
+/// input gets a gradient.
 fn alone(
     inputs: &[Array],
     gradients: &[Option<Array>],
@@ -97,30 +101,29 @@ fn alone(
     Ok(())
 }
 
-/// Bar for the relative L2 error of the result and of each gradient. Where there are more than 1e5 elements to be summed,
-/// it is wider.
+/// Largest accepted relative L2 error of the result and of each gradient; larger for sums of more than 1e5 elements.
 fn tolerance(inputs: &[Array]) -> f64 {
     if inputs.iter().any(|input| input.data.len() > 100_000) { 5e-6 } else { 2e-6 }
 }
 
-/// The adapter under test, without bounds checks, shared by all tests of a process.
+/// The adapter under test without bounds checks, shared by all tests of a process.
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| open(false))
 }
 
-/// The same adapter with wgpu's bounds checks on.
+/// The adapter under test with wgpu's bounds checks.
 pub fn gpu_with_bounds_checks() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| open(true))
 }
 
-/// No adapter is a failure, never a skipped test.
+/// Panics without an adapter: a test fails instead of being skipped.
 fn open(bounds_checks: bool) -> Gpu {
     Gpu::open(&GpuOptions { bounds_checks, ..Default::default() }).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// Leaves buffers full of NaN in the pool, so that an element a kernel fails to write cannot happen to be right.
+/// Leaves buffers of NaN in the pool, so that an element that a kernel fails to write cannot be right by chance.
 fn poison_pool<'a>(gpu: &Gpu, like: impl Iterator<Item = &'a Array>) -> Result<()> {
     let poisoned: Vec<Tensor> = like
         .flat_map(|array| {
@@ -155,7 +158,7 @@ fn compare_with_finite_differences(twin: &impl Twin, x: &[Array], cotangent: &Ar
                 x[k].data[i] = centre + offset;
                 loss(&x)
             };
-            // Four points: the error is h^4 f^(5), so that h can be large enough for rounding not to matter.
+            // Four points: the error is of order h^4 f^(5), so h can be large enough for rounding not to matter.
             let h = 1e-5;
             numeric.push((8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h));
             exact.push(gradient.data[i]);
@@ -163,7 +166,7 @@ fn compare_with_finite_differences(twin: &impl Twin, x: &[Array], cotangent: &Ar
         }
         let scale = exact.iter().map(|v| v * v).sum::<f64>().sqrt();
         let error = exact.iter().zip(&numeric).map(|(e, n)| (e - n).powi(2)).sum::<f64>().sqrt();
-        // The absolute part is for gradients that are zero, where a difference of losses is all rounding.
+        // The absolute term is for zero gradients, where the difference of two losses is pure rounding error.
         assert!(
             error <= 1e-7 * scale + 1e-9,
             "the twin's gradient {k} is off its finite differences by {error:.1e} of {scale:.1e}"
@@ -175,9 +178,9 @@ fn compare(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}: number of elements");
     let error = relative_l2(got, want);
     let distance = |i: &usize| (f64::from(got[*i]) - want[*i]).abs();
-    // A NaN is the worst of all, and `total_cmp` puts it there.
+    // `total_cmp` ranks NaN above every number, so NaN is the worst.
     let worst = (0..got.len()).max_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(0);
-    // Not `error > tolerance`: NaN has to fail.
+    // `<=` is false for NaN, so NaN fails.
     assert!(
         error <= tolerance,
         "{what}: relative L2 error {error:.2e}, {:.1} times the bar of {tolerance:.0e}; worst at element {worst}: {:e}, not {:e}",

@@ -1,4 +1,4 @@
-//! Golden cases: inputs and float64 results written by PyTorch, and how far PyTorch's own float32 is from them.
+//! Golden cases: inputs and float64 results written by PyTorch, and the errors of PyTorch's own float32 results.
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -7,38 +7,37 @@ use std::path::{Path, PathBuf};
 
 /// One golden file.
 pub struct Golden {
-    /// Its name without the extension.
+    /// The file's name without extension.
     pub name: String,
-    /// All its tensors, by name; `labels`, stored as bytes, too.
+    /// All tensors by name, converted to float32; `labels` are stored as bytes.
     pub tensors: BTreeMap<String, Stored>,
-    /// Its metadata, parsed.
+    /// The metadata, each value parsed as JSON.
     pub meta: BTreeMap<String, Value>,
 }
 
 /// A stored tensor.
 pub struct Stored {
-    /// Lengths of its dimensions.
+    /// Lengths of the dimensions.
     pub shape: Vec<usize>,
-    /// Its elements, row-major.
+    /// The elements, row-major.
     pub data: Vec<f32>,
 }
 
-/// The golden files of this workspace: in the working directory, as in a bundle on another machine, or where it was built.
+/// This workspace's folder of golden files: below the working directory, as in `make bundle`, or where it was built.
 fn own_directory() -> PathBuf {
     let here = PathBuf::from("tests/golden");
     if here.is_dir() { here } else { concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden").into() }
 }
 
-/// The case of this name that comes with this workspace, for tests that need some case, but not every one.
+/// This workspace's case `name`, whatever `GOLDEN_DIR` is, for tests that need one particular case.
 pub fn own(name: &str) -> Golden {
     Golden::read(&own_directory().join(name).with_extension("safetensors"))
 }
 
-/// All golden cases of this kind (`generator`, `training`) in `GOLDEN_DIR`, by default those of this workspace, in the order
-/// of their names.
+/// All golden cases of `kind` (`generator`, `training`) in `GOLDEN_DIR`, or else in this workspace, sorted by name.
 ///
 /// # Panics
-/// Where there is none, or one cannot be read: a test without cases must not pass.
+/// If there is none, because a test without cases must not pass, or if one cannot be read.
 pub fn cases(kind: &str) -> Vec<Golden> {
     let directory = std::env::var_os("GOLDEN_DIR").map_or_else(own_directory, PathBuf::from);
     let entries = std::fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
@@ -77,12 +76,12 @@ impl Golden {
     /// The tensor of this name.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If there is none.
     pub fn tensor(&self, name: &str) -> &Stored {
         self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor '{name}'", self.name))
     }
 
-    /// An unsigned integer of the metadata.
+    /// The unsigned integer `key` of the metadata.
     pub fn integer(&self, key: &str) -> u64 {
         self.meta[key].as_u64().unwrap_or_else(|| panic!("{}: {key} is no integer", self.name))
     }

@@ -1,7 +1,7 @@
-//! What every kernel is checked against: the same mathematics on the host, in float64, as plain loops.
+//! Tests every kernel against its twin: a float64 reference implementation on the host, as plain loops.
 //!
-//! [`check`] makes three comparisons for an operation: its result with the twin's, its gradients with the twin's, and
-//! the twin's gradients with finite differences of the twin. For development only; nothing that ships depends on it.
+//! [`check`] compares an operation's result and gradients with the twin's, and the twin's gradients with finite
+//! differences of the twin. For tests only; nothing that ships depends on this crate.
 
 mod array;
 mod check;

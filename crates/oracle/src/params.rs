@@ -1,11 +1,11 @@
-//! `Params` exists in both languages; this compares them.
+//! Compares the layouts of structs that exist in both WGSL and Rust, such as `Params`.
 
 use naga::{AddressSpace, TypeInner};
 
 /// Asserts that the uniform at binding 0 of the WGSL text `source` has exactly these fields at these offsets.
 ///
 /// # Panics
-/// With both layouts where they differ.
+/// If the layouts differ, with both of them.
 pub fn check_params(source: &str, fields: &[(&str, usize)]) {
     check_struct(source, "Params", fields);
     let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(source)));
@@ -20,7 +20,7 @@ pub fn check_params(source: &str, fields: &[(&str, usize)]) {
 /// Asserts that `struct NAME` of the WGSL text `source` has exactly these fields at these offsets.
 ///
 /// # Panics
-/// With both layouts where they differ.
+/// If the layouts differ, with both of them.
 pub fn check_struct(source: &str, name: &str, fields: &[(&str, usize)]) {
     let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}", e.emit_to_string(source)));
     let found = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name));

@@ -1,19 +1,20 @@
-//! Which buffers can share memory: those that are never needed at the same time.
+//! Memory layout of a plan: buffers with disjoint lifetimes share memory.
 
 use crate::{BufferId, Plan, Role};
 use std::ops::Range;
 
-/// Where each buffer of a plan lies.
+/// The memory layout of a plan's buffers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// For each buffer of the plan, the slot it lies in.
+    /// The slot of each buffer of the plan.
     pub slot_of: Vec<usize>,
     /// Bytes of each slot.
     pub slots: Vec<u64>,
 }
 
 impl Memory {
-    /// Lays out the buffers of `plan`: in one slot, those whose [`Role`]s let them take turns. The largest choose first.
+    /// Assigns the buffers of `plan` to slots, the largest first. Buffers in one slot have disjoint lifetimes, by their
+    /// steps and [`Role`]s.
     pub fn assign(plan: &Plan) -> Memory {
         let lifetimes = lifetimes(plan);
         let mut order: Vec<_> = (0..plan.buffers.len()).collect();
@@ -35,16 +36,16 @@ impl Memory {
         Memory { slot_of, slots }
     }
 
-    /// Bytes of all slots.
+    /// Bytes of all slots together.
     pub fn total(&self) -> u64 {
         self.slots.iter().sum()
     }
 }
 
-/// For each buffer, the steps during which nothing else may lie where it does.
+/// The lifetime of each buffer: the steps during which no other buffer may use its memory.
 fn lifetimes(plan: &Plan) -> Vec<Range<usize>> {
     let forever = 0..usize::MAX;
-    // What no step touches gets a slot all the same, so that every buffer has one.
+    // A buffer that no step uses gets a slot of its own, so that every buffer has one.
     let mut lifetimes = vec![forever.clone(); plan.buffers.len()];
     for (at, step) in plan.steps.iter().enumerate() {
         for BufferId(buffer) in step.buffers() {
@@ -99,7 +100,7 @@ mod tests {
         assert!(alone(1) && memory.slots.len() == 3, "{memory:?}");
     }
 
-    /// Walks the plan and sees that nobody's content is overwritten while it is needed.
+    /// Buffers in one slot have disjoint lifetimes, so that none is overwritten while it is needed.
     #[test]
     fn no_slot_holds_two_buffers_at_once() {
         use Role::{Input, Kept, Output, Temporary};

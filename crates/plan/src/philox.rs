@@ -1,6 +1,6 @@
-//! Counter-based Gaussian noise on the host: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-//! SC'11) and Box-Muller, in float64. The twin of
-//! shaders/shared/philox.wgsl, and what processor cores and `fill` draw from.
+//! Counter-based Gaussian noise on the host: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
+//! 3", SC'11) and Box-Muller, in float64. The twin of shaders/shared/philox.wgsl, and the generator behind noise on
+//! processor cores and `fill`.
 
 /// Philox4x32-10: four random words for a counter and a key.
 pub fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
@@ -14,13 +14,13 @@ pub fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// The standard normal numbers of a seed's stream, up to 2^34 of them. Element e is lane e % 4 of block e / 4, whose
+/// Standard normal numbers: up to 2^34 for each stream of a seed. Element e is number e % 4 of block e / 4, whose
 /// counter is (e / 4, stream, 0, 0).
 pub fn normal(seed: u64, stream: u32) -> impl Iterator<Item = f64> {
     normal_from(seed, stream, 0)
 }
 
-/// The same from a block of four on.
+/// [`normal`] without its first `block` blocks of four numbers.
 pub fn normal_from(seed: u64, stream: u32, block: u32) -> impl Iterator<Item = f64> {
     (block..=u32::MAX).flat_map(move |block| normal_block(seed, stream, block))
 }
@@ -41,7 +41,7 @@ fn normal_block(seed: u64, stream: u32, block: u32) -> [f64; 4] {
 mod tests {
     use super::*;
 
-    /// Random123's kat_vectors.
+    /// Test vectors from kat_vectors of Random123, the authors' library.
     #[test]
     fn known_answers() {
         assert_eq!(philox4x32_10([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
