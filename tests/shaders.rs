@@ -23,17 +23,27 @@ fn rust_of(path: &Path) -> String {
     fs::read_to_string(&rust).unwrap_or_else(|e| panic!("{rust}: {e}"))
 }
 
-/// The shader as its kernels see it: with the helpers that `wgsl!("op", "helper", ...)` names, and with the constants that
-/// the file next to it appends.
+/// The helpers that a shader's kernels list after it, as in `wgsl!(OP, HELPER, ...)`.
+///
+/// # Panics
+/// Where no kernel lists the shader.
+fn helpers(path: &Path) -> Vec<PathBuf> {
+    let rust: String = rust_of(path).split_whitespace().collect();
+    let stem = path.file_stem().unwrap().to_string_lossy();
+    let own = ["wgsl!(", "stored!(", "alias_shaders::"].map(|before| format!("{before}{},", stem.to_uppercase()));
+    let listed = own.iter().find_map(|own| rust.split_once(own)).unwrap_or_else(|| panic!("{stem}: unused")).1;
+    let listed = listed.split([')', ']', ';']).next().unwrap().split(',').filter(|name| !name.is_empty());
+    listed
+        .map(|name| format!("shaders/shared/{}.wgsl", name.rsplit(':').next().unwrap().to_lowercase()).into())
+        .collect()
+}
+
+/// The shader as its kernels see it: with its helpers, and with the constants that the file next to it appends.
 fn composed(path: &Path) -> String {
     let rust = rust_of(path);
     let mut source = String::from("alias Stored = f32;") + &fs::read_to_string(path).unwrap();
-    let listed = rust.split_once("wgsl!(").map_or("", |(_, rest)| rest.split(')').next().unwrap());
-    for helper in files("shaders/shared") {
-        let name = helper.file_stem().unwrap().to_string_lossy();
-        if listed.contains(&format!("\"{name}\"")) || rust.contains(&format!("shared/{name}.wgsl\"")) {
-            source += &fs::read_to_string(&helper).unwrap();
-        }
+    for helper in helpers(path) {
+        source += &fs::read_to_string(&helper).unwrap_or_else(|e| panic!("{}: {e}", helper.display()));
     }
     // Any small value will do, of those that the file's macro leaves open.
     let appended = rust.split("const ").skip(1).filter_map(|rest| rest.split_once(" = ")).map(|(name, _)| name);
@@ -117,15 +127,11 @@ fn no_entry_point_needs_more_than_eight_storage_buffers() {
     }
 }
 
-/// A shader that no kernel loads is dead, and so is an entry point that its operation does not launch.
+/// An entry point that its operation does not launch is dead; a shader that no kernel lists fails in [`helpers`].
 #[test]
 fn every_entry_point_is_used() {
     for path in files("shaders") {
         let (stem, rust) = (path.file_stem().unwrap().to_string_lossy(), rust_of(&path));
-        assert!(
-            rust.contains(&format!("wgsl!(\"{stem}\"")) || rust.contains(&format!("{stem}.wgsl\"")),
-            "{stem}: unused"
-        );
         for entry in parsed(&path).entry_points {
             assert!(rust.contains(&format!("\"{}\"", entry.name)), "{stem}: nothing launches {}", entry.name);
         }

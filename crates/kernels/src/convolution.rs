@@ -33,7 +33,12 @@ impl ConvolutionParams {
 }
 
 /// An entry point that reads what `step` does.
-pub(crate) fn reading(step: &Convolution, name: &'static str, source: &'static str, entry: &'static str) -> Kernel {
+pub(crate) fn reading(
+    step: &Convolution,
+    name: &'static str,
+    source: &'static [&'static str],
+    entry: &'static str,
+) -> Kernel {
     let norm = step.norm.as_ref();
     kernel(name, source, entry)
         .constant("NORM", norm.is_some().into())
@@ -93,6 +98,7 @@ impl<'a> Buffers<'a> {
 #[cfg(test)]
 mod tests {
     use super::ConvolutionParams;
+    use alias_shaders::shared::{CONVOLUTION, MATH, SOURCE};
     use std::mem::offset_of;
 
     #[test]
@@ -100,13 +106,13 @@ mod tests {
         macro_rules! fields {
             ($($field:ident)*) => { [$((stringify!($field), offset_of!(ConvolutionParams, $field))),*] };
         }
-        let source = concat!(
+        let source = [
             "alias Stored = f32; override NORM: u32 = 0; override MASKED: u32 = 0; override NOISE: u32 = 0;",
             "@group(0) @binding(8) var<storage, read_write> y: array<f32>;",
-            include_str!("../../../shaders/shared/source.wgsl"),
-            include_str!("../../../shaders/shared/convolution.wgsl"),
-            include_str!("../../../shaders/shared/math.wgsl"),
-        );
-        alias_oracle::check_params(source, &fields!(input cout row_start row_end accumulate tanh));
+            SOURCE,
+            CONVOLUTION,
+            MATH,
+        ];
+        alias_oracle::check_params(&source.concat(), &fields!(input cout row_start row_end accumulate tanh));
     }
 }

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("instance_norm", "grid", "reduce");
+const SOURCE: &[&str] = wgsl!(INSTANCE_NORM, GRID, REDUCE);
 static STATISTICS: Kernel = kernel("instance_norm", SOURCE, "statistics");
 // For planes of which 256 invocations would have nothing to do but wait for each other.
 static STATISTICS_SMALL: Kernel = kernel("instance_norm", SOURCE, "statistics").workgroup(32);

@@ -1,10 +1,11 @@
 //! shaders/shared/math.wgsl, function by function: the bar on whole operations is too coarse for a digit of a constant.
 
 use alias_oracle::{Random, gpu};
+use alias_shaders::shared::{GRID, MATH};
 use alias_tensor::{Kernel, Tensor, Work};
 
 /// One entry point for each function.
-const SOURCE: &str = concat!(
+const SOURCE: &[&str] = &[
     "override WG: u32 = 256;
     struct Params { n: u32 }
     @group(0) @binding(0) var<uniform> p: Params;
@@ -46,9 +47,9 @@ const SOURCE: &str = concat!(
         if i < p.n { y[i] = cos_sin_of_turn(u32(x[i]) * 2u + 1u).y; }
     }
     ",
-    include_str!("../../../shaders/shared/grid.wgsl"),
-    include_str!("../../../shaders/shared/math.wgsl")
-);
+    GRID,
+    MATH,
+];
 
 /// Largest error, in units of float32's last place of the exact value, no smaller than that of `floor`.
 fn worst(entry: &'static Kernel, x: &[f32], floor: f64, exact: impl Fn(f64) -> f64) -> f64 {
