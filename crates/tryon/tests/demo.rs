@@ -43,7 +43,7 @@ fn a_sheet_and_its_scores_are_made() {
     let folder = tempfile::tempdir().unwrap();
     let printed = succeeds(&["demo", "-o", text(folder.path()), "--device", "cpu"]);
     assert!(printed.contains("6 scenes at 256x128 on ") && printed.contains("misaligned  generator"), "{printed}");
-    let sheet = tryon::images::read_size(&folder.path().join("sheet.png")).unwrap();
+    let sheet = alias_pictures::images::read_size(&folder.path().join("sheet.png")).unwrap();
     // Seven columns of six rows.
     assert_eq!(sheet, (17 + 6 * 260, 4 + 7 * 132));
     assert!(Path::new(&folder.path().join("result/06.png")).exists());

@@ -1,5 +1,6 @@
 //! Reading PNG files, and JPEG files as pictures.
 
+use super::image::MAX_PIXELS;
 use super::parse::{ParseLabels, labels_from_parse};
 use super::{Error, Image, Plane, Result, jpeg};
 use alias_model::Sample;
@@ -7,9 +8,6 @@ use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
-
-/// 4096x4096, twenty times the size of the pictures this is for.
-pub(super) const MAX_PIXELS: u64 = 1 << 24;
 
 /// What the decoder may allocate beside the picture itself.
 const MAX_DECODER_BYTES: usize = 16 << 20;

@@ -1,11 +1,11 @@
 //! Upper garments: cut, pattern and print, in figure coordinates.
 
-use super::body::{Arm, Body, COLLAR};
-use super::canvas::{Canvas, Layer, Rgb, hsv, lit, mix};
-use super::mask::Mask;
-use super::pattern::{Pattern, Print};
-use super::rng::Rng;
-use super::shape::{End, Outline, Point, Shape, at, bar, limb};
+use crate::body::{Arm, Body, COLLAR};
+use crate::canvas::{Canvas, Layer, Rgb, hsv, lit, mix};
+use crate::mask::Mask;
+use crate::pattern::{Pattern, Print};
+use crate::rng::Rng;
+use crate::shape::{End, Outline, Point, Shape, at, bar, limb};
 
 /// The class of every garment pixel.
 const GARMENT: Layer = Layer { label: 2, kept: false, relief: 0.16 };

@@ -1,8 +1,8 @@
 //! A person's face and hair.
 
-use super::canvas::{Canvas, Layer, Rgb, lit, mix};
-use super::person::{Hair, KEPT, Person};
-use super::shape::{End, Outline, Point, Shape, at, blob, ellipse, limb};
+use crate::canvas::{Canvas, Layer, Rgb, lit, mix};
+use crate::person::{Hair, KEPT, Person};
+use crate::shape::{End, Outline, Point, Shape, at, blob, ellipse, limb};
 
 const HAIR: Layer = Layer { label: 3, kept: true, relief: 0.22 };
 

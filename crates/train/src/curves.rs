@@ -1,8 +1,8 @@
 //! The losses of a run as a picture.
 
-use super::Entry;
-use crate::font;
-use crate::images::Image;
+use crate::Entry;
+use alias_pictures::font;
+use alias_pictures::images::Image;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 

@@ -1,7 +1,7 @@
 //! What a run is, in its log and in each of its checkpoints.
 
-use super::Settings;
-use crate::dataset::Dataset;
+use crate::Settings;
+use alias_pictures::dataset::Dataset;
 use serde::{Deserialize, Serialize};
 
 /// A run: what its log begins with, and what each checkpoint holds besides the trainer.

@@ -1,5 +1,4 @@
 use super::*;
-use crate::scene;
 
 #[test]
 fn a_sheet_has_its_pictures_in_rows_and_columns() {
@@ -35,7 +34,7 @@ fn long_titles_and_no_rows_are_fine() {
 
 #[test]
 fn the_mask_column_marks_what_is_misaligned() {
-    let scene = scene::draw(1, 256, 192);
+    let scene = alias_scene::draw(1, 256, 192);
     let truth = Image { height: 256, width: 192, data: scene.truth };
     let result = Image::filled(256, 192, INK);
     let pictures = columns(&scene.sample, result.clone(), truth.clone());

@@ -1,10 +1,10 @@
 //! A person but for the upper garment: colours, arms, neck, legs and lower clothes.
 
-use super::body::{Arm, Body, WAISTBAND};
-use super::canvas::{Canvas, Layer, Rgb, hsv, lit, mix};
-use super::mask::Mask;
-use super::rng::Rng;
-use super::shape::{End, Outline, Shape, at, ellipse, limb};
+use crate::body::{Arm, Body, WAISTBAND};
+use crate::canvas::{Canvas, Layer, Rgb, hsv, lit, mix};
+use crate::mask::Mask;
+use crate::rng::Rng;
+use crate::shape::{End, Outline, Shape, at, ellipse, limb};
 
 /// A kept part: face, neck, legs and what they wear.
 pub(super) const KEPT: Layer = Layer { label: 1, kept: true, relief: 0.16 };

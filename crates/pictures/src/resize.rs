@@ -1,6 +1,5 @@
-//! Pictures, masks and label maps at another size.
+//! Pictures and samples at another size.
 
-use crate::dataset::Example;
 use crate::images::Image;
 use alias_model::Sample;
 
@@ -9,22 +8,19 @@ pub fn image(image: &Image, height: usize, width: usize) -> Image {
     Image { height, width, data: mean(&image.data, [image.height, image.width], [height, width]) }
 }
 
-/// An example at another size: pictures and mask by the mean of the area that a pixel covers, labels by the one in its middle.
-pub fn example(example: &Example, [height, width]: [usize; 2]) -> Example {
-    let Sample { batch, height: h, width: w, ref labels, .. } = example.sample;
-    let mean = |values: &[f32]| mean(values, [h, w], [height, width]);
-    Example {
-        sample: Sample {
-            batch,
-            height,
-            width,
-            agnostic: mean(&example.sample.agnostic),
-            pose: mean(&example.sample.pose),
-            warped_cloth: mean(&example.sample.warped_cloth),
-            warped_mask: mean(&example.sample.warped_mask),
-            labels: nearest(labels, [h, w], [height, width]),
-        },
-        truth: mean(&example.truth),
+/// A sample at another size: pictures and mask by the mean of the area that a pixel covers, labels by the one in its middle.
+pub fn sample(sample: &Sample, height: usize, width: usize) -> Sample {
+    let from = [sample.height, sample.width];
+    let mean = |values: &[f32]| mean(values, from, [height, width]);
+    Sample {
+        batch: sample.batch,
+        height,
+        width,
+        agnostic: mean(&sample.agnostic),
+        pose: mean(&sample.pose),
+        warped_cloth: mean(&sample.warped_cloth),
+        warped_mask: mean(&sample.warped_mask),
+        labels: nearest(&sample.labels, from, [height, width]),
     }
 }
 
@@ -77,7 +73,6 @@ fn areas(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scene;
 
     #[test]
     fn pictures_become_means() {
@@ -99,14 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn an_example_keeps_its_ranges() {
-        let scene = scene::draw(1, 128, 64);
-        let whole = Example { sample: scene.sample, truth: scene.truth };
-        assert_eq!(example(&whole, [128, 64]), whole);
-        let Example { sample, truth } = example(&whole, [64, 32]);
-        assert_eq!((sample.height, sample.width, truth.len()), (64, 32, 3 * 64 * 32));
-        assert!(sample.warped_mask.iter().all(|v| (0.0..=1.0).contains(v)));
-        let average = (whole.truth[0] + whole.truth[1] + whole.truth[64] + whole.truth[65]) / 4.0;
-        assert!((truth[0] - average).abs() < 1e-6);
+    fn a_sample_keeps_its_ranges() {
+        let whole = alias_scene::draw(1, 128, 64).sample;
+        assert_eq!(sample(&whole, 128, 64), whole);
+        let half = sample(&whole, 64, 32);
+        assert_eq!((half.height, half.width, half.agnostic.len()), (64, 32, 3 * 64 * 32));
+        assert!(half.warped_mask.iter().all(|v| (0.0..=1.0).contains(v)));
+        let average = [0, 1, 64, 65].iter().map(|&i| whole.agnostic[i]).sum::<f32>() / 4.0;
+        assert!((half.agnostic[0] - average).abs() < 1e-6);
     }
 }

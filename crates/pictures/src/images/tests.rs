@@ -203,7 +203,7 @@ fn which_labels_a_map_holds_can_be_said() {
 #[test]
 fn samples_read_back_and_sizes_must_agree() {
     let dir = directory();
-    let scene = crate::scene::draw(5, 64, 48);
+    let scene = alias_scene::draw(5, 64, 48);
     let (height, width) = (64, 48);
     let paths = ["agnostic", "pose", "cloth", "mask", "parse"].map(|name| dir.path().join(format!("{name}.png")));
     let [agnostic, pose, warped_cloth, warped_mask, parse] = paths.each_ref().map(PathBuf::as_path);

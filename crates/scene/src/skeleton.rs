@@ -1,8 +1,8 @@
 //! The pose picture: coloured limbs and joints on black, laid out like OpenPose's 18 key points.
 
-use super::body::Body;
-use super::canvas::{Canvas, Rgb, hsv, lit};
-use super::shape::{End, Point, at, ellipse, limb};
+use crate::body::Body;
+use crate::canvas::{Canvas, Rgb, hsv, lit};
+use crate::shape::{End, Point, at, ellipse, limb};
 
 /// Nose, neck, right and left arm, right and left leg, eyes, ears.
 fn key_points(body: &Body) -> [Point; 18] {

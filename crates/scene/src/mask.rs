@@ -1,6 +1,6 @@
 //! How much of each pixel a shape covers.
 
-use super::shape::{Affine, Shape};
+use crate::shape::{Affine, Shape};
 use std::ops::Range;
 
 /// A picture of coverages in [0, 1], row-major. Rows outside `rows` are zero, so that small shapes cost little.
@@ -209,8 +209,8 @@ impl Edges {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shape::{Outline, at, ellipse};
     use super::*;
+    use crate::shape::{Outline, at, ellipse};
 
     const PIXELS: Affine = Affine { right: at(1.0, 0.0), down: at(0.0, 1.0), origin: at(0.0, 0.0) };
 

@@ -3,7 +3,7 @@
 use crate::images::Image;
 
 /// Dots from the top of a line to its bottom.
-pub(crate) const HEIGHT: usize = ROWS + DESCENT;
+pub const HEIGHT: usize = ROWS + DESCENT;
 
 /// Rows of a letter.
 const ROWS: usize = 7;
@@ -64,7 +64,7 @@ const GLYPHS: [(char, [u8; ROWS]); 42] = [
 
 /// Writes `text` on an image: each dot a square of `dot` pixels, the first row and column `at` those. What is past
 /// `most` pixels, or the image, is cut off.
-pub(crate) fn write(image: &mut Image, text: &str, [top, left]: [usize; 2], dot: usize, most: usize, colour: [f32; 3]) {
+pub fn write(image: &mut Image, text: &str, [top, left]: [usize; 2], dot: usize, most: usize, colour: [f32; 3]) {
     for (y, x) in dots(text) {
         for (dy, dx) in (0..dot).flat_map(|dy| (0..dot).map(move |dx| (dy, dx))) {
             let (y, x) = (y * dot + dy, x * dot + dx);
@@ -76,12 +76,12 @@ pub(crate) fn write(image: &mut Image, text: &str, [top, left]: [usize; 2], dot:
 }
 
 /// How many dots wide `text` is.
-pub(crate) fn width(text: &str) -> usize {
+pub fn width(text: &str) -> usize {
     (text.chars().count() * ADVANCE).saturating_sub(1)
 }
 
 /// The (row, column) of each dot of `text`. Capitals are written small; what the font lacks stays blank.
-pub(crate) fn dots(text: &str) -> impl Iterator<Item = (usize, usize)> {
+pub fn dots(text: &str) -> impl Iterator<Item = (usize, usize)> {
     text.chars().enumerate().flat_map(|(i, letter)| {
         let letter = letter.to_ascii_lowercase();
         let glyph = GLYPHS.iter().find(|(known, _)| *known == letter);

@@ -1,6 +1,6 @@
 //! A run's log: a line of JSON that describes it, then one for each step.
 
-use super::Run;
+use crate::Run;
 use alias_checkpoint::write_atomically;
 use alias_model::Losses;
 use serde::{Deserialize, Serialize};
@@ -128,7 +128,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::training::{DataSummary, Settings};
+    use crate::{DataSummary, Settings};
 
     fn entry(step: u64) -> Entry {
         Entry::new(step, Losses { gan: 0.1, ..Default::default() }, [1e-4, 4e-4], [0.5, 0.1], 2)

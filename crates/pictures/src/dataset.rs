@@ -151,11 +151,13 @@ impl Dataset {
         let files = SampleFiles { agnostic, pose, warped_cloth, warped_mask, parse };
         // Files may have been replaced since they were looked at.
         same_size(image, &[agnostic])?;
-        let example = Example { sample: read_sample(&files, ParseLabels::Auto)?, truth: read_rgb(image)?.data };
-        Ok(if self.size == [example.sample.height, example.sample.width] {
-            example
+        let (sample, truth) = (read_sample(&files, ParseLabels::Auto)?, read_rgb(image)?);
+        let [height, width] = self.size;
+        Ok(if self.size == [sample.height, sample.width] {
+            Example { sample, truth: truth.data }
         } else {
-            resize::example(&example, self.size)
+            let truth = resize::image(&truth, height, width).data;
+            Example { sample: resize::sample(&sample, height, width), truth }
         })
     }
 }

@@ -1,16 +1,7 @@
-//! Picture files in and out: pictures, masks and label maps.
+//! Pictures in memory.
 
-mod error;
-mod jpeg;
-mod parse;
-mod read;
-mod write;
-
-pub use error::{Error, Result};
-pub use parse::{ParseLabels, labels_from_parse};
-pub use read::{SampleFiles, read_labels, read_mask, read_rgb, read_sample, read_size, same_size};
-pub(crate) use write::byte;
-pub use write::{PALETTE, write_labels, write_rgb};
+/// 4096x4096, twenty times the size of the pictures this is for.
+pub(super) const MAX_PIXELS: u64 = 1 << 24;
 
 /// A colour picture: (3, H, W), row-major, in [-1, 1].
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +44,3 @@ impl Image {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

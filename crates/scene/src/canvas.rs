@@ -1,7 +1,7 @@
 //! A picture painted layer by layer, back to front.
 
-use super::mask::Mask;
-use super::shape::{Affine, Point, Shape, at};
+use crate::mask::Mask;
+use crate::shape::{Affine, Point, Shape, at};
 
 /// Red, green and blue in [0, 1], as stored in a PNG.
 pub(super) type Rgb = [f32; 3];

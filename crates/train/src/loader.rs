@@ -1,8 +1,8 @@
 //! Examples read and decoded on other threads, ahead of the training that takes them.
 
-use super::Order;
-use crate::dataset::{Dataset, Example};
-use crate::images;
+use crate::Order;
+use alias_pictures::dataset::{Dataset, Example};
+use alias_pictures::images;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};

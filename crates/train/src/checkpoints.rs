@@ -1,6 +1,6 @@
 //! A run's checkpoints: written whole or not at all, read only if they are what was written.
 
-use super::Run;
+use crate::Run;
 use alias_checkpoint::{CheckpointError, Dtype, Problem};
 use alias_model::{Checkpoint, Config};
 use std::fs;
@@ -180,7 +180,7 @@ impl Checkpoints {
         Err(Error::NoneReadable(damaged.iter().map(Error::to_string).collect()))
     }
 
-    /// Renames damaged ones to `.damaged`, for whoever holds the run's [`Lock`](super::Lock).
+    /// Renames damaged ones to `.damaged`, for whoever holds the run's [`Lock`](crate::Lock).
     ///
     /// # Errors
     /// What the file system reports.
@@ -281,7 +281,7 @@ fn verify_finite(Saved { step, state, .. }: &Saved) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::training::{DataSummary, Settings};
+    use crate::{DataSummary, Settings};
     use alias_checkpoint::Array;
 
     fn saved(step: u64, value: f32) -> Saved {

@@ -1,9 +1,9 @@
 //! What garments are covered with: repeating patterns and single prints.
 
-use super::canvas::{Canvas, Rgb, lit, mix};
-use super::mask::Mask;
-use super::rng::Rng;
-use super::shape::{End, Outline, Point, Shape, at, ellipse, limb};
+use crate::canvas::{Canvas, Rgb, lit, mix};
+use crate::mask::Mask;
+use crate::rng::Rng;
+use crate::shape::{End, Outline, Point, Shape, at, ellipse, limb};
 
 /// A colour for every place on the cloth. Lengths are in figure coordinates.
 #[derive(Clone, Copy, PartialEq)]

@@ -1,6 +1,6 @@
 //! JPEG files, as VITON-HD's pictures are.
 
-use super::read::MAX_PIXELS;
+use super::image::MAX_PIXELS;
 use super::{Error, Result};
 use std::fs::File;
 use std::io::{BufReader, Read};

@@ -2,8 +2,8 @@
 //!
 //! Figure coordinates: x = 0 is the middle of the figure, y runs down; a 3:4 portrait shows y from 0 to 1, head to thighs.
 
-use super::rng::Rng;
-use super::shape::{End, Outline, Point, Shape, at, bar, blob, direction, ellipse, limb};
+use crate::rng::Rng;
+use crate::shape::{End, Outline, Point, Shape, at, bar, blob, direction, ellipse, limb};
 
 /// Where the collar bones meet.
 pub(super) const COLLAR: f32 = 0.285;
