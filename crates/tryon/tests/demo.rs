@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/demo.safetensors");
+const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.safetensors");
 
 /// On 16 scenes that they were not trained on, they beat pasting the warped garment onto the agnostic picture by as much as
 /// assets/README.md tells.

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 }
 
 /// Trained by `tryon train` on scenes of other seeds: assets/README.md.
-const WEIGHTS: &[u8] = include_bytes!("../../../../assets/demo.safetensors");
+const WEIGHTS: &[u8] = include_bytes!("../../assets/demo.safetensors");
 /// What those were trained at: height, width.
 const SIZE: [usize; 2] = [256, 128];
 /// Seeds of the scenes.
