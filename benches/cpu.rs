@@ -7,7 +7,6 @@ use alias_model::plan::{Convolution, Method, Step};
 use alias_model::{Cpu, CpuOptions, Device, GeneratorConfig, Instructions, Noise, Painter, Person, PlanOptions, fill};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::time::Duration;
-use tryon::scene;
 
 const SIZE: [usize; 2] = [256, 128];
 
@@ -25,7 +24,7 @@ fn kind(step: &Step) -> &'static str {
 fn person(options: CpuOptions) -> (Person, alias_model::Sample) {
     let open = || {
         let checkpoint = fill(&GeneratorConfig::PUBLISHED.network()?, 1);
-        let sample = scene::draw(1, SIZE[0], SIZE[1]).sample;
+        let sample = alias_scene::draw(1, SIZE[0], SIZE[1]).sample;
         let painter = Painter::load(Device::cores(options)?, &checkpoint)?;
         Ok::<_, alias_model::Error>((painter.person(&sample, PlanOptions::default())?, sample))
     };

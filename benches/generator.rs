@@ -7,7 +7,6 @@ use alias_model::{Generator, GeneratorConfig, Inputs, Noise, Painter, PlanOption
 use alias_tensor::{Counters, Gpu, GpuOptions};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::Instant;
-use tryon::scene;
 
 /// Width of the generator (ngf), height and width of the image.
 const CASES: [(usize, usize, usize); 2] = [(8, 256, 128), (64, 256, 128)];
@@ -40,7 +39,7 @@ fn generator(c: &mut Criterion) {
     for (ngf, height, width) in CASES {
         let architecture = GeneratorConfig::PUBLISHED.with_ngf(ngf).network().unwrap_or_else(|e| panic!("{e}"));
         let checkpoint = fill(&architecture, 1);
-        let sample = scene::draw(1, height, width).sample;
+        let sample = alias_scene::draw(1, height, width).sample;
         let size = format!("ngf {ngf} {height}x{width}");
         {
             let painter = Painter::load(&gpu, &checkpoint).unwrap_or_else(|e| panic!("{e}"));

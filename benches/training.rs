@@ -8,7 +8,6 @@ use alias_model::{
 use alias_tensor::{Gpu, GpuOptions, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::error::Error;
-use tryon::scene;
 
 /// Width of the generator (ngf), divisor of VGG-19's widths, height and width of the image.
 const FULL: [(usize, usize, [usize; 2]); 1] = [(64, 1, [256, 128])];
@@ -28,7 +27,7 @@ fn steps(c: &mut Criterion) -> Result<(), Box<dyn Error>> {
     for (ngf, divisor, [height, width]) in cases {
         let gpu = Gpu::open(&GpuOptions::default())?;
         let mut trainer = trainer(&gpu, ngf, divisor)?;
-        let scene = scene::draw(1, height, width);
+        let scene = alias_scene::draw(1, height, width);
         let batch = [Batch {
             inputs: Inputs::new(&gpu, &scene.sample)?,
             real: Tensor::new(&gpu, &[1, 3, height, width], &scene.truth)?,

@@ -4,11 +4,11 @@
 //! are those examples of which a cut-out has the most misaligned pixels.
 
 use alias_model::{Device, Noise, Painter, Sample, misaligned};
+use alias_pictures::dataset::Dataset;
+use alias_pictures::images::{Image, write_rgb};
+use alias_pictures::sheet;
 use std::error::Error;
 use std::path::Path;
-use tryon::dataset::Dataset;
-use tryon::images::{Image, write_rgb};
-use tryon::{sheet, training};
 
 const ROWS: usize = 6;
 const TITLES: [&str; 6] = ["agnostic", "garment", "mask", "plain", "alias", "truth"];
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let device = Device::auto()?;
     let load = |path: &str| -> Result<Painter, Box<dyn Error>> {
-        Ok(Painter::load(&device, &training::read_generator(Path::new(path))?)?)
+        Ok(Painter::load(&device, &alias_train::read_generator(Path::new(path))?)?)
     };
     let (alias, plain) = (load(alias)?, load(plain)?);
     let dataset = Dataset::open(Path::new(data))?;

@@ -6,7 +6,6 @@ use alias_model::{
 };
 use alias_tensor::{Gpu, GpuOptions, Tensor};
 use std::error::Error;
-use tryon::scene;
 
 const SIZE: [usize; 2] = [64, 64];
 
@@ -21,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut trainer = Trainer::new(&gpu, (config, &generator), (judge, &discriminator), None, options)?;
     for seed in 1..=16 {
         let [height, width] = SIZE;
-        let scene = scene::draw(seed, height, width);
+        let scene = alias_scene::draw(seed, height, width);
         let inputs = Inputs::new(&gpu, &scene.sample)?;
         let real = Tensor::new(&gpu, &[1, 3, height, width], &scene.truth)?;
         // One part, one example: several parts make one update, one after the other.

@@ -130,13 +130,13 @@ fn tensors_of_two_devices_do_not_mix() {
 
 #[test]
 fn a_faulty_kernel_is_an_error_and_the_device_goes_on() {
-    static BROKEN: Kernel = Kernel::new("broken", "override WG: u32; @compute fn main() { nonsense }", "main");
+    static BROKEN: Kernel = Kernel::new("broken", &["override WG: u32; @compute fn main() { nonsense }"], "main");
     static WRONG: Kernel = Kernel::new(
         "wrong",
-        "override WG: u32;
+        &["override WG: u32;
          @group(0) @binding(0) var<uniform> p: u32;
          @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-         @compute @workgroup_size(WG) fn main() { y[0] = f32(p); }",
+         @compute @workgroup_size(WG) fn main() { y[0] = f32(p); }"],
         "main",
     );
     let gpu = open(GpuOptions::default());
@@ -161,11 +161,11 @@ fn a_refused_submission_leaves_nothing_to_read() {
     // The kernel writes to an input, so `Gpu` cannot know that the launch binds one buffer both for reading and writing.
     static LIAR: Kernel = Kernel::new(
         "liar",
-        "override WG: u32;
+        &["override WG: u32;
          @group(0) @binding(0) var<uniform> p: u32;
          @group(0) @binding(1) var<storage, read> x: array<f32>;
          @group(0) @binding(2) var<storage, read_write> y: array<f32>;
-         @compute @workgroup_size(WG) fn main() { y[0] = x[0] + f32(p); }",
+         @compute @workgroup_size(WG) fn main() { y[0] = x[0] + f32(p); }"],
         "main",
     );
     let gpu = open(GpuOptions::default());

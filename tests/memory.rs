@@ -1,7 +1,6 @@
 //! A server's case: one painter, several threads, a thousand images. In a process of its own, whose memory is measured.
 
 use alias_model::{CpuOptions, Device, GeneratorConfig, Layers, Noise, Painter, fill};
-use tryon::scene;
 
 /// What a round of images may leave behind: one byte in a thousand of what they take, a KiB each.
 const GROWTH: usize = ROUND as usize * 1024;
@@ -12,7 +11,7 @@ fn a_thousand_images_leave_nothing_behind() {
     let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(3) };
     let device = Device::cores(CpuOptions::default()).unwrap();
     let painter = Painter::load(device, &fill(&config.network().unwrap(), 5)).unwrap();
-    let sample = scene::draw(1, 64, 64).sample;
+    let sample = alias_scene::draw(1, 64, 64).sample;
     let draw = |images: u64| {
         std::thread::scope(|scope| {
             for thread in 0..4 {

@@ -12,7 +12,6 @@ use alias_plan::Method;
 use alias_tensor::wgpu::{Features, Limits};
 use alias_tensor::{Gpu, GpuOptions};
 use support::{BAR, config, pair, sample};
-use tryon::scene;
 
 /// How far half precision may be from float64, relative L2 of the image.
 const HALF_BAR: f64 = 5e-3;
@@ -117,7 +116,7 @@ fn narrow() -> Checkpoint {
 
 /// A map in which hardly two windows are alike.
 fn noisy(sample: Sample) -> Sample {
-    Sample { labels: scene::noise(3, sample.labels.len()), ..sample }
+    Sample { labels: alias_scene::noise(3, sample.labels.len()), ..sample }
 }
 
 /// The generator that computes scale and shift for each pixel, one operation after the other, is the oracle of every plan:
@@ -153,7 +152,7 @@ fn plans_draw_what_the_generator_draws() {
 #[test]
 fn checks_change_nothing() {
     let checkpoint = narrow();
-    let sample = noisy(scene::draw(1, 64, 64).sample);
+    let sample = noisy(alias_scene::draw(1, 64, 64).sample);
     let narrow_bands = targets().map(|target| Target { max_binding: 1 << 16, ..target });
     for target in targets().into_iter().chain(narrow_bands) {
         let draw = |gpu: &Gpu| {
@@ -193,17 +192,17 @@ fn a_person_wears_another_garment() {
 #[test]
 fn samples_that_are_not_the_persons_are_refused() {
     let painter = Painter::load(gpu(), &narrow()).unwrap();
-    let sample = scene::draw(1, 64, 64).sample;
+    let sample = alias_scene::draw(1, 64, 64).sample;
     let person = painter.person(&sample, PlanOptions::default()).unwrap();
     let refused = |sample: &Sample, noise| person.draw(sample, noise).unwrap_err().to_string();
-    let larger = refused(&scene::draw(1, 128, 64).sample, Noise::None);
+    let larger = refused(&alias_scene::draw(1, 128, 64).sample, Noise::None);
     assert_eq!(larger, "1 pictures of 128x64; the person was made for 1 of 64x64");
     assert!(refused(&noisy(sample.clone()), Noise::None).contains("labels"));
     let naked = Sample { warped_mask: vec![0.25; 64 * 64], ..sample.clone() };
     assert!(refused(&naked, Noise::None).contains("warped_mask differs from the person's at element"));
     assert!(refused(&sample, Noise::Seed(1)).contains("without noise"));
     assert!(refused(&Sample { pose: vec![2.0; 3 * 64 * 64], ..sample.clone() }, Noise::None).contains("pose holds 2"));
-    let odd = painter.person(&scene::draw(1, 96, 64).sample, PlanOptions::default()).unwrap_err().to_string();
+    let odd = painter.person(&alias_scene::draw(1, 96, 64).sample, PlanOptions::default()).unwrap_err().to_string();
     assert!(odd.contains("96x64") && odd.contains("multiples of 64"), "{odd}");
 }
 
@@ -212,7 +211,7 @@ fn samples_that_are_not_the_persons_are_refused() {
 fn a_hundred_images_take_the_memory_of_one() {
     let gpu = Gpu::open(&GpuOptions::default()).unwrap();
     let painter = Painter::load(&gpu, &narrow()).unwrap();
-    let sample = scene::draw(1, 64, 64).sample;
+    let sample = alias_scene::draw(1, 64, 64).sample;
     let person = painter.person(&sample, PlanOptions::default()).unwrap();
     let image = person.draw(&sample, Noise::None).unwrap();
     let after_one = gpu.counters();
@@ -240,7 +239,7 @@ fn full_size_fits_the_guaranteed_limits() {
     let checkpoint = fill(&GeneratorConfig::PUBLISHED.network().unwrap(), 1);
     let painter = Painter::load(&gpu, &checkpoint).unwrap();
     drop(checkpoint);
-    let image = painter.draw(&scene::draw(1, 1024, 768).sample, Noise::None).unwrap();
+    let image = painter.draw(&alias_scene::draw(1, 1024, 768).sample, Noise::None).unwrap();
     assert!(image.iter().all(|v| v.abs() <= 1.0));
     let mean = image.iter().sum::<f32>() / image.len() as f32;
     let deviation = (image.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / image.len() as f32).sqrt();
@@ -250,7 +249,7 @@ fn full_size_fits_the_guaranteed_limits() {
 /// What tuning finds is some method for every convolution, and draws the same image.
 #[test]
 fn a_tuned_painter_draws_the_same() {
-    let (checkpoint, sample) = (narrow(), scene::draw(1, 64, 64).sample);
+    let (checkpoint, sample) = (narrow(), alias_scene::draw(1, 64, 64).sample);
     let here = Target::of(gpu(), Precision::F32);
     let tuning = Tuning::measure(gpu(), &checkpoint, LoadOptions::default(), &sample, &here).unwrap();
     let Tuning::Measured(methods) = &tuning else { panic!("{tuning:?}") };
@@ -267,8 +266,8 @@ fn a_tuned_painter_draws_the_same() {
 /// A map of two classes has few 3x3 windows and many 5x5 ones: its table, too, keeps to the binding.
 #[test]
 fn no_binding_is_larger_than_the_target_allows() {
-    let sample = scene::draw(1, 1024, 768).sample;
-    let noise = scene::noise(1, sample.labels.len());
+    let sample = alias_scene::draw(1, 1024, 768).sample;
+    let noise = alias_scene::noise(1, sample.labels.len());
     let two = Sample { labels: noise.iter().map(|label| label % 2).collect(), ..sample.clone() };
     for sample in [sample.clone(), two, Sample { labels: noise, ..sample }] {
         let cost =
@@ -281,7 +280,7 @@ fn no_binding_is_larger_than_the_target_allows() {
 #[test]
 fn threads_take_turns_with_a_person() {
     let painter = Painter::load(gpu(), &narrow()).unwrap();
-    let sample = scene::draw(1, 64, 64).sample;
+    let sample = alias_scene::draw(1, 64, 64).sample;
     let person = painter.person(&sample, PlanOptions::default()).unwrap();
     let garments: Vec<_> =
         (0..4).map(|k| Sample { warped_cloth: vec![k as f32 / 4.0; 3 * 64 * 64], ..sample.clone() }).collect();
@@ -299,7 +298,7 @@ fn threads_take_turns_with_a_person() {
 fn an_application_may_draw_in_rayons_tasks() {
     use rayon::prelude::*;
     let painter = Painter::load(Device::cores(CpuOptions::default()).unwrap(), &narrow()).unwrap();
-    let sample = scene::draw(1, 64, 64).sample;
+    let sample = alias_scene::draw(1, 64, 64).sample;
     let person = painter.person(&sample, PlanOptions::default()).unwrap();
     let expected = person.draw(&sample, Noise::None).unwrap();
     let draw = |k: usize| {

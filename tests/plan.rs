@@ -2,10 +2,9 @@
 
 use alias_model::{Cost, GeneratorConfig, PlanOptions, Precision, Processor, Sample, Target, Tuning};
 use alias_plan::Method;
-use tryon::scene;
 
 fn cost(height: usize, width: usize, target: &Target) -> Cost {
-    cost_of(&scene::draw(1, height, width).sample, target)
+    cost_of(&alias_scene::draw(1, height, width).sample, target)
 }
 
 fn cost_of(sample: &Sample, target: &Target) -> Cost {
@@ -79,8 +78,8 @@ fn full_size_keeps_to_its_budgets() {
 /// Where no two windows are alike, a table takes what the dense network does, or less: it is made of no more windows.
 #[test]
 fn a_map_of_noise_takes_no_more_than_the_dense_network() {
-    let person = scene::draw(1, 1024, 768).sample;
-    let noise = Sample { labels: scene::noise(3, person.labels.len()), ..person };
+    let person = alias_scene::draw(1, 1024, 768).sample;
+    let noise = Sample { labels: alias_scene::noise(3, person.labels.len()), ..person };
     let dense = GeneratorConfig::PUBLISHED.network().unwrap().dense_flops(1024, 768).unwrap();
     let direct = cost_of(&noise, &DIRECT);
     assert_eq!(counts(&direct), [1656716, 218, 10912551, 1127730, 98304]);

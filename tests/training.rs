@@ -12,7 +12,6 @@ use alias_oracle::{gpu, relative_l2};
 use alias_tensor::{Counters, Gpu, GpuOptions, Tensor};
 use std::collections::BTreeMap;
 use support::{BAR, pair, sample};
-use tryon::scene;
 
 /// What a case stores of its inputs; everything else is a result to compare.
 const INPUTS: [&str; 6] = ["agnostic", "pose", "warped_cloth", "warped_mask", "labels", "real"];
@@ -166,7 +165,7 @@ fn small_on(gpu: &Gpu) -> (Trainer, [Batch; 2]) {
         options,
     );
     let batches = [1, 2].map(|seed| {
-        let sample = scene::draw(seed, 128, 64).sample;
+        let sample = alias_scene::draw(seed, 128, 64).sample;
         let real = Tensor::new(gpu, &[1, 3, 128, 64], &sample.agnostic).unwrap();
         Batch { inputs: Inputs::new(gpu, &sample).unwrap(), real }
     });
@@ -266,7 +265,7 @@ fn a_device_that_counts_counts_what_the_true_one_does() {
 fn what_a_step_takes() {
     let gpu = gpu().counting().unwrap();
     let [height, width] = [512, 384];
-    let scene = scene::draw(1, height, width);
+    let scene = alias_scene::draw(1, height, width);
     let inputs = Inputs::new(&gpu, &scene.sample).unwrap();
     let real = Tensor::empty(&gpu, &[1, 3, height, width]).unwrap();
 
@@ -319,7 +318,7 @@ fn parts_of_a_batch_add_up() {
     }
     let discriminator = DiscriminatorConfig { ndf: 2, ..DiscriminatorConfig::SPADE };
     let judge = fill(&discriminator.network().unwrap(), 2);
-    let [a, b] = [1, 2].map(|seed| scene::draw(seed, 128, 64).sample);
+    let [a, b] = [1, 2].map(|seed| alias_scene::draw(seed, 128, 64).sample);
     let batch = |sample: &Sample| Batch {
         inputs: Inputs::new(gpu(), sample).unwrap(),
         real: Tensor::new(gpu(), &[sample.batch, 3, 128, 64], &sample.agnostic).unwrap(),

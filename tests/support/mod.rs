@@ -4,7 +4,6 @@
 
 use alias_model::{GeneratorConfig, Sample};
 use alias_oracle::golden::Golden;
-use tryon::scene;
 
 /// A tensor may be this many times as far from float64 as PyTorch's own float32 run is.
 pub const BAR: f64 = 4.0;
@@ -48,7 +47,7 @@ pub fn sample(case: &Golden) -> Sample {
 
 /// The drawn persons of seeds 1 and 2 in one batch.
 pub fn pair(height: usize, width: usize) -> Sample {
-    let [a, b] = [1, 2].map(|seed| scene::draw(seed, height, width).sample);
+    let [a, b] = [1, 2].map(|seed| alias_scene::draw(seed, height, width).sample);
     let join = |a: &[f32], b: &[f32]| [a, b].concat();
     Sample {
         batch: 2,

@@ -4,7 +4,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("adam", "grid");
+const SOURCE: &[&str] = wgsl!(ADAM, GRID);
 static UPDATE: Kernel = kernel("adam", SOURCE, "update");
 
 params! { n: u32, beta: f32, correction: f32, rate: f32, eps: f32 }

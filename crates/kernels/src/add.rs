@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("add", "grid");
+const SOURCE: &[&str] = wgsl!(ADD, GRID);
 static FORWARD: Kernel = kernel("add", SOURCE, "forward");
 
 params! { n: u32 }

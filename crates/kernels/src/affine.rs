@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("affine", "grid", "reduce");
+const SOURCE: &[&str] = wgsl!(AFFINE, GRID, REDUCE);
 static FORWARD: Kernel = kernel("affine", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("affine", SOURCE, "backward");
 static BACKWARD_WEIGHT: Kernel = kernel("affine", SOURCE, "backward_weight");

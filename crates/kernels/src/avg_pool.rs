@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("avg_pool", "grid");
+const SOURCE: &[&str] = wgsl!(AVG_POOL, GRID);
 static FORWARD: Kernel = kernel("avg_pool", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("avg_pool", SOURCE, "backward");
 

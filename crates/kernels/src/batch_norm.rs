@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("batch_norm", "grid", "reduce");
+const SOURCE: &[&str] = wgsl!(BATCH_NORM, GRID, REDUCE);
 static STATISTICS: Kernel = kernel("batch_norm", SOURCE, "statistics");
 static EVALUATION_STATISTICS: Kernel = kernel("batch_norm", SOURCE, "evaluation_statistics");
 static FORWARD: Kernel = kernel("batch_norm", SOURCE, "forward");

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Error, Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("concat", "grid");
+const SOURCE: &[&str] = wgsl!(CONCAT, GRID);
 static FORWARD: Kernel = kernel("concat", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("concat", SOURCE, "backward");
 

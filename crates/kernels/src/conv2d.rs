@@ -25,8 +25,8 @@ const RUN: usize = run!();
 /// shaders/conv2d.wgsl plus the constants that size its arrays: a WGSL `override` cannot size arrays in functions.
 macro_rules! source {
     ($k:literal, $stride:literal, $dilation:literal, $tile:literal, $channels:literal) => {
-        concat!(
-            wgsl!("conv2d", "grid", "reduce"),
+        wgsl!(
+            CONV2D, GRID, REDUCE;
             concat!("const K = ", $k, "u; const STRIDE = ", $stride, "u; const DILATION = ", $dilation, "u;"),
             concat!("const TILE = ", $tile, "u; const CHANNELS = ", $channels, "u;"),
             concat!("const LANES = ", lanes!(), "u; const RUN = ", run!(), "u;")
@@ -35,7 +35,7 @@ macro_rules! source {
 }
 
 #[cfg(test)]
-const SOURCE: &str = source!(3, 1, 1, 4, 4);
+const SOURCE: &[&str] = source!(3, 1, 1, 4, 4);
 
 params! {
     batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32,

@@ -3,7 +3,7 @@
 use crate::{kernel, mean};
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("l1", "grid");
+const SOURCE: &[&str] = wgsl!(L1, GRID);
 static FORWARD: Kernel = kernel("l1", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("l1", SOURCE, "backward");
 

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("leaky_relu", "grid");
+const SOURCE: &[&str] = wgsl!(LEAKY_RELU, GRID);
 static FORWARD: Kernel = kernel("leaky_relu", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("leaky_relu", SOURCE, "backward");
 

@@ -77,12 +77,12 @@ pub use transpose::transpose;
 /// The text of a shader, by how weights and activations are stored.
 #[derive(Clone, Copy)]
 struct Source {
-    f32: &'static str,
-    f16: &'static str,
+    f32: &'static [&'static str],
+    f16: &'static [&'static str],
 }
 
 impl Source {
-    const fn of(self, precision: Precision) -> &'static str {
+    const fn of(self, precision: Precision) -> &'static [&'static str] {
         match precision {
             Precision::F32 => self.f32,
             Precision::F16 => self.f16,
@@ -92,7 +92,7 @@ impl Source {
 
 /// Entry point `entry` of this project's shader `source`.
 #[expect(unsafe_code, reason = "the one place that vouches for the shaders")]
-const fn kernel(name: &'static str, source: &'static str, entry: &'static str) -> Kernel {
+const fn kernel(name: &'static str, source: &'static [&'static str], entry: &'static str) -> Kernel {
     // SAFETY: every entry point of shaders/ returns before it indexes past the sizes in its Params, which the function
     // that launches it has checked against the tensors; loops run over those sizes; workgroup memory is written before it
     // is read. What they look up by (labels' windows, rows of a table) is made in this workspace, from 1 or 0 to the size

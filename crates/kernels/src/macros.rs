@@ -1,12 +1,10 @@
 //! What each operation's file begins with.
 
-/// The text of `shaders/OP.wgsl`, followed by the helpers it names from `shaders/shared/`.
+/// The pieces of a shader's text: the operation's own file, then the helpers it names from `shaders/shared/`, then, after a
+/// semicolon, constants. `first` goes on the first line, so that the file's line numbers hold.
 macro_rules! wgsl {
-    ($op:literal $(, $shared:literal)*) => {
-        concat!(
-            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shaders/", $op, ".wgsl")),
-            $(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shaders/shared/", $shared, ".wgsl"))),*
-        )
+    ($($first:literal,)? $op:ident $(, $shared:ident)* $(; $($constants:expr),+)?) => {
+        &[$($first,)? alias_shaders::$op, $(alias_shaders::shared::$shared,)* $($($constants),+)?]
     };
 }
 
@@ -22,17 +20,17 @@ macro_rules! params {
         #[cfg(test)]
         #[test]
         fn params_match_the_shader() {
-            alias_oracle::check_params(SOURCE, &[$((stringify!($field), std::mem::offset_of!(Params, $field))),*]);
+            alias_oracle::check_params(&SOURCE.concat(), &[$((stringify!($field), std::mem::offset_of!(Params, $field))),*]);
         }
     };
 }
 
-/// A shader in both precisions: `Stored` is the type of stored weights and activations.
+/// [`wgsl!`] in both precisions: `Stored` is the type of stored weights and activations.
 macro_rules! stored {
-    ($source:expr) => {
+    ($($pieces:tt)*) => {
         $crate::Source {
-            f32: concat!("alias Stored = f32;", $source),
-            f16: concat!("enable f16; alias Stored = f16;", $source),
+            f32: wgsl!("alias Stored = f32;", $($pieces)*),
+            f16: wgsl!("enable f16; alias Stored = f16;", $($pieces)*),
         }
     };
 }

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("mask_norm", "grid", "reduce");
+const SOURCE: &[&str] = wgsl!(MASK_NORM, GRID, REDUCE);
 static STATISTICS: Kernel = kernel("mask_norm", SOURCE, "statistics");
 // For small planes, where 256 invocations would mostly wait at barriers.
 static STATISTICS_SMALL: Kernel = kernel("mask_norm", SOURCE, "statistics").workgroup(32);

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Error, Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("max_pool", "grid", "math");
+const SOURCE: &[&str] = wgsl!(MAX_POOL, GRID, MATH);
 static FORWARD: Kernel = kernel("max_pool", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("max_pool", SOURCE, "backward");
 

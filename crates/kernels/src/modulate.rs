@@ -4,7 +4,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("modulate", "grid");
+const SOURCE: &[&str] = wgsl!(MODULATE, GRID);
 static FORWARD: Kernel = kernel("modulate", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("modulate", SOURCE, "backward");
 

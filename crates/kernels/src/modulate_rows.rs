@@ -5,7 +5,7 @@ use crate::{kernel, sum_segments::Segments};
 use alias_tensor::{Error, Gpu, Kernel, Result, Tensor, Work};
 use std::sync::{Arc, OnceLock};
 
-const SOURCE: &str = wgsl!("modulate_rows", "grid");
+const SOURCE: &[&str] = wgsl!(MODULATE_ROWS, GRID);
 static FORWARD: Kernel = kernel("modulate_rows", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("modulate_rows", SOURCE, "backward");
 static BACKWARD_PARTS: Kernel = kernel("modulate_rows", SOURCE, "backward_parts");

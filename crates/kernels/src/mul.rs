@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("mul", "grid");
+const SOURCE: &[&str] = wgsl!(MUL, GRID);
 static FORWARD: Kernel = kernel("mul", SOURCE, "forward");
 
 params! { n: u32 }

@@ -5,7 +5,7 @@ use crate::plan::{DeviceBuffers, holds};
 use alias_plan::NoisePlane;
 use alias_tensor::{Kernel, Recording, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("noise", "grid", "reduce", "math", "philox");
+const SOURCE: &[&str] = wgsl!(NOISE, GRID, REDUCE, MATH, PHILOX);
 static DRAW: Kernel = kernel("noise", SOURCE, "draw");
 static DRAW_SEEDED: Kernel = kernel("noise", SOURCE, "draw_seeded");
 static FORWARD: Kernel = kernel("noise", SOURCE, "forward");

@@ -4,7 +4,7 @@ use crate::kernel;
 use crate::spectral_norm::SpectralNorm;
 use alias_tensor::{Kernel, Result, Shape, Tensor, Work};
 
-const SOURCE: &str = wgsl!("pack", "grid");
+const SOURCE: &[&str] = wgsl!(PACK, GRID);
 static FORWARD: Kernel = kernel("pack", SOURCE, "forward").workgroup(64);
 /// Columns per invocation, as in the shader.
 const RUN: usize = 16;

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Gpu, Kernel, Recording, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("peak", "grid");
+const SOURCE: &[&str] = wgsl!(PEAK, GRID);
 static MULTIPLY_ADD: Kernel = kernel("peak", SOURCE, "multiply_add");
 static COPY: Kernel = kernel("peak", SOURCE, "copy");
 

@@ -3,7 +3,7 @@
 use crate::{kernel, scale};
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("reduce", "grid", "reduce");
+const SOURCE: &[&str] = wgsl!(REDUCE, GRID, REDUCE);
 static FORWARD: Kernel = kernel("reduce", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("reduce", SOURCE, "backward");
 

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("relu", "grid");
+const SOURCE: &[&str] = wgsl!(RELU, GRID);
 static FORWARD: Kernel = kernel("relu", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("relu", SOURCE, "backward");
 

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Error, Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("resize", "grid");
+const SOURCE: &[&str] = wgsl!(RESIZE, GRID);
 static FORWARD: Kernel = kernel("resize", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("resize", SOURCE, "backward");
 

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("scale", "grid");
+const SOURCE: &[&str] = wgsl!(SCALE, GRID);
 static FORWARD: Kernel = kernel("scale", SOURCE, "forward");
 
 params! { n: u32, factor: f32 }

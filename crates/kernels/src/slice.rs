@@ -4,7 +4,7 @@ use crate::kernel;
 use alias_tensor::{Error, Kernel, Result, Tensor, Work};
 use std::ops::Range;
 
-const SOURCE: &str = wgsl!("slice", "grid");
+const SOURCE: &[&str] = wgsl!(SLICE, GRID);
 static FORWARD: Kernel = kernel("slice", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("slice", SOURCE, "backward");
 

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("softplus", "grid", "math");
+const SOURCE: &[&str] = wgsl!(SOFTPLUS, GRID, MATH);
 static FORWARD: Kernel = kernel("softplus", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("softplus", SOURCE, "backward");
 

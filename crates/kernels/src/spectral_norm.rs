@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Gpu, Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("spectral_norm", "grid", "reduce");
+const SOURCE: &[&str] = wgsl!(SPECTRAL_NORM, GRID, REDUCE);
 static TRANSPOSED_PRODUCT: Kernel = kernel("spectral_norm", SOURCE, "transposed_product");
 static NORMALIZE: Kernel = kernel("spectral_norm", SOURCE, "normalize_vector");
 static DOT: Kernel = kernel("spectral_norm", SOURCE, "dot_product");

@@ -4,7 +4,7 @@
 use crate::kernel;
 use alias_tensor::{Gpu, Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("sum_segments", "grid");
+const SOURCE: &[&str] = wgsl!(SUM_SEGMENTS, GRID);
 static FORWARD: Kernel = kernel("sum_segments", SOURCE, "forward");
 
 params! { channels: u32, parts: u32, segments: u32 }

@@ -5,7 +5,7 @@ use crate::{kernel, sum_segments::Segments};
 use alias_tensor::{Error, Gpu, Kernel, Result, Tensor, Work};
 use std::sync::{Arc, OnceLock};
 
-const SOURCE: &str = wgsl!("sum_windows", "grid", "reduce");
+const SOURCE: &[&str] = wgsl!(SUM_WINDOWS, GRID, REDUCE);
 static FORWARD: Kernel = kernel("sum_windows", SOURCE, "forward");
 static BACKWARD_PARTS: Kernel = kernel("sum_windows", SOURCE, "backward_parts");
 static BACKWARD_BIAS: Kernel = kernel("sum_windows", SOURCE, "backward_bias");

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("tanh", "grid", "math");
+const SOURCE: &[&str] = wgsl!(TANH, GRID, MATH);
 static FORWARD: Kernel = kernel("tanh", SOURCE, "forward");
 static BACKWARD: Kernel = kernel("tanh", SOURCE, "backward");
 

@@ -3,7 +3,7 @@
 use crate::kernel;
 use alias_tensor::{Error, Kernel, Result, Tensor, Work};
 
-const SOURCE: &str = wgsl!("transpose", "grid");
+const SOURCE: &[&str] = wgsl!(TRANSPOSE, GRID);
 static FORWARD: Kernel = kernel("transpose", SOURCE, "forward");
 
 params! { batch: u32, rows: u32, columns: u32 }

@@ -1,10 +1,11 @@
 //! Tests each function of shaders/shared/math.wgsl: tests of operations would miss a wrong digit in a constant.
 
 use alias_oracle::{Random, gpu};
+use alias_shaders::shared::{GRID, MATH};
 use alias_tensor::{Kernel, Tensor, Work};
 
 /// One entry point for each function.
-const SOURCE: &str = concat!(
+const SOURCE: &[&str] = &[
     "override WG: u32 = 256;
     struct Params { n: u32 }
     @group(0) @binding(0) var<uniform> p: Params;
@@ -46,9 +47,9 @@ const SOURCE: &str = concat!(
         if i < p.n { y[i] = cos_sin_of_turn(u32(x[i]) * 2u + 1u).y; }
     }
     ",
-    include_str!("../../../shaders/shared/grid.wgsl"),
-    include_str!("../../../shaders/shared/math.wgsl")
-);
+    GRID,
+    MATH,
+];
 
 /// Largest error in units in the last place (float32) of the exact value, or of `floor` where that is larger.
 fn worst(entry: &'static Kernel, x: &[f32], floor: f64, exact: impl Fn(f64) -> f64) -> f64 {

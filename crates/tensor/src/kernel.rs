@@ -4,17 +4,17 @@ use crate::{Error, Gpu, Result};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// A compute entry point of a WGSL file and the workgroup size it is specialised with.
+/// A compute entry point of a WGSL text and the workgroup size it is specialised with.
 ///
-/// The file declares `override WG: u32` as its workgroup size, which other overrides may follow, its uniform `Params` at
+/// The text declares `override WG: u32` as its workgroup size, which other overrides may follow, its uniform `Params` at
 /// binding 0 and its buffers from binding 1, in the order in which [`Gpu::launch`] gets them.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     name: &'static str,
-    source: &'static str,
+    source: &'static [&'static str],
     entry: &'static str,
     workgroup: u32,
-    /// Values of the file's other overrides; unused places have no name.
+    /// Values of the text's other overrides; unused places have no name.
     constants: [(&'static str, u32); MAX_CONSTANTS],
     in_bounds: bool,
 }
@@ -23,8 +23,8 @@ pub struct Kernel {
 const MAX_CONSTANTS: usize = 6;
 
 impl Kernel {
-    /// Entry point `entry` of the WGSL text `source`, in workgroups of 256. `name` is for error messages.
-    pub const fn new(name: &'static str, source: &'static str, entry: &'static str) -> Kernel {
+    /// Entry point `entry` of the WGSL text whose pieces are `source`, in workgroups of 256. `name` is for error messages.
+    pub const fn new(name: &'static str, source: &'static [&'static str], entry: &'static str) -> Kernel {
         Kernel { name, source, entry, workgroup: 256, constants: [("", 0); MAX_CONSTANTS], in_bounds: false }
     }
 
@@ -34,7 +34,7 @@ impl Kernel {
         Kernel { workgroup: size, ..self }
     }
 
-    /// The same with the file's `override NAME` set to `value`.
+    /// The same with the text's `override NAME` set to `value`.
     ///
     /// # Panics
     /// With more than six of them.
@@ -143,40 +143,41 @@ pub(crate) struct Pipeline {
 /// Shader modules and pipelines, each compiled once.
 #[derive(Default)]
 pub(crate) struct KernelCache {
-    modules: Mutex<HashMap<(Text, bool), wgpu::ShaderModule>>,
+    /// By their pieces and whether they are unchecked. Pieces compare by their letters: kernels that list the same share one.
+    modules: Mutex<HashMap<(&'static [&'static str], bool), wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<Specialization, Pipeline>>,
 }
 
-/// A static text by its place in memory: comparing the letters would take longer than a launch.
+/// A static text, or the list of its pieces, by its place in memory: comparing the letters would take longer than a launch.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Text {
+struct Place {
     address: usize,
     length: usize,
 }
 
-impl Text {
-    fn of(text: &'static str) -> Text {
-        Text { address: text.as_ptr() as usize, length: text.len() }
+impl Place {
+    fn of<T>(text: &'static [T]) -> Place {
+        Place { address: text.as_ptr() as usize, length: text.len() }
     }
 }
 
 /// What tells one compiled kernel from another.
 #[derive(PartialEq, Eq, Hash)]
 struct Specialization {
-    source: Text,
-    entry: Text,
+    source: Place,
+    entry: Place,
     workgroup: u32,
-    constants: [(Text, u32); MAX_CONSTANTS],
+    constants: [(Place, u32); MAX_CONSTANTS],
     in_bounds: bool,
 }
 
 impl Kernel {
     fn specialization(&self) -> Specialization {
         Specialization {
-            source: Text::of(self.source),
-            entry: Text::of(self.entry),
+            source: Place::of(self.source),
+            entry: Place::of(self.entry.as_bytes()),
             workgroup: self.workgroup,
-            constants: self.constants.map(|(name, value)| (Text::of(name), value)),
+            constants: self.constants.map(|(name, value)| (Place::of(name.as_bytes()), value)),
             in_bounds: self.in_bounds,
         }
     }
@@ -217,14 +218,14 @@ impl Gpu {
 
     fn module(&self, kernel: &Kernel, unchecked: bool) -> Result<wgpu::ShaderModule> {
         let mut modules = self.0.kernels.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (Text::of(kernel.source), unchecked);
+        let key = (kernel.source, unchecked);
         if let Some(module) = modules.get(&key) {
             return Ok(module.clone());
         }
         let module = self.scoped(kernel.name, 0, |device| {
             let descriptor = wgpu::ShaderModuleDescriptor {
                 label: Some(kernel.name),
-                source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+                source: wgpu::ShaderSource::Wgsl(kernel.source.concat().into()),
             };
             if unchecked {
                 #[expect(unsafe_code, reason = "checks cost up to a third of a convolution")]

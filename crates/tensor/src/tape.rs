@@ -245,8 +245,7 @@ impl Gradients {
 
 /// `a + b` in a new tensor: either may also be the gradient of another one.
 fn accumulate(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    const SOURCE: &str =
-        concat!(include_str!("../../../shaders/accumulate.wgsl"), include_str!("../../../shaders/shared/grid.wgsl"));
+    const SOURCE: &[&str] = &[alias_shaders::ACCUMULATE, alias_shaders::shared::GRID];
     static ACCUMULATE: Kernel = Kernel::new("accumulate", SOURCE, "accumulate");
     let sum = Tensor::empty(a.gpu(), &a.shape())?;
     let n = a.numel();

@@ -14,14 +14,13 @@ pub(crate) mod train;
 use crate::{target, tell};
 use alias_model::plan::{Method, Step};
 use alias_model::{Checkpoint, Device, GeneratorConfig, Layers, LoadOptions, Noise, Painter, Precision, Sample};
+use alias_pictures::images::Image;
+use alias_train::CheckpointsError;
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tryon::images::Image;
-use tryon::scene;
-use tryon::training::CheckpointsError;
 
 /// Loads a generator, to draw by plans for `device`.
 fn load(checkpoint: &Checkpoint, device: &Device, precision: Precision, plain: bool) -> alias_model::Result<Painter> {
@@ -176,11 +175,11 @@ impl Drawing {
     pub(crate) fn sample(&self, layers: Layers) -> Result<Sample> {
         let [height, width] = self.size;
         layers.check_size(height, width)?;
-        let sample = scene::draw(1, height, width).sample;
+        let sample = alias_scene::draw(1, height, width).sample;
         let labels = match self.map {
             Map::Person => sample.labels.clone(),
             Map::Flat => vec![0; sample.labels.len()],
-            Map::Noise => scene::noise(1, sample.labels.len()),
+            Map::Noise => alias_scene::noise(1, sample.labels.len()),
         };
         Ok(Sample { labels, ..sample })
     }

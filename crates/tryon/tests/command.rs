@@ -3,15 +3,14 @@
 mod common;
 
 use alias_model::Checkpoint;
+use alias_pictures::dataset::Dataset;
+use alias_pictures::images::{read_rgb, read_size};
 use common::{fails, succeeds, text, weights};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
-use tryon::dataset::Dataset;
-use tryon::images::{read_rgb, read_size};
-use tryon::scene;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
 
@@ -285,7 +284,7 @@ fn a_drawn_dataset_is_one() {
     // What is read is what was drawn, but for the eight bits of a PNG.
     let dataset = Dataset::open(&set).unwrap();
     assert_eq!((dataset.len(), dataset.size(), dataset.name(1)), (3, [128, 64], "000008"));
-    let (read, scene) = (dataset.read(1).unwrap(), scene::draw(8, 128, 64));
+    let (read, scene) = (dataset.read(1).unwrap(), alias_scene::draw(8, 128, 64));
     assert_eq!(read.sample.labels, scene.sample.labels);
     for (read, drawn, step) in [
         (&read.truth, &scene.truth, 2.0),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/demo.safetensors");
+const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.safetensors");
 
 /// On 16 scenes that they were not trained on, they beat pasting the warped garment onto the agnostic picture by as much as
 /// assets/README.md tells.
@@ -43,7 +43,7 @@ fn a_sheet_and_its_scores_are_made() {
     let folder = tempfile::tempdir().unwrap();
     let printed = succeeds(&["demo", "-o", text(folder.path()), "--device", "cpu"]);
     assert!(printed.contains("6 scenes at 256x128 on ") && printed.contains("misaligned  generator"), "{printed}");
-    let sheet = tryon::images::read_size(&folder.path().join("sheet.png")).unwrap();
+    let sheet = alias_pictures::images::read_size(&folder.path().join("sheet.png")).unwrap();
     // Seven columns of six rows.
     assert_eq!(sheet, (17 + 6 * 260, 4 + 7 * 132));
     assert!(Path::new(&folder.path().join("result/06.png")).exists());

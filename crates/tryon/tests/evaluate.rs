@@ -4,12 +4,12 @@ mod common;
 
 use alias_checkpoint::Array;
 use alias_model::Checkpoint;
+use alias_pictures::dataset::Dataset;
+use alias_pictures::images::{Image, read_rgb, write_rgb};
 use common::{fails, succeeds, text, weights};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use tryon::dataset::Dataset;
-use tryon::images::{Image, read_rgb, write_rgb};
 
 fn drawn(folder: &Path, count: &str, size: &str) -> PathBuf {
     let set = folder.join("set");

@@ -28,7 +28,7 @@ fn two_runs_are_the_same() {
     let rates: Vec<_> = log.lines().skip(1).map(|line| (rate(line) * 3e4).round()).collect();
     assert_eq!(rates, [3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 2.0, 1.0]);
     for picture in ["losses.png", "samples/step-00000008.png"] {
-        assert!(tryon::images::read_rgb(&out.join(picture)).is_ok(), "{picture}");
+        assert!(alias_pictures::images::read_rgb(&out.join(picture)).is_ok(), "{picture}");
     }
 }
 

@@ -5,13 +5,13 @@
 mod training;
 
 use alias_model::plan::philox::philox4x32_10;
+use alias_train::Checkpoints;
 use std::fs;
 use std::path::Path;
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use training::{assert_undisturbed, exits, printed, resume, start, tryon, undisturbed};
-use tryon::training::Checkpoints;
 
 const KILLS: u32 = 20;
 /// About what a checkpoint takes to be written.

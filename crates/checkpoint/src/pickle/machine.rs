@@ -3,52 +3,32 @@
 use std::collections::BTreeMap;
 
 use super::opcode as op;
-use super::stack::{check_pairs, long};
-use super::value::{NodeId, Value};
-use super::{Pickle, Storage};
-use crate::bytes::Reader;
+use super::stack::{EMPTY, Stack, check_pairs, long};
+use super::value::{Pickle, Storage, Value};
+use crate::bytes::{Reader, utf8};
 use crate::error::Problem;
 
-/// The node of every empty tuple.
-const EMPTY: NodeId = 0;
-
-/// The state of a running pickle. `stack.rs` holds what its instructions do to the stack, and
-/// `objects.rs` what they do to things outside it.
+/// A running pickle. `stack.rs` holds what its instructions do to the stack, and `objects.rs` what they do with functions,
+/// classes and storages.
 pub(super) struct Machine<'r, 'a> {
-    pub(super) reader: &'r mut Reader<'a>,
-    /// No vector here grows longer than this.
-    pub(super) longest: usize,
-    pub(super) steps: usize,
-    pub(super) stack: Vec<Value<'a>>,
-    /// Where in the stack the open containers begin.
-    pub(super) marks: Vec<usize>,
-    pub(super) memo: BTreeMap<u32, Value<'a>>,
-    pub(super) nodes: Vec<Vec<Value<'a>>>,
-    pub(super) storages: BTreeMap<&'a str, Storage>,
+    reader: &'r mut Reader<'a>,
+    stack: Stack<'a>,
+    storages: BTreeMap<&'a str, Storage>,
 }
 
 impl<'r, 'a> Machine<'r, 'a> {
     pub(super) fn new(reader: &'r mut Reader<'a>, longest: usize) -> Machine<'r, 'a> {
-        Machine {
-            reader,
-            longest,
-            steps: 0,
-            stack: Vec::new(),
-            marks: Vec::new(),
-            memo: BTreeMap::new(),
-            nodes: vec![Vec::new()],
-            storages: BTreeMap::new(),
-        }
+        Machine { reader, stack: Stack::new(longest), storages: BTreeMap::new() }
     }
 
     /// Runs the program to its end, where its result is on top of the stack.
     pub(super) fn run(mut self) -> Result<Pickle<'a>, Problem> {
         loop {
-            self.count(1)?;
+            self.stack.count(1)?;
             let opcode = self.reader.u8()?;
             if opcode == op::STOP {
-                let root = self.pop()?;
-                return Ok(Pickle { root, storages: self.storages, nodes: self.nodes });
+                let root = self.stack.pop()?;
+                return Ok(Pickle { root, storages: self.storages, nodes: self.stack.nodes });
             }
             self.step(opcode)?;
         }
@@ -65,40 +45,36 @@ impl<'r, 'a> Machine<'r, 'a> {
             // Frames only help whoever reads from a stream.
             op::FRAME => self.reader.take(8).map(|_| ()),
 
-            op::MARK => {
-                self.check_length(self.marks.len())?;
-                self.marks.push(self.stack.len());
-                Ok(())
-            }
-            op::POP => self.pop().map(|_| ()),
-            op::POP_MARK => self.pop_to_mark().map(|_| ()),
+            op::MARK => self.stack.mark(),
+            op::POP => self.stack.pop().map(|_| ()),
+            op::POP_MARK => self.stack.pop_to_mark().map(|_| ()),
             op::DUP => {
-                let top = self.top()?;
-                self.push(top)
+                let top = self.stack.top()?;
+                self.stack.push(top)
             }
 
-            op::NONE => self.push(Value::None),
-            op::NEWTRUE => self.push(Value::Bool(true)),
-            op::NEWFALSE => self.push(Value::Bool(false)),
+            op::NONE => self.stack.push(Value::None),
+            op::NEWTRUE => self.stack.push(Value::Bool(true)),
+            op::NEWFALSE => self.stack.push(Value::Bool(false)),
             op::BININT => {
                 let int = i32::from_le_bytes(self.reader.array()?);
-                self.push(Value::Int(int.into()))
+                self.stack.push(Value::Int(int.into()))
             }
             op::BININT1 => {
                 let int = self.reader.u8()?;
-                self.push(Value::Int(int.into()))
+                self.stack.push(Value::Int(int.into()))
             }
             op::BININT2 => {
                 let int = self.reader.u16()?;
-                self.push(Value::Int(int.into()))
+                self.stack.push(Value::Int(int.into()))
             }
             op::LONG1 | op::LONG4 => {
                 let bytes = self.counted(if opcode == op::LONG1 { 1 } else { 4 })?;
-                self.push(long(bytes))
+                self.stack.push(long(bytes))
             }
             op::BINFLOAT => {
                 let float = f64::from_be_bytes(self.reader.array()?);
-                self.push(Value::Float(float))
+                self.stack.push(Value::Float(float))
             }
 
             // Python 2's strings may be text or bytes; the names in a state dict are ASCII.
@@ -109,82 +85,99 @@ impl<'r, 'a> Machine<'r, 'a> {
             op::BINBYTES => self.push_bytes(4),
             op::BINBYTES8 => self.push_bytes(8),
 
-            op::EMPTY_TUPLE => self.push(Value::Tuple(EMPTY)),
+            op::EMPTY_TUPLE => self.stack.push(Value::Tuple(EMPTY)),
             op::TUPLE => {
-                let items = self.pop_to_mark()?;
-                self.push_node(Value::Tuple, items)
+                let items = self.stack.pop_to_mark()?;
+                self.stack.push_node(Value::Tuple, items)
             }
-            op::TUPLE1 => self.push_tuple(1),
-            op::TUPLE2 => self.push_tuple(2),
-            op::TUPLE3 => self.push_tuple(3),
-            op::EMPTY_LIST => self.push_node(Value::List, Vec::new()),
-            op::EMPTY_DICT => self.push_node(Value::Dict, Vec::new()),
+            op::TUPLE1 => self.stack.push_tuple(1),
+            op::TUPLE2 => self.stack.push_tuple(2),
+            op::TUPLE3 => self.stack.push_tuple(3),
+            op::EMPTY_LIST => self.stack.push_node(Value::List, Vec::new()),
+            op::EMPTY_DICT => self.stack.push_node(Value::Dict, Vec::new()),
             op::LIST => {
-                let items = self.pop_to_mark()?;
-                self.push_node(Value::List, items)
+                let items = self.stack.pop_to_mark()?;
+                self.stack.push_node(Value::List, items)
             }
             op::DICT => {
-                let items = self.pop_to_mark()?;
+                let items = self.stack.pop_to_mark()?;
                 check_pairs(&items)?;
-                self.push_node(Value::Dict, items)
+                self.stack.push_node(Value::Dict, items)
             }
             op::APPEND => {
-                let items = self.pop_items(1)?;
-                self.append(items)
+                let items = self.stack.pop_items(1)?;
+                self.stack.append(items)
             }
             op::APPENDS => {
-                let items = self.pop_to_mark()?;
-                self.append(items)
+                let items = self.stack.pop_to_mark()?;
+                self.stack.append(items)
             }
             op::SETITEM => {
-                let items = self.pop_items(2)?;
-                self.set_items(items)
+                let items = self.stack.pop_items(2)?;
+                self.stack.set_items(items)
             }
             op::SETITEMS => {
-                let items = self.pop_to_mark()?;
-                self.set_items(items)
+                let items = self.stack.pop_to_mark()?;
+                self.stack.set_items(items)
             }
 
             op::BINPUT => {
                 let key = self.reader.u8()?;
-                self.put(key.into())
+                self.stack.put(key.into())
             }
             op::LONG_BINPUT => {
                 let key = self.reader.u32()?;
-                self.put(key)
+                self.stack.put(key)
             }
-            op::MEMOIZE => {
-                let key = u32::try_from(self.memo.len()).unwrap_or(u32::MAX);
-                self.put(key)
-            }
+            op::MEMOIZE => self.stack.memoize(),
             op::BINGET => {
                 let key = self.reader.u8()?;
-                self.get(key.into())
+                self.stack.get(key.into())
             }
             op::LONG_BINGET => {
                 let key = self.reader.u32()?;
-                self.get(key)
+                self.stack.get(key)
             }
 
             op::GLOBAL => {
                 let (module, name) = (self.reader.line()?, self.reader.line()?);
-                self.global(module, name)
+                self.stack.global(module, name)
             }
             op::STACK_GLOBAL => {
-                let (name, module) = (self.pop()?, self.pop()?);
+                let (name, module) = (self.stack.pop()?, self.stack.pop()?);
                 let (Value::Str(module), Value::Str(name)) = (module, name) else {
                     return Err(Problem::damaged("pickle: a global's name is not a string"));
                 };
-                self.global(module, name)
+                self.stack.global(module, name)
             }
-            op::REDUCE | op::NEWOBJ => self.reduce(),
-            op::BUILD => self.build(),
-            op::BINPERSID => self.storage(),
+            op::REDUCE | op::NEWOBJ => self.stack.reduce(),
+            op::BUILD => self.stack.build(),
+            op::BINPERSID => self.stack.storage(&mut self.storages),
 
             other => Err(Problem::unsupported(format!(
                 "pickle: instruction {other:#04x} at byte {} has no place in a state dict",
                 self.reader.position() - 1
             ))),
         }
+    }
+
+    fn push_str(&mut self, width: usize) -> Result<(), Problem> {
+        let text = utf8(self.counted(width)?)?;
+        self.stack.push(Value::Str(text))
+    }
+
+    fn push_bytes(&mut self, width: usize) -> Result<(), Problem> {
+        let bytes = self.counted(width)?;
+        self.stack.push(Value::Bytes(bytes))
+    }
+
+    /// Bytes that follow their own length, itself a number of `width` bytes.
+    fn counted(&mut self, width: usize) -> Result<&'a [u8], Problem> {
+        let length = match width {
+            1 => usize::from(self.reader.u8()?),
+            4 => self.reader.len32()?,
+            _ => self.reader.len64()?,
+        };
+        self.reader.take(length)
     }
 }

@@ -13,39 +13,14 @@ mod opcode;
 mod stack;
 mod value;
 
-use std::collections::BTreeMap;
-
 use super::SLACK;
-use super::array::Dtype;
 use super::bytes::Reader;
 use super::error::Problem;
 
 pub(super) use opcode::PROTO;
-pub(super) use value::{NodeId, Value};
+pub(super) use value::{NodeId, Pickle, Value};
 
 use machine::Machine;
-
-/// An unpickled object.
-pub(super) struct Pickle<'a> {
-    pub(super) root: Value<'a>,
-    /// The storages it refers to, by key.
-    pub(super) storages: BTreeMap<&'a str, Storage>,
-    nodes: Vec<Vec<Value<'a>>>,
-}
-
-/// What a pickle says of a storage; the elements are elsewhere in the file.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Storage {
-    pub(super) dtype: Dtype,
-    pub(super) numel: usize,
-}
-
-impl Storage {
-    /// The size of its elements, if that can be.
-    pub(super) fn byte_len(self) -> Option<usize> {
-        self.numel.checked_mul(self.dtype.size())
-    }
-}
 
 impl<'a> Pickle<'a> {
     /// Unpickles the object at `reader`, in a file of `file_len` bytes, and leaves `reader`
@@ -54,10 +29,5 @@ impl<'a> Pickle<'a> {
         // A `Vec` doubles as it grows, so one of this many values takes at most twice the file.
         let longest = (file_len + SLACK / 2) / size_of::<Value>();
         Machine::new(reader, longest).run()
-    }
-
-    /// What a container holds: the items of a list or tuple, keys and values of a dict in turn.
-    pub(super) fn items(&self, node: NodeId) -> &[Value<'a>] {
-        &self.nodes[node]
     }
 }

@@ -1,13 +1,13 @@
 //! What instructions do with functions, classes and storages.
 
-use super::Storage;
-use super::machine::Machine;
-use super::stack::unexpected;
-use super::value::{Callable, Value};
+use std::collections::BTreeMap;
+
+use super::stack::{Stack, unexpected};
+use super::value::{Callable, Storage, Value};
 use crate::MAX_NAME;
 use crate::error::{Problem, clip};
 
-impl<'a> Machine<'_, 'a> {
+impl<'a> Stack<'a> {
     /// Pushes a function or class by name: one of the few in [`Callable`], or it is an error.
     pub(super) fn global(&mut self, module: &'a str, name: &'a str) -> Result<(), Problem> {
         let Some(callable) = Callable::find(module, name) else {
@@ -76,8 +76,8 @@ impl<'a> Machine<'_, 'a> {
         }
     }
 
-    /// Replaces a persistent id by the storage that it names.
-    pub(super) fn storage(&mut self) -> Result<(), Problem> {
+    /// Replaces a persistent id by the storage that it names, and notes it in `storages`.
+    pub(super) fn storage(&mut self, storages: &mut BTreeMap<&'a str, Storage>) -> Result<(), Problem> {
         let id = self.pop()?;
         let Value::Tuple(id) = id else {
             return Err(unexpected("use as a storage", id));
@@ -106,7 +106,7 @@ impl<'a> Machine<'_, 'a> {
         let numel = usize::try_from(numel)
             .map_err(|_| Problem::Damaged(format!("storage `{}` has {numel} elements", clip(key))))?;
         let storage = Storage { dtype, numel };
-        if *self.storages.entry(key).or_insert(storage) != storage {
+        if *storages.entry(key).or_insert(storage) != storage {
             let what = format!("two different storages `{}`", clip(key));
             return Err(Problem::Damaged(what));
         }

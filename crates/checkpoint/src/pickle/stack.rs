@@ -1,14 +1,34 @@
 //! What instructions do to the stack, the memo and the containers, and the limits they keep.
 
-use super::machine::Machine;
+use std::collections::BTreeMap;
+
 use super::value::{NodeId, Value};
-use crate::bytes::utf8;
 use crate::error::Problem;
+
+/// The node of every empty tuple.
+pub(super) const EMPTY: NodeId = 0;
 
 /// A hundred times what the state dict of a large network takes.
 const MAX_STEPS: usize = 1 << 20;
 
-impl<'a> Machine<'_, 'a> {
+/// The stack of a running pickle, with the memo and the containers that its values refer to.
+pub(super) struct Stack<'a> {
+    /// No vector here grows longer than this.
+    longest: usize,
+    steps: usize,
+    values: Vec<Value<'a>>,
+    /// Where in the stack the open containers begin.
+    marks: Vec<usize>,
+    memo: BTreeMap<u32, Value<'a>>,
+    pub(super) nodes: Vec<Vec<Value<'a>>>,
+}
+
+impl<'a> Stack<'a> {
+    pub(super) fn new(longest: usize) -> Stack<'a> {
+        let nodes = vec![Vec::new()];
+        Stack { longest, steps: 0, values: Vec::new(), marks: Vec::new(), memo: BTreeMap::new(), nodes }
+    }
+
     /// Counts `steps` instructions' worth of work.
     pub(super) fn count(&mut self, steps: usize) -> Result<(), Problem> {
         self.steps += steps;
@@ -29,22 +49,29 @@ impl<'a> Machine<'_, 'a> {
     }
 
     pub(super) fn push(&mut self, value: Value<'a>) -> Result<(), Problem> {
-        self.check_length(self.stack.len())?;
-        self.stack.push(value);
+        self.check_length(self.values.len())?;
+        self.values.push(value);
         Ok(())
     }
 
     pub(super) fn pop(&mut self) -> Result<Value<'a>, Problem> {
         let top = self.top()?;
-        self.stack.pop();
+        self.values.pop();
         Ok(top)
     }
 
     pub(super) fn top(&self) -> Result<Value<'a>, Problem> {
-        match self.stack.last() {
-            Some(&top) if self.stack.len() > self.floor() => Ok(top),
+        match self.values.last() {
+            Some(&top) if self.values.len() > self.floor() => Ok(top),
             _ => Err(underflow()),
         }
+    }
+
+    /// Opens a container.
+    pub(super) fn mark(&mut self) -> Result<(), Problem> {
+        self.check_length(self.marks.len())?;
+        self.marks.push(self.values.len());
+        Ok(())
     }
 
     /// Below the last mark, the stack belongs to containers that are still open.
@@ -54,15 +81,15 @@ impl<'a> Machine<'_, 'a> {
 
     /// The top `n` values, lowest first.
     pub(super) fn pop_items(&mut self, n: usize) -> Result<Vec<Value<'a>>, Problem> {
-        match self.stack.len().checked_sub(n) {
-            Some(start) if start >= self.floor() => Ok(self.stack.split_off(start)),
+        match self.values.len().checked_sub(n) {
+            Some(start) if start >= self.floor() => Ok(self.values.split_off(start)),
             _ => Err(underflow()),
         }
     }
 
     pub(super) fn pop_to_mark(&mut self) -> Result<Vec<Value<'a>>, Problem> {
         let start = self.marks.pop().ok_or_else(underflow)?;
-        Ok(self.stack.split_off(start))
+        Ok(self.values.split_off(start))
     }
 
     /// Pushes a new container.
@@ -110,31 +137,16 @@ impl<'a> Machine<'_, 'a> {
         Ok(())
     }
 
+    /// [`Stack::put`] under the next key.
+    pub(super) fn memoize(&mut self) -> Result<(), Problem> {
+        self.put(u32::try_from(self.memo.len()).unwrap_or(u32::MAX))
+    }
+
     pub(super) fn get(&mut self, key: u32) -> Result<(), Problem> {
         match self.memo.get(&key) {
             Some(&value) => self.push(value),
             None => Err(Problem::Damaged(format!("pickle: nothing in memo {key}"))),
         }
-    }
-
-    pub(super) fn push_str(&mut self, width: usize) -> Result<(), Problem> {
-        let text = utf8(self.counted(width)?)?;
-        self.push(Value::Str(text))
-    }
-
-    pub(super) fn push_bytes(&mut self, width: usize) -> Result<(), Problem> {
-        let bytes = self.counted(width)?;
-        self.push(Value::Bytes(bytes))
-    }
-
-    /// Bytes that follow their own length, itself a number of `width` bytes.
-    pub(super) fn counted(&mut self, width: usize) -> Result<&'a [u8], Problem> {
-        let length = match width {
-            1 => usize::from(self.reader.u8()?),
-            4 => self.reader.len32()?,
-            _ => self.reader.len64()?,
-        };
-        self.reader.take(length)
     }
 }
 

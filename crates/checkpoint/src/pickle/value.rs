@@ -1,8 +1,39 @@
 //! What an unpickled object is made of.
 
+use std::collections::BTreeMap;
+
 use crate::array::Dtype;
 
-/// A container of a [`Pickle`](super::Pickle), as an index into its nodes.
+/// An unpickled object.
+pub(in super::super) struct Pickle<'a> {
+    pub(in super::super) root: Value<'a>,
+    /// The storages it refers to, by key.
+    pub(in super::super) storages: BTreeMap<&'a str, Storage>,
+    pub(super) nodes: Vec<Vec<Value<'a>>>,
+}
+
+impl<'a> Pickle<'a> {
+    /// What a container holds: the items of a list or tuple, keys and values of a dict in turn.
+    pub(in super::super) fn items(&self, node: NodeId) -> &[Value<'a>] {
+        &self.nodes[node]
+    }
+}
+
+/// What a pickle says of a storage; the elements are elsewhere in the file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in super::super) struct Storage {
+    pub(in super::super) dtype: Dtype,
+    pub(in super::super) numel: usize,
+}
+
+impl Storage {
+    /// The size of its elements, if that can be.
+    pub(in super::super) fn byte_len(self) -> Option<usize> {
+        self.numel.checked_mul(self.dtype.size())
+    }
+}
+
+/// A container of a [`Pickle`], as an index into its nodes.
 pub(in super::super) type NodeId = usize;
 
 /// An object. Containers are indices, so that copying one is cheap whatever it contains, an
@@ -29,7 +60,7 @@ pub(in super::super) enum Value<'a> {
 }
 
 /// What a pickle may refer to outside itself. Nothing is called: each stands for a few lines
-/// in `Machine::reduce`.
+/// in `Stack::reduce`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in super::super) enum Callable {
     OrderedDict,

@@ -90,6 +90,7 @@ impl DeviceBuffers {
 #[cfg(test)]
 mod tests {
     use super::ConvolutionParams;
+    use alias_shaders::shared::{CONVOLUTION, MATH, SOURCE};
     use std::mem::offset_of;
 
     #[test]
@@ -97,16 +98,14 @@ mod tests {
         macro_rules! fields {
             ($($field:ident)*) => { [$((stringify!($field), offset_of!(ConvolutionParams, $field))),*] };
         }
-        let source = concat!(
-            "alias Stored = f32; override NORM: u32 = 0; override TABLE: u32 = 0; override MASKED: u32 = 0; override NOISE: u32 = 0;",
-            "@group(0) @binding(8) var<storage, read_write> y: array<f32>;",
-            include_str!("../../../../shaders/shared/source.wgsl"),
-            include_str!("../../../../shaders/shared/convolution.wgsl"),
-            include_str!("../../../../shaders/shared/math.wgsl"),
-        );
-        alias_oracle::check_params(
-            source,
-            &fields!(input cout out_h out_w row_start row_end stride padding accumulate tanh out_slope),
-        );
+        let source = [
+            "alias Stored = f32; override NORM: u32 = 0; override TABLE: u32 = 0; override MASKED: u32 = 0;",
+            "override NOISE: u32 = 0; @group(0) @binding(8) var<storage, read_write> y: array<f32>;",
+            SOURCE,
+            CONVOLUTION,
+            MATH,
+        ];
+        let fields = fields!(input cout out_h out_w row_start row_end stride padding accumulate tanh out_slope);
+        alias_oracle::check_params(&source.concat(), &fields);
     }
 }

@@ -10,10 +10,10 @@ use alias_tensor::{Recording, Result, Tensor, Work};
 /// shaders/fused_conv2d.wgsl for a workgroup's share of the output: height, width, channels.
 macro_rules! source {
     ($h:literal, $w:literal, $couts:literal) => {
-        stored!(concat!(
-            wgsl!("fused_conv2d", "grid", "source", "convolution", "math"),
+        stored!(
+            FUSED_CONV2D, GRID, SOURCE, CONVOLUTION, MATH;
             concat!("const TILE_H = ", $h, "u; const TILE_W = ", $w, "u; const COUTS = ", $couts, "u;")
-        ))
+        )
     };
 }
 

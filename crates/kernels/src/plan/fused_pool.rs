@@ -7,7 +7,7 @@ use crate::{Source, kernel};
 use alias_plan::Pool;
 use alias_tensor::{Error, Recording, Result, Work};
 
-const TEXT: Source = stored!(wgsl!("fused_pool", "grid", "source", "convolution", "math"));
+const TEXT: Source = stored!(FUSED_POOL, GRID, SOURCE, CONVOLUTION, MATH);
 
 /// Records a step.
 pub(super) fn record(recording: &mut Recording, step: &Pool, buffers: &DeviceBuffers) -> Result<()> {

@@ -139,13 +139,13 @@ mod tests {
         }
         let fields =
             fields!(batch channels h w first h_0 w_0 up_0 down_0 h_1 w_1 up_1 down_1 band_start band_rows slope);
-        let source = concat!(
+        let source = [
             "@group(0) @binding(1) var<storage, read> source_0: array<f32>;",
             "@group(0) @binding(2) var<storage, read> source_1: array<f32>;",
             "struct Params { input: Input } @group(0) @binding(0) var<uniform> p: Params; alias Stored = f32;",
-            include_str!("../../../../shaders/shared/source.wgsl")
-        );
-        alias_oracle::check_struct(source, "Input", &fields);
+            alias_shaders::shared::SOURCE,
+        ];
+        alias_oracle::check_struct(&source.concat(), "Input", &fields);
         assert_eq!(size_of::<InputParams>(), 64, "a struct in a uniform takes a multiple of 16 bytes");
     }
 }

@@ -10,14 +10,14 @@ use alias_tensor::{Error, Recording, Result, Tensor, Work};
 /// rasterizer, which spends its time on loads.
 macro_rules! source {
     ($rows:literal, $quads:literal) => {
-        stored!(concat!(wgsl!("modulation_table", "grid"), "const ROWS = ", $rows, "u; const QUADS = ", $quads, "u;"))
+        stored!(MODULATION_TABLE, GRID; concat!("const ROWS = ", $rows, "u; const QUADS = ", $quads, "u;"))
     };
 }
 const GPU: Tile = Tile { source: source!(8, 2), rows: 8, quads: 2, workgroup: 64 };
 const SOFTWARE: Tile = Tile { source: source!(16, 4), rows: 16, quads: 4, workgroup: 8 };
 
 #[cfg(test)]
-const SOURCE: &str = GPU.source.f32;
+const SOURCE: &[&str] = GPU.source.f32;
 
 struct Tile {
     source: Source,

@@ -12,12 +12,7 @@ const LANES: usize = 8;
 
 macro_rules! source {
     ($tile:literal) => {
-        stored!(concat!(
-            wgsl!("staged_conv2d", "grid", "source", "convolution", "math"),
-            "const TILE = ",
-            $tile,
-            "u; const LANES = 8u;"
-        ))
+        stored!(STAGED_CONV2D, GRID, SOURCE, CONVOLUTION, MATH; concat!("const TILE = ", $tile, "u; const LANES = 8u;"))
     };
 }
 

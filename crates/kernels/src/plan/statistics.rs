@@ -6,9 +6,9 @@ use crate::{Source, kernel};
 use alias_plan::Statistics;
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
-const TEXT: Source = stored!(wgsl!("statistics", "grid", "source"));
+const TEXT: Source = stored!(STATISTICS, GRID, SOURCE);
 #[cfg(test)]
-const SOURCE: &str = TEXT.f32;
+const SOURCE: &[&str] = TEXT.f32;
 
 params! { input: InputParams, part: u32, parts: u32, eps: f32 }
 

@@ -7,7 +7,7 @@ use crate::{Source, kernel};
 use alias_plan::Convolution;
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
-const TEXT: Source = stored!(wgsl!("winograd_conv2d", "grid", "source", "convolution", "math"));
+const TEXT: Source = stored!(WINOGRAD_CONV2D, GRID, SOURCE, CONVOLUTION, MATH);
 
 /// A workgroup's share of the output: height, width, channels.
 const TILE: [usize; 3] = [8, 16, 32];

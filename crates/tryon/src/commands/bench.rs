@@ -6,10 +6,10 @@ use alias_kernels::Peak;
 use alias_model::plan::Step;
 use alias_model::{Device, GeneratorConfig, LoadOptions, Noise, Painter, Person, PlanOptions, Target, Tuning, fill};
 use alias_tensor::Counters;
+use alias_train::read_generator;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tryon::training::read_generator;
 
 /// Time the generator on drawn inputs and count what it executes.
 #[derive(clap::Args)]

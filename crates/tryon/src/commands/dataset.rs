@@ -2,13 +2,12 @@
 
 use super::{cores, in_parallel, parse_size, picture, progress};
 use alias_model::Layers;
+use alias_pictures::dataset::Dataset;
+use alias_pictures::images::{Plane, write_labels, write_rgb};
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use tryon::dataset::Dataset;
-use tryon::images::{Plane, write_labels, write_rgb};
-use tryon::scene;
 
 /// Draw a dataset, or check one.
 #[derive(clap::Args)]
@@ -117,7 +116,7 @@ fn name(seed: u64) -> String {
 }
 
 fn draw_one(folder: &Path, seed: u64, [height, width]: [usize; 2]) -> Result<()> {
-    let scene = scene::draw(seed, height, width);
+    let scene = alias_scene::draw(seed, height, width);
     let sample = scene.sample;
     let mask = sample.warped_mask.iter().map(|m| 2.0 * m - 1.0).collect::<Vec<_>>().repeat(3);
     let pictures = [scene.truth, sample.agnostic.clone(), sample.pose.clone(), sample.warped_cloth.clone(), mask];

@@ -4,11 +4,11 @@ use super::report::{Report, Scored};
 use super::{draw, load, picture, progress};
 use crate::{DeviceArguments, name};
 use alias_model::{Checkpoint, Precision, Sample};
+use alias_pictures::images::{Image, Plane, write_labels, write_rgb};
+use alias_pictures::sheet;
+use alias_train::read_generator;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
-use tryon::images::{Image, Plane, write_labels, write_rgb};
-use tryon::training::read_generator;
-use tryon::{scene, sheet};
 
 /// Draw sample scenes, try the garments on, and write pictures and a contact sheet.
 ///
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 }
 
 /// Trained by `tryon train` on scenes of other seeds: assets/README.md.
-const WEIGHTS: &[u8] = include_bytes!("../../../../assets/demo.safetensors");
+const WEIGHTS: &[u8] = include_bytes!("../../assets/demo.safetensors");
 /// What those were trained at: height, width.
 const SIZE: [usize; 2] = [256, 128];
 /// Seeds of the scenes.
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     for seed in SCENES {
         let file = format!("{seed:02}.png");
         bar.set_message(file.clone());
-        let scene::Scene { sample, truth } = scene::draw(seed, height, width);
+        let alias_scene::Scene { sample, truth } = alias_scene::draw(seed, height, width);
         let result = picture(&sample, draw(&painter, &sample, None)?);
         let truth = picture(&sample, truth);
         write_inputs(arguments, &file, &sample)?;

@@ -4,6 +4,10 @@ use super::report::{Report, Scored, paste};
 use super::{PrecisionArgument, cores, draw, in_parallel, load, parse_size, picture, progress, spare};
 use crate::{DeviceArguments, name, print};
 use alias_model::{GeneratorConfig, Painter, Precision};
+use alias_pictures::dataset::{Dataset, Example};
+use alias_pictures::images::{Image, write_rgb};
+use alias_pictures::sheet;
+use alias_train::read_generator;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::fs::create_dir_all;
@@ -11,10 +15,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-use tryon::dataset::{Dataset, Example};
-use tryon::images::{Image, write_rgb};
-use tryon::sheet;
-use tryon::training::read_generator;
 
 /// Compare what a generator draws with the true pictures of a dataset.
 ///

@@ -2,9 +2,9 @@
 
 use super::{passed_over, spare};
 use alias_model::Checkpoint;
+use alias_train::{Checkpoints, Newest, Saved, generator};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
-use tryon::training::{Checkpoints, Newest, Saved, generator};
 
 /// Write the generator of a training as weights for every other command.
 ///

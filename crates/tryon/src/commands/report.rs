@@ -2,10 +2,10 @@
 
 use super::picture;
 use alias_model::{GARMENT, Sample, misaligned};
+use alias_pictures::images::Image;
+use alias_pictures::metrics::{Comparison, Scores};
 use serde_json::{Value, json};
 use std::fmt::Write;
-use tryon::images::Image;
-use tryon::metrics::{Comparison, Scores};
 
 /// What pictures are scored over.
 const REGIONS: [&str; 3] = ["picture", "garment", "misaligned"];

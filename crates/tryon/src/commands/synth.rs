@@ -4,12 +4,12 @@ use super::{PrecisionArgument, draw, load, picture, progress, spare};
 use crate::{DeviceArguments, tell};
 use alias_checkpoint::Array;
 use alias_model::{Checkpoint, Sample};
+use alias_pictures::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
+use alias_train::read_generator;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ArgGroup;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use tryon::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
-use tryon::training::read_generator;
 
 /// Draw a person wearing a garment.
 ///

@@ -1,9 +1,9 @@
 //! What a step will hold on the device, before there is one.
 
 use super::start::{Start, upload};
+use alias_pictures::dataset::Example;
 use alias_tensor::{Error, Gpu, Tensor};
 use anyhow::Result;
-use tryon::dataset::Example;
 
 /// No larger batch is tried: nobody has trained this network with more.
 const LARGEST_BATCH: usize = 32;

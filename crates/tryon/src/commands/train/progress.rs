@@ -1,9 +1,9 @@
 //! How far a training has come: a bar on a terminal, else a line now and then.
 
 use crate::tell;
+use alias_train::Entry;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
-use tryon::training::Entry;
 
 /// From one line to the next, where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(10);

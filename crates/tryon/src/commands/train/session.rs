@@ -6,18 +6,18 @@ use super::{Arguments, progress::Progress};
 use crate::commands::picture;
 use crate::tell;
 use alias_model::{Checkpoint, Generator, LoadOptions, Noise, Trainer};
+use alias_pictures::dataset::Dataset;
+use alias_pictures::images::write_rgb;
+use alias_pictures::sheet;
 use alias_tensor::{Error, Gpu, no_grad};
+use alias_train::{
+    Checkpoints, CheckpointsError, Entry, GENERATOR, Loader, Lock, Log, Order, Purpose, Run, Saved, Settings, curves,
+};
 use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tryon::dataset::Dataset;
-use tryon::images::write_rgb;
-use tryon::sheet;
-use tryon::training::{
-    Checkpoints, CheckpointsError, Entry, GENERATOR, Loader, Lock, Log, Order, Purpose, Run, Saved, Settings, curves,
-};
 
 /// Examples on a sheet of samples.
 const SAMPLES: usize = 4;

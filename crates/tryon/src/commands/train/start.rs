@@ -5,14 +5,12 @@ use crate::commands::passed_over;
 use alias_model::{
     Batch, Checkpoint, DiscriminatorConfig, GeneratorConfig, Inputs, Sample, Trainer, Vgg19, initialize,
 };
+use alias_pictures::dataset::{Dataset, Example};
 use alias_tensor::{Gpu, Tensor};
+use alias_train::{Checkpoints, DataSummary, Lock, Newest, Purpose, Run, Saved, Settings, checksum, read_generator};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
 use std::sync::Arc;
-use tryon::dataset::{Dataset, Example};
-use tryon::training::{
-    Checkpoints, DataSummary, Lock, Newest, Purpose, Run, Saved, Settings, checksum, read_generator,
-};
 
 /// A run that can go on as soon as there is a device.
 pub(super) struct Start {

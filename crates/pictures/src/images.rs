@@ -1,0 +1,18 @@
+//! Picture files in and out: pictures, masks and label maps.
+
+mod error;
+mod image;
+mod jpeg;
+mod parse;
+mod read;
+mod write;
+
+pub use error::{Error, Result};
+pub use image::{Image, Plane};
+pub use parse::{ParseLabels, labels_from_parse};
+pub use read::{SampleFiles, read_labels, read_mask, read_rgb, read_sample, read_size, same_size};
+pub(crate) use write::byte;
+pub use write::{PALETTE, write_labels, write_rgb};
+
+#[cfg(test)]
+mod tests;

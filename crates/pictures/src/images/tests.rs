@@ -1,0 +1,276 @@
+use super::*;
+use png::{BitDepth, ColorType, Encoder};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Encodes raw samples as a PNG file.
+fn encode(dir: &TempDir, color: ColorType, depth: BitDepth, (height, width): (u32, u32), bytes: &[u8]) -> PathBuf {
+    let path = dir.path().join(format!("{color:?}-{depth:?}-{}.png", bytes.len()));
+    let mut encoder = Encoder::new(fs::File::create(&path).unwrap(), width, height);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    if color == ColorType::Indexed {
+        encoder.set_palette((0..=255).flat_map(|i| [255 - i, i, 7]).take(3 << depth as usize).collect::<Vec<u8>>());
+    }
+    encoder.write_header().unwrap().write_image_data(bytes).unwrap();
+    path
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn names(dir: &TempDir) -> Vec<String> {
+    fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn every_colour_type_reads_as_colour() {
+    let dir = directory();
+    let (eight, sixteen) = (BitDepth::Eight, BitDepth::Sixteen);
+    let unit = |v: f32| v / 255.0 * 2.0 - 1.0;
+    let cases: [(ColorType, BitDepth, &[u8], [f32; 3]); 13] = [
+        (ColorType::Grayscale, BitDepth::One, &[0x80], [255.0; 3]),
+        (ColorType::Grayscale, BitDepth::Two, &[0x80], [170.0; 3]),
+        (ColorType::Grayscale, BitDepth::Four, &[0x30], [51.0; 3]),
+        (ColorType::Grayscale, eight, &[77], [77.0; 3]),
+        (ColorType::Grayscale, sixteen, &[77, 77], [77.0; 3]),
+        (ColorType::GrayscaleAlpha, eight, &[100, 51], [224.0; 3]),
+        (ColorType::GrayscaleAlpha, sixteen, &[100, 100, 51, 51], [224.0; 3]),
+        (ColorType::Rgb, eight, &[1, 2, 3], [1.0, 2.0, 3.0]),
+        (ColorType::Rgb, sixteen, &[1, 1, 2, 2, 3, 3], [1.0, 2.0, 3.0]),
+        (ColorType::Rgba, eight, &[0, 255, 100, 0], [255.0; 3]),
+        (ColorType::Rgba, sixteen, &[0, 0, 255, 255, 100, 100, 51, 51], [204.0, 255.0, 224.0]),
+        (ColorType::Indexed, eight, &[9], [246.0, 9.0, 7.0]),
+        (ColorType::Indexed, BitDepth::Four, &[0x50], [250.0, 5.0, 7.0]),
+    ];
+    for (color, depth, bytes, want) in cases {
+        let path = encode(&dir, color, depth, (1, 1), bytes);
+        let got = read_rgb(&path).unwrap();
+        for (got, want) in got.pixel(0, 0).iter().zip(want.map(unit)) {
+            assert!((got - want).abs() < 1e-5, "{color:?} {depth:?}: {got} is not {want}");
+        }
+    }
+}
+
+#[test]
+fn pictures_are_planes() {
+    let dir = directory();
+    let path = encode(&dir, ColorType::Rgb, BitDepth::Eight, (2, 1), &[255, 0, 0, 0, 0, 255]);
+    let image = read_rgb(&path).unwrap();
+    assert_eq!((image.height, image.width), (2, 1));
+    assert_eq!(image.data, [1.0, -1.0, -1.0, -1.0, -1.0, 1.0]);
+    assert_eq!(read_size(&path).unwrap(), (2, 1));
+}
+
+#[test]
+fn masks_are_brightness() {
+    let dir = directory();
+    let read = |color, bytes: &[u8]| read_mask(&encode(&dir, color, BitDepth::Eight, (1, 2), bytes)).unwrap().data;
+    assert_eq!(read(ColorType::Grayscale, &[0, 255]), [0.0, 1.0]);
+    assert_eq!(read(ColorType::Rgb, &[51, 51, 51, 0, 0, 0]), [0.2, 0.0]);
+    // White, once opaque and once transparent.
+    assert_eq!(read(ColorType::GrayscaleAlpha, &[255, 255, 255, 0]), [1.0, 0.0]);
+    assert!((read(ColorType::Rgb, &[255, 0, 0, 0, 255, 0])[1] - 0.587).abs() < 1e-6);
+}
+
+#[test]
+fn labels_are_indices_at_every_depth() {
+    let dir = directory();
+    let cases: [(BitDepth, &[u8], [u8; 5]); 4] = [
+        (BitDepth::One, &[0b1011_0000], [1, 0, 1, 1, 0]),
+        (BitDepth::Two, &[0b1101_1000, 0b0100_0000], [3, 1, 2, 0, 1]),
+        (BitDepth::Four, &[0x0f, 0x12, 0x60], [0, 15, 1, 2, 6]),
+        (BitDepth::Eight, &[0, 19, 6, 1, 2], [0, 19, 6, 1, 2]),
+    ];
+    for (depth, row, want) in cases {
+        for color in [ColorType::Indexed, ColorType::Grayscale] {
+            let labels = read_labels(&encode(&dir, color, depth, (2, 5), &row.repeat(2))).unwrap();
+            assert_eq!(labels.data, want.repeat(2), "{color:?} {depth:?}");
+        }
+    }
+}
+
+#[test]
+fn colour_parse_maps_are_refused_with_a_remedy() {
+    let dir = directory();
+    for (color, depth, bytes) in [
+        (ColorType::Rgb, BitDepth::Eight, 3),
+        (ColorType::Rgba, BitDepth::Eight, 4),
+        (ColorType::GrayscaleAlpha, BitDepth::Eight, 2),
+        (ColorType::Grayscale, BitDepth::Sixteen, 2),
+    ] {
+        let path = encode(&dir, color, depth, (1, 1), &vec![0; bytes]);
+        let message = read_labels(&path).unwrap_err().to_string();
+        assert!(message.contains("palette (indexed)") && message.contains(path.to_str().unwrap()), "{message}");
+    }
+}
+
+#[test]
+fn written_pictures_read_back() {
+    let dir = directory();
+    let path = dir.path().join("a.png");
+    let data: Vec<f32> = (0..3 * 256).map(|i| (i * 7 % 256) as f32 / 255.0 * 2.0 - 1.0).collect();
+    let image = Image { height: 8, width: 32, data };
+    write_rgb(&path, &image).unwrap();
+    let back = read_rgb(&path).unwrap();
+    assert!(image.data.iter().zip(&back.data).all(|(a, b)| (a - b).abs() < 1e-6));
+    // Again over the old one, out of range and in between.
+    let extreme = Image { height: 1, width: 2, data: vec![-7.0, 9.0, f32::INFINITY, -0.001, f32::NEG_INFINITY, 1.0] };
+    write_rgb(&path, &extreme).unwrap();
+    let bytes: Vec<f32> = read_rgb(&path).unwrap().data.iter().map(|v| ((v + 1.0) * 127.5).round()).collect();
+    assert_eq!(bytes, [0.0, 255.0, 255.0, 127.0, 0.0, 255.0]);
+    assert_eq!(names(&dir), ["a.png"]);
+}
+
+#[test]
+fn written_labels_read_back() {
+    let dir = directory();
+    let path = dir.path().join("labels.png");
+    let labels = Plane { height: 3, width: 7, data: (0..21).map(|i| i % 7).collect() };
+    write_labels(&path, &labels).unwrap();
+    assert_eq!(read_labels(&path).unwrap(), labels);
+    let shown = read_rgb(&path).unwrap().pixel(0, 2).map(|v| ((v + 1.0) * 127.5).round() as u8);
+    assert_eq!(shown, PALETTE[2]);
+    let wrong = write_labels(&path, &Plane { height: 1, width: 2, data: vec![0, 7] }).unwrap_err();
+    assert!(matches!(wrong, Error::Label { value: 7, x: 1, y: 0, classes: 7, .. }));
+}
+
+#[test]
+fn a_failed_write_leaves_nothing_behind() {
+    let dir = directory();
+    let path = dir.path().join("a.png");
+    let mut image = Image::filled(2, 3, [0.0; 3]);
+    image.data[6 + 4] = f32::NAN;
+    let message = write_rgb(&path, &image).unwrap_err().to_string();
+    assert!(message.contains("green value at column 1, row 1"), "{message}");
+    assert!(names(&dir).is_empty());
+
+    // The rename fails: a directory is in the way.
+    fs::create_dir_all(path.join("full")).unwrap();
+    let image = Image::filled(2, 3, [0.0; 3]);
+    assert!(matches!(write_rgb(&path, &image), Err(Error::Io { .. })));
+    // The encoder fails: PNG has no empty pictures.
+    let empty = Image::filled(0, 3, [0.0; 3]);
+    assert!(matches!(write_rgb(&dir.path().join("b.png"), &empty), Err(Error::Encode { .. })));
+    assert_eq!(names(&dir), ["a.png"]);
+
+    assert!(write_rgb(&dir.path().join("missing/a.png"), &image).is_err());
+    assert!(write_rgb(Path::new("/"), &image).is_err());
+}
+
+#[test]
+fn lip_groups_as_the_authors_group_it() {
+    // The 13 groups VITON-HD goes through, and the class each ends in.
+    let groups: [(&[u8], u8); 13] = [
+        (&[0, 10], 0),
+        (&[1, 2], 3),
+        (&[4, 13], 1),
+        (&[5, 6, 7], 2),
+        (&[9, 12], 1),
+        (&[14], 4),
+        (&[15], 5),
+        (&[16], 1),
+        (&[17], 1),
+        (&[18], 1),
+        (&[19], 1),
+        (&[8], 1),
+        (&[3, 11], 6),
+    ];
+    let indices = Plane { height: 4, width: 5, data: (0..20).collect() };
+    let classes = labels_from_parse(&indices, ParseLabels::Auto, Path::new("p")).unwrap();
+    assert_eq!(groups.iter().map(|(members, _)| members.len()).sum::<usize>(), 20);
+    for (members, class) in groups {
+        members.iter().for_each(|&m| assert_eq!(classes.data[usize::from(m)], class, "LIP {m}"));
+    }
+}
+
+#[test]
+fn which_labels_a_map_holds_can_be_said() {
+    let path = Path::new("p.png");
+    let indices = Plane { height: 1, width: 3, data: vec![0, 2, 5] };
+    assert_eq!(labels_from_parse(&indices, ParseLabels::Auto, path).unwrap(), indices);
+    assert_eq!(labels_from_parse(&indices, ParseLabels::Seven, path).unwrap(), indices);
+    assert_eq!(labels_from_parse(&indices, ParseLabels::Lip, path).unwrap().data, [0, 3, 2]);
+
+    let indices = Plane { height: 2, width: 2, data: vec![0, 1, 20, 7] };
+    let error = |labels| labels_from_parse(&indices, labels, path).unwrap_err().to_string();
+    assert_eq!(error(ParseLabels::Seven), "p.png: label 20 at column 0, row 1 is not one of the 7 classes (0 to 6)");
+    assert_eq!(error(ParseLabels::Auto), "p.png: label 20 at column 0, row 1 is not one of the 20 classes (0 to 19)");
+}
+
+#[test]
+fn samples_read_back_and_sizes_must_agree() {
+    let dir = directory();
+    let scene = alias_scene::draw(5, 64, 48);
+    let (height, width) = (64, 48);
+    let paths = ["agnostic", "pose", "cloth", "mask", "parse"].map(|name| dir.path().join(format!("{name}.png")));
+    let [agnostic, pose, warped_cloth, warped_mask, parse] = paths.each_ref().map(PathBuf::as_path);
+    let files = SampleFiles { agnostic, pose, warped_cloth, warped_mask, parse };
+    let image = |data: &[f32]| Image { height, width, data: data.to_vec() };
+    write_rgb(agnostic, &image(&scene.sample.agnostic)).unwrap();
+    write_rgb(pose, &image(&scene.sample.pose)).unwrap();
+    write_rgb(warped_cloth, &image(&scene.sample.warped_cloth)).unwrap();
+    let mask: Vec<f32> = scene.sample.warped_mask.iter().map(|v| v * 2.0 - 1.0).collect();
+    write_rgb(warped_mask, &image(&mask.repeat(3))).unwrap();
+    write_labels(parse, &Plane { height, width, data: scene.sample.labels.clone() }).unwrap();
+
+    let back = read_sample(&files, ParseLabels::Auto).unwrap();
+    assert_eq!(back.labels, scene.sample.labels);
+    let close = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 0.005);
+    assert!(close(&back.agnostic, &scene.sample.agnostic) && close(&back.pose, &scene.sample.pose));
+    assert!(close(&back.warped_cloth, &scene.sample.warped_cloth));
+    assert!(close(&back.warped_mask, &scene.sample.warped_mask));
+
+    write_rgb(warped_mask, &Image::filled(48, 64, [0.0; 3])).unwrap();
+    let message = read_sample(&files, ParseLabels::Auto).unwrap_err().to_string();
+    for part in ["mask.png is 64x48", "agnostic.png is 48x64"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn missing_and_foreign_files_are_named() {
+    let dir = directory();
+    let path = dir.path().join("nothing.png");
+    assert!(read_rgb(&path).unwrap_err().to_string().contains("nothing.png"));
+    fs::write(&path, b"GIF89a").unwrap();
+    assert!(matches!(read_rgb(&path), Err(Error::Decode { .. })));
+}
+
+#[test]
+fn damaged_files_are_errors() {
+    let dir = directory();
+    let noise: Vec<u8> = (0..3 * 16 * 16u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let path = encode(&dir, ColorType::Rgb, BitDepth::Eight, (16, 16), &noise);
+    let whole = fs::read(&path).unwrap();
+    let broken = dir.path().join("broken.png");
+    for length in 0..whole.len() {
+        fs::write(&broken, &whole[..length]).unwrap();
+        // The end marker (12 bytes) is no loss; everything before it is.
+        let read = read_rgb(&broken);
+        assert!(read.is_err() || length >= whole.len() - 12, "{length} of {} bytes were enough", whole.len());
+    }
+    for i in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[i] ^= 0x55;
+        fs::write(&broken, &bytes).unwrap();
+        // Anything but a panic.
+        let _ = (read_rgb(&broken), read_mask(&broken), read_labels(&broken));
+    }
+}
+
+#[test]
+fn absurd_sizes_are_refused_before_allocating() {
+    let dir = directory();
+    let path = dir.path().join("huge.png");
+    for (width, height) in [(2_000_000_000_u32, 2_000_000_000_u32), (1, 1 << 25), (5000, 5000)] {
+        let mut bytes = Vec::new();
+        Encoder::new(&mut bytes, width, height).write_header().map(drop).unwrap_or_default();
+        fs::write(&path, &bytes).unwrap();
+        let error = read_rgb(&path).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("{width}x{height}")));
+    }
+}
