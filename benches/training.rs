@@ -2,10 +2,9 @@
 //!
 //! `cargo bench --bench training`. Prints the operations of a step and its peak device memory.
 
-use alias_model::{
-    Batch, DiscriminatorConfig, GeneratorConfig, Inputs, Trainer, TrainerOptions, Vgg19, Vgg19Config, fill,
-};
+use alias_model::{DiscriminatorConfig, GeneratorConfig, Inputs, Vgg19Config, fill};
 use alias_tensor::{Gpu, GpuOptions, Tensor};
+use alias_train::{Batch, Trainer, TrainerOptions, Vgg19};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::error::Error;
 
@@ -13,10 +12,10 @@ use std::error::Error;
 const FULL: [(usize, usize, [usize; 2]); 1] = [(64, 1, [256, 128])];
 const TEST: [(usize, usize, [usize; 2]); 1] = [(2, 32, [128, 128])];
 
-fn trainer(gpu: &Gpu, ngf: usize, divisor: usize) -> alias_model::Result<Trainer> {
+fn trainer(gpu: &Gpu, ngf: usize, divisor: usize) -> alias_train::Result<Trainer> {
     let config = GeneratorConfig::PUBLISHED.with_ngf(ngf);
     let discriminator = DiscriminatorConfig { ndf: ngf, ..DiscriminatorConfig::SPADE };
-    let vgg = Vgg19::load(gpu, &fill(&Vgg19Config { divisor: divisor }.network(), 3))?;
+    let vgg = Vgg19::load(gpu, &fill(&Vgg19Config { divisor }.network(), 3))?;
     let weights = fill(&config.network()?, 1);
     let judge = fill(&discriminator.network().unwrap(), 2);
     Trainer::new(gpu, (config, &weights), (discriminator, &judge), Some(vgg), TrainerOptions::default())

@@ -1,10 +1,8 @@
 //! Training in a program of one's own: a narrow generator, on drawn scenes, without VGG-19. `cargo run --release --example train`
 
-use alias_model::{
-    Batch, Checkpoint, DiscriminatorConfig, GeneratorConfig, Inputs, Layers, Painter, Trainer, TrainerOptions,
-    initialize,
-};
+use alias_model::{Checkpoint, DiscriminatorConfig, GeneratorConfig, Inputs, Layers, Painter, initialize};
 use alias_tensor::{Gpu, GpuOptions, Tensor};
+use alias_train::{Batch, Trainer, TrainerOptions};
 use std::error::Error;
 
 const SIZE: [usize; 2] = [64, 64];

@@ -4,12 +4,13 @@ mod support;
 
 use alias_checkpoint::Array;
 use alias_model::{
-    Batch, Checkpoint, DiscriminatorConfig, Error, Gan, Generator, GeneratorConfig, Inputs, Layers, Losses, Noise,
-    ParameterFreeNorm, Sample, Trainer, TrainerOptions, Vgg19, Vgg19Config, fill,
+    Checkpoint, DiscriminatorConfig, Generator, GeneratorConfig, Inputs, Layers, Noise, ParameterFreeNorm, Sample,
+    Vgg19Config, fill,
 };
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{gpu, relative_l2};
 use alias_tensor::{Counters, Gpu, GpuOptions, Tensor};
+use alias_train::{Batch, Error, Gan, Losses, Trainer, TrainerOptions, Vgg19};
 use std::collections::BTreeMap;
 use support::{BAR, pair, sample};
 
@@ -233,7 +234,9 @@ fn a_device_lost_amid_a_step_leaves_no_half_step() {
                 let _ = gpu.synchronize();
             }
         };
-        let lost = |error: &Error| matches!(error, Error::Device(alias_tensor::Error::DeviceLost { .. }));
+        let lost = |error: &Error| {
+            matches!(error, Error::Model(alias_model::Error::Device(alias_tensor::Error::DeviceLost { .. })))
+        };
         let error = trainer.step_with(&batches[..1], lose).unwrap_err();
         assert!(lost(&error), "{moment}: {error}");
         let error = trainer.save().unwrap_err();

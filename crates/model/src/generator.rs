@@ -1,7 +1,6 @@
 //! The ALIAS generator on the tape.
 
 use crate::network::Network;
-use crate::state_dict::verify;
 use crate::tape::{Module, SpadeMethod};
 use crate::{Checkpoint, GeneratorConfig, Inputs, LoadOptions, Noise, Result};
 use alias_tensor::{Gpu, Tensor};
@@ -91,7 +90,7 @@ impl LoadOptions {
         let inferred = GeneratorConfig::infer(checkpoint)?;
         let config = GeneratorConfig { plain: self.plain || inferred.plain, ..inferred };
         let network = config.network()?;
-        verify(&network, checkpoint, self.strict, &config)?;
+        network.verify(checkpoint, self.strict, &config)?;
         Ok((config, network))
     }
 }

@@ -3,7 +3,7 @@
 use crate::label_map::{GARMENT, LabelMap, misaligned};
 use crate::sample::check_pixels;
 use crate::tape::{Feed, WindowTables};
-use crate::{Error, Result, Sample};
+use crate::{InputError, Result, Sample};
 use alias_tensor::{Gpu, Tensor};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Inputs {
     /// Builds the inputs of `sample` and uploads them.
     ///
     /// # Errors
-    /// [`Error::Input`] where the sample is not what its fields promise; what the device reports.
+    /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise; what the device reports.
     pub fn new(gpu: &Gpu, sample: &Sample) -> Result<Inputs> {
         sample.verify()?;
         let Sample { batch: n, height: h, width: w, .. } = *sample;
@@ -114,13 +114,9 @@ impl Sample {
         ];
         for (name, got, channels) in sizes {
             if got != pixels * channels {
-                return Err(Error::Input(format!(
-                    "{name} has {got} elements, not the {} of {} x {channels} x {} x {}",
-                    pixels * channels,
-                    self.batch,
-                    self.height,
-                    self.width
-                )));
+                let (name, expected) = (name.into(), pixels * channels);
+                let shape = vec![self.batch, channels, self.height, self.width];
+                return Err(InputError::Elements { name, got, expected, shape }.into());
             }
         }
         for (name, values, low) in [
@@ -136,14 +132,11 @@ impl Sample {
                 bad.and_then(|chunk| Some(1024 * chunk + values[1024 * chunk..].iter().position(|v| !good(v))?))
             {
                 let value = values[at];
-                return Err(Error::Input(format!(
-                    "{name} holds {value} at element {at}, outside [{low}, 1]; scale pictures to [-1, 1], masks to [0, 1]"
-                )));
+                return Err(InputError::Range { name, value, at, low }.into());
             }
         }
         if let Some(at) = self.labels.iter().position(|&label| label >= crate::CLASSES) {
-            let label = self.labels[at];
-            return Err(Error::Input(format!("labels holds {label} at element {at}; the classes are 0 to 6")));
+            return Err(InputError::Class { value: self.labels[at].into(), at }.into());
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! Images of a person, one garment after the other: the generator for those who do not train it.
 
-use crate::label_map::{GARMENT, LabelMap, misaligned};
+use crate::label_map::{LabelMap, misaligned};
 use crate::networks::generator;
 use crate::plans::{Conditioning, Cost, PlanOptions, Prepared, Session, Target};
-use crate::{Checkpoint, Device, Error, GeneratorConfig, LoadOptions, Noise, Result, Sample};
+use crate::{Checkpoint, Device, GeneratorConfig, InputError, LoadOptions, Noise, Result, Sample};
 use alias_plan::{Precision, Step};
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl Painter {
     ///
     /// # Errors
     /// As [`Generator::load`](crate::Generator::load); [`alias_tensor::Error::MissingFeature`] where the device was opened
-    /// without what the target needs; [`Error::Config`] where the target is another kind of device.
+    /// without what the target needs; [`Error::Config`](crate::Error::Config) where the target is another kind of device.
     pub fn load_with(
         device: impl Into<Device>,
         checkpoint: &Checkpoint,
@@ -73,7 +73,7 @@ impl Painter {
     /// Gets ready to draw the person of `sample`; only size, labels and mask of the sample matter.
     ///
     /// # Errors
-    /// [`Error::Input`] where the sample is not what its fields promise, or no size for the generator; what the device
+    /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, or no size for the generator; what the device
     /// reports.
     pub fn person(&self, sample: &Sample, options: PlanOptions) -> Result<Person> {
         let conditioning = conditioning(self.config, sample)?;
@@ -92,7 +92,7 @@ impl Cost {
     /// and its mask. Needs no device.
     ///
     /// # Errors
-    /// [`Error::Input`] where the sample is not what its fields promise, or no size for the generator.
+    /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, or no size for the generator.
     pub fn of_image(config: GeneratorConfig, sample: &Sample, options: PlanOptions, target: &Target) -> Result<Cost> {
         Cost::new(&config.network()?, &conditioning(config, sample)?, options, target)
     }
@@ -115,7 +115,7 @@ impl Person {
     /// Draws the person in the garment of `sample`: (N, 3, H, W) in [-1, 1].
     ///
     /// # Errors
-    /// [`Error::Input`] where the sample is not what its fields promise, has other labels, another size or another mask than
+    /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, has other labels, another size or another mask than
     /// the person, or where there is noise and the person was made without, or the other way round; what the device reports.
     pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
         self.check(sample, noise)?;
@@ -146,25 +146,20 @@ impl Person {
         sample.verify()?;
         let size = [sample.batch, sample.height, sample.width];
         if size != self.size {
-            let [n, h, w] = self.size;
-            let [m, y, x] = size;
-            return Err(Error::Input(format!("{m} pictures of {y}x{x}; the person was made for {n} of {h}x{w}")));
+            return Err(InputError::PersonSize { got: size, person: self.size }.into());
         }
         if sample.labels != self.labels {
-            return Err(Error::Input("the labels are not the person's; make another person of this sample".into()));
+            return Err(InputError::PersonLabels.into());
         }
         // The mask outside the garment's class is nobody's concern.
         let other = |at: &usize| misaligned(sample, *at) != self.misaligned[*at];
         let differs = (0..self.labels.len()).fold(false, |any, at| any | other(&at));
         if let Some(at) = (0..self.labels.len()).find(|at| differs && other(at)) {
-            return Err(Error::Input(format!(
-                "warped_mask differs from the person's at element {at}, in class {GARMENT}; make another person of this \
-                 sample"
-            )));
+            return Err(InputError::PersonMask { at }.into());
         }
         match (noise, self.has_noise) {
-            (Noise::Seed(_), false) => Err(Error::Input("the person was made without noise".into())),
-            (Noise::None, true) => Err(Error::Input("the person was made with noise; give a seed".into())),
+            (Noise::Seed(_), false) => Err(InputError::NoiseUnplanned.into()),
+            (Noise::None, true) => Err(InputError::SeedMissing.into()),
             _ => Ok(()),
         }
     }

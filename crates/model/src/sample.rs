@@ -1,6 +1,6 @@
 //! The inputs of a try-on, as plain arrays.
 
-use crate::{Checkpoint, Error, Result};
+use crate::{Checkpoint, InputError, Result};
 use alias_checkpoint::Dtype;
 
 /// How many classes a label map tells apart: background, kept parts, upper garment, hair, left arm, right arm, noise.
@@ -32,23 +32,21 @@ pub(crate) fn check_pixels(batch: usize, height: usize, width: usize) -> Result<
     let count = batch.checked_mul(height).and_then(|rows| rows.checked_mul(width));
     count
         .filter(|pixels| (1..1 << 31).contains(pixels))
-        .ok_or_else(|| Error::Input(format!("{batch} pictures of {height}x{width} are none, or too many")))
+        .ok_or_else(|| InputError::Pixels { batch, height, width }.into())
 }
 
 impl Sample {
     /// Samples of one size as one batch, in their order.
     ///
     /// # Errors
-    /// [`Error::Input`] where there is none, or where their sizes differ.
+    /// [`Error::Input`](crate::Error::Input) where there is none, or where their sizes differ.
     pub fn stack<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Result<Sample> {
         let mut samples = samples.into_iter();
-        let mut all = samples.next().cloned().ok_or_else(|| Error::Input("a batch of no samples".into()))?;
+        let mut all = samples.next().cloned().ok_or(InputError::EmptyBatch)?;
         for sample in samples {
             let (size, first) = ([sample.height, sample.width], [all.height, all.width]);
             if size != first {
-                return Err(Error::Input(format!(
-                    "a batch of pictures of {first:?} and of {size:?}; resize them first"
-                )));
+                return Err(InputError::BatchSizes { first, other: size }.into());
             }
             all.batch += sample.batch;
             all.agnostic.extend(&sample.agnostic);
@@ -64,15 +62,15 @@ impl Sample {
     /// (N, 1, H, W), of any floating-point type, and `labels` (N, H, W), of integers.
     ///
     /// # Errors
-    /// [`Error::Input`] that names the tensor which is missing or misshapen.
+    /// [`Error::Input`](crate::Error::Input) that names the tensor which is missing or misshapen.
     pub fn from_tensors(tensors: &Checkpoint) -> Result<Sample> {
         let get = |name: &str| {
             let found = || tensors.keys().take(8).collect::<Vec<_>>().join(", ");
-            tensors.get(name).ok_or_else(|| Error::Input(format!("no tensor '{name}' among: {}", found())))
+            tensors.get(name).ok_or_else(|| InputError::Missing { name: name.into(), found: found() })
         };
         let &[batch, 3, height, width] = get("agnostic")?.shape() else {
-            let shape = get("agnostic")?.shape();
-            return Err(Error::Input(format!("agnostic has shape {shape:?}, expected (N, 3, H, W)")));
+            let (name, shape) = ("agnostic".into(), get("agnostic")?.shape().to_vec());
+            return Err(InputError::Shape { name, shape, expected: "(N, 3, H, W)".into() }.into());
         };
         check_pixels(batch, height, width)?;
         let of_shape = |name: &str, expected: &[usize]| {
@@ -80,18 +78,17 @@ impl Sample {
             if array.shape() == expected {
                 Ok(array)
             } else {
-                let shape = array.shape();
-                Err(Error::Input(format!("{name} has shape {shape:?}, expected {expected:?} as agnostic has it")))
+                let (name, shape) = (name.into(), array.shape().to_vec());
+                Err(InputError::Shape { name, shape, expected: format!("{expected:?} as agnostic has it") })
             }
         };
         let labels = of_shape("labels", &[batch, height, width])?;
         if matches!(labels.dtype(), Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
-            return Err(Error::Input(format!("labels are {:?}, expected integers, such as uint8", labels.dtype())));
+            return Err(InputError::LabelType(labels.dtype()).into());
         }
         let values = labels.to_f64();
         if let Some(at) = values.iter().position(|v| !(0.0..f64::from(CLASSES)).contains(v)) {
-            let value = values[at];
-            return Err(Error::Input(format!("labels holds {value} at element {at}; the classes are 0 to 6")));
+            return Err(InputError::Class { value: values[at], at }.into());
         }
         Ok(Sample {
             batch,

@@ -6,4 +6,3 @@ mod verify;
 
 pub use fill::fill;
 pub use initialize::{SPADE_GAIN, initialize};
-pub(crate) use verify::verify;

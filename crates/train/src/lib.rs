@@ -1,22 +1,17 @@
-//! What a training run is made of, besides the trainer: its settings, the order of its examples and their loading, its log,
-//! its checkpoints, its pictures.
+//! Training: the losses, the trainer, and what a run of it is made of.
+//!
+//! [`Trainer`] updates a generator and a discriminator on a GPU, step by step, and is saved and resumed bit for bit. `run` is
+//! what `tryon train` makes of it: settings, the order of the examples and their loading, log, curves, checkpoints.
 
-mod checkpoints;
-mod curves;
-mod loader;
-mod lock;
-mod log;
-mod order;
+mod error;
+pub mod losses;
 mod run;
-mod settings;
+mod trainer;
 
-pub use checkpoints::{
-    Checkpoints, Error as CheckpointsError, GENERATOR, Newest, Saved, checksum, generator, read_generator,
+pub use error::{Error, Result};
+pub use losses::Gan;
+pub use run::{
+    Checkpoints, CheckpointsError, Conflict, DataSummary, Entry, GENERATOR, Loaded, Loader, Lock, Log, Newest, Order,
+    Purpose, Run, Saved, Settings, checksum, curves, generator, read_generator,
 };
-pub use curves::curves;
-pub use loader::{Loaded, Loader};
-pub use lock::Lock;
-pub use log::{Entry, Log};
-pub use order::Order;
-pub use run::{DataSummary, Run};
-pub use settings::{Conflict, Purpose, Settings};
+pub use trainer::{Batch, Losses, MultiscaleDiscriminator, Trainer, TrainerOptions, Vgg19};

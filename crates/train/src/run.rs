@@ -1,47 +1,22 @@
-//! What a run is, in its log and in each of its checkpoints.
+//! What a training run is made of, besides the trainer: its settings, the order of its examples and their loading, its log,
+//! its checkpoints, its curves.
 
-use crate::Settings;
-use alias_pictures::dataset::Dataset;
-use serde::{Deserialize, Serialize};
+mod checkpoints;
+mod curves;
+mod folder;
+mod loader;
+mod lock;
+mod log;
+mod order;
+mod settings;
 
-/// A run: what its log begins with, and what each checkpoint holds besides the trainer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
-    /// What it was started with.
-    pub settings: Settings,
-    /// What it learns from.
-    pub data: DataSummary,
-    /// Checksum of VGG-19's weights; none where the perceptual loss compares pixels.
-    pub vgg_checksum: Option<String>,
-}
-
-/// What tells one dataset from another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataSummary {
-    /// How many examples there are.
-    pub examples: usize,
-    /// Checksum of their names.
-    pub names: String,
-    /// Height and width of the files.
-    pub size: [usize; 2],
-}
-
-impl DataSummary {
-    /// Of this one.
-    pub fn new(dataset: &Dataset) -> DataSummary {
-        let mut names = crc32fast::Hasher::new();
-        for index in 0..dataset.len() {
-            names.update(dataset.name(index).as_bytes());
-            names.update(b"\n");
-        }
-        let names = format!("{:08x}", names.finalize());
-        DataSummary { examples: dataset.len(), names, size: dataset.stored_size() }
-    }
-}
-
-impl std::fmt::Display for DataSummary {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let DataSummary { examples, names, size: [height, width] } = self;
-        write!(f, "{examples} examples of {height}x{width}, checksum of their names {names}")
-    }
-}
+pub use checkpoints::{
+    Checkpoints, Error as CheckpointsError, GENERATOR, Newest, Saved, checksum, generator, read_generator,
+};
+pub use curves::curves;
+pub use folder::{DataSummary, Run};
+pub use loader::{Loaded, Loader};
+pub use lock::Lock;
+pub use log::{Entry, Log};
+pub use order::Order;
+pub use settings::{Conflict, Purpose, Settings};

@@ -146,10 +146,14 @@ impl Builder {
     /// The network.
     ///
     /// # Panics
-    /// Where it has no output, or two parameters of one name.
+    /// Where it has no output, an output amid a block, or two parameters of one name.
     pub fn finish(self) -> Network {
         let network = self.network;
         assert!(!network.outputs.is_empty(), "{} has no output", network.name);
+        let amid =
+            |layer| network.blocks.iter().any(|block| (block.layers.start..block.layers.end - 1).contains(&layer));
+        let hidden = network.outputs.iter().find(|output| amid(output.layer));
+        assert!(hidden.is_none(), "{}: output {hidden:?} lies amid a block", network.name);
         let parameters = network.parameters();
         let twice = parameters.windows(2).find(|pair| pair[0].key == pair[1].key);
         assert!(twice.is_none(), "{}: two parameters are called {:?}", network.name, twice.map(|pair| &pair[0].key));

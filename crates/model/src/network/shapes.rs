@@ -1,7 +1,7 @@
 //! The size of every tensor of a network, from the size of its inputs.
 
-use super::{Network, Operation, Source, Value};
-use crate::{Error, Result};
+use super::{Layer, Network, Operation, Source, Value};
+use crate::{Error, InputError, Result};
 
 impl Network {
     /// Height and width of every layer's result, for inputs (N, C, `height`, `width`).
@@ -12,7 +12,7 @@ impl Network {
     pub fn sizes(&self, height: usize, width: usize) -> Result<Vec<[usize; 2]>> {
         let mut sizes: Vec<[usize; 2]> = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let refused = |problem: String| Error::Input(format!("{}, layer {}: {problem}", self.name, layer.name));
+            let refused = |problem: String| layer.wrong_size(self, problem);
             let size = |value| match value {
                 Value::Input(_) => [height, width],
                 Value::Layer(at) => sizes[at],
@@ -60,7 +60,7 @@ impl Network {
                     Value::Input(_) => [height, width],
                     Value::Layer(at) => sizes[at],
                 };
-                let [h, w] = source.size(full).map_err(Error::Input)?;
+                let [h, w] = source.size(full).map_err(|problem| layer.wrong_size(self, problem))?;
                 sum += [&spade.shared, &spade.gamma, &spade.beta].map(|conv| flops(conv, h * w)).iter().sum::<u64>();
             }
         }
@@ -78,6 +78,13 @@ impl Network {
         }
         let coarsest = scales.iter().min().copied().unwrap_or(0);
         scales.iter().map(|scale| (scale - coarsest) as u32).collect()
+    }
+}
+
+impl Layer {
+    /// The error for a size that the layer cannot read.
+    pub(crate) fn wrong_size(&self, network: &Network, problem: String) -> Error {
+        InputError::LayerSize { network: network.name.clone(), layer: self.name.clone(), problem }.into()
     }
 }
 

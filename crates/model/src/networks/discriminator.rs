@@ -2,7 +2,7 @@
 
 use super::generator::LABELS;
 use crate::network::{Activation, Builder, Conv, Network, Pool, PoolKind, Reading};
-use crate::{Checkpoint, Error, Result};
+use crate::{Checkpoint, ConfigError, Result, StateDictError};
 
 /// Channels in: the segmentation with the misaligned region, and an image.
 const INPUT: usize = LABELS + 1 + 3;
@@ -35,7 +35,7 @@ impl DiscriminatorConfig {
     /// be that of VITON-HD's authors.
     ///
     /// # Errors
-    /// [`Error::StateDict`] where this is no discriminator.
+    /// [`Error::StateDict`](crate::Error::StateDict) where this is no discriminator.
     pub fn infer(checkpoint: &Checkpoint) -> Result<DiscriminatorConfig> {
         let count = |name: &dyn Fn(usize) -> String| {
             (0..).take_while(|&k| checkpoint.keys().any(|key| key.starts_with(&name(k)))).count()
@@ -44,9 +44,9 @@ impl DiscriminatorConfig {
         let layers = count(&|layer| format!("discriminator_0.model{layer}."));
         let ndf = checkpoint.get("discriminator_0.model0.0.weight").and_then(|weight| weight.shape().first().copied());
         let (Some(ndf), Some(layers)) = (ndf, layers.checked_sub(1)) else {
-            return Err(Error::StateDict(
-                "this is no multi-scale discriminator: discriminator_0.model0.0.weight is not there".into(),
-            ));
+            let (network, reason) =
+                ("multi-scale discriminator", "discriminator_0.model0.0.weight is not there".into());
+            return Err(StateDictError::Unrecognized { network, reason }.into());
         };
         Ok(DiscriminatorConfig { scales, layers, ndf, ..DiscriminatorConfig::VITON_HD })
     }
@@ -56,7 +56,7 @@ impl DiscriminatorConfig {
     /// one for each patch.
     ///
     /// # Errors
-    /// [`Error::Config`] where there is no such discriminator.
+    /// [`Error::Config`](crate::Error::Config) where there is no such discriminator.
     pub fn network(&self) -> Result<Network> {
         self.verify()?;
         let mut net = Builder::new("MultiscaleDiscriminator");
@@ -108,9 +108,7 @@ impl DiscriminatorConfig {
             || ndf > WIDEST
             || ![1, 2].contains(&last_stride)
         {
-            return Err(Error::Config(format!(
-                "{self:?}: a discriminator has 1 to 8 scales of 1 to 8 layers, ndf of 1 to {WIDEST} and last_stride 1 or 2"
-            )));
+            return Err(ConfigError::Discriminator(*self).into());
         }
         Ok(())
     }

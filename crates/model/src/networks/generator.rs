@@ -1,7 +1,7 @@
 //! ALIAS, VITON-HD's image generator (Choi et al., "VITON-HD", CVPR 2021, section 3.4 and supplement).
 
 use crate::network::{Activation, Builder, Conv, Modulation, Network, Norm, NormKind, Reading, Spade, Value};
-use crate::{Checkpoint, Error, Result};
+use crate::{Checkpoint, ConfigError, Error, InputError, Result, StateDictError};
 use std::str::FromStr;
 
 /// Channels of the hidden layer from which SPADE predicts scale and shift.
@@ -79,10 +79,7 @@ impl Layers {
         if height.is_multiple_of(multiple) && width.is_multiple_of(multiple) {
             return Ok(());
         }
-        Err(Error::Input(format!(
-            "the image is {height}x{width}; with layers {self:?} height and width are multiples of {multiple}: pad or \
-             resize it"
-        )))
+        Err(InputError::ImageSize { height, width, layers: self, multiple }.into())
     }
 }
 
@@ -102,12 +99,11 @@ impl FromStr for Layers {
         match name {
             "more" => Ok(Layers::More),
             "most" => Ok(Layers::Most),
-            "normal" => Err(Error::Config(
-                "layers 'normal' does not run in the authors' code either: it concatenates an image of one size with \
-                 features of another; use 'more' or 'most'"
-                    .into(),
-            )),
-            other => Err(Error::Config(format!("layers '{other}' do not exist; use 'more' or 'most'"))),
+            "normal" => Err(ConfigError::LayersNormal.into()),
+            other => {
+                let (setting, value, known) = ("layers", other.into(), "'more' or 'most'");
+                Err(ConfigError::Unknown { setting, value, known }.into())
+            }
         }
     }
 }
@@ -137,7 +133,10 @@ impl FromStr for ParameterFreeNorm {
         match name {
             "instance" => Ok(ParameterFreeNorm::Instance),
             "batch" => Ok(ParameterFreeNorm::Batch),
-            other => Err(Error::Config(format!("norm '{other}' does not exist; use 'instance' or 'batch'"))),
+            other => {
+                let (setting, value, known) = ("norm", other.into(), "'instance' or 'batch'");
+                Err(ConfigError::Unknown { setting, value, known }.into())
+            }
         }
     }
 }
@@ -189,12 +188,12 @@ impl GeneratorConfig {
             .find_map(|key| checkpoint.get(key)?.shape().first().copied());
         let Some(ngf) = channels.map(|channels| channels / 16).filter(|ngf| (1..=WIDEST).contains(ngf)) else {
             let found: Vec<_> = checkpoint.keys().take(3).collect();
-            return Err(Error::StateDict(format!(
-                "this is no ALIAS generator: it has {} tensors, but neither conv_0 nor head_0.norm_0 of 16 to {} \
-                 channels; its first names are {found:?}",
+            let reason = format!(
+                "it has {} tensors, but neither conv_0 nor head_0.norm_0 of 16 to {} channels; its first names are {found:?}",
                 checkpoint.len(),
                 16 * WIDEST
-            )));
+            );
+            return Err(StateDictError::Unrecognized { network: "ALIAS generator", reason }.into());
         };
         let batch = |block: &str| has(&format!("{block}.norm_0.param_free_norm."));
         Ok(GeneratorConfig {
@@ -218,7 +217,7 @@ impl GeneratorConfig {
         let GeneratorConfig { ngf, layers, .. } = self;
         let narrowest = if layers == Layers::Most { 2 } else { 1 };
         if !(narrowest..=WIDEST).contains(&ngf) {
-            return Err(Error::Config(format!("ngf is {ngf}; with layers {layers:?} it is {narrowest} to {WIDEST}")));
+            return Err(ConfigError::Width { ngf, layers, narrowest, widest: WIDEST }.into());
         }
         let mut widths = vec![16 * ngf, 16 * ngf, 16 * ngf, 8 * ngf, 4 * ngf, 2 * ngf, ngf];
         if layers == Layers::Most {

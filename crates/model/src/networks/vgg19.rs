@@ -1,7 +1,7 @@
 //! VGG-19 (Simonyan & Zisserman 2015) up to relu5_1, whose features the perceptual loss compares.
 
 use crate::network::{Activation, Builder, Conv, Network, Pool, PoolKind, Reading};
-use crate::{Checkpoint, Error, Result};
+use crate::{Checkpoint, Result, StateDictError};
 
 /// Channels of each convolution, in groups with a max pooling before each but the first.
 const WIDTHS: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256, 256], &[512, 512, 512, 512], &[512]];
@@ -20,15 +20,13 @@ impl Vgg19Config {
     /// Reads the width from a checkpoint.
     ///
     /// # Errors
-    /// [`Error::StateDict`] where it is no VGG-19.
+    /// [`Error::StateDict`](crate::Error::StateDict) where it is no VGG-19.
     pub fn infer(checkpoint: &Checkpoint) -> Result<Vgg19Config> {
         let first = checkpoint.get("features.0.weight").and_then(|first| first.shape().first().copied());
         let Some(width) = first.filter(|&width| width > 0 && 64 % width == 0) else {
-            return Err(Error::StateDict(
-                "this is no VGG-19: features.0.weight, of 64 channels or a fraction of them, is not there; take \
-                 torchvision's vgg19-dcbb9e9d.pth"
-                    .into(),
-            ));
+            let reason = "features.0.weight, of 64 channels or a fraction of them, is not there; take torchvision's \
+                          vgg19-dcbb9e9d.pth";
+            return Err(StateDictError::Unrecognized { network: "VGG-19", reason: reason.into() }.into());
         };
         Ok(Vgg19Config { divisor: 64 / width })
     }

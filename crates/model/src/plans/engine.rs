@@ -5,7 +5,7 @@ mod gpu;
 
 use super::choice::{Processor, Target, methods};
 use crate::network::Network;
-use crate::{Checkpoint, Device, Error, Result};
+use crate::{Checkpoint, ConfigError, Device, Result};
 use alias_plan::{BufferId, Method, Plan, Precision};
 use std::fmt::Debug;
 use std::ops::Range;
@@ -46,26 +46,24 @@ pub(super) fn load(
 ) -> Result<Box<dyn Engine>> {
     let (on_cores, for_cores) = (matches!(device, Device::Cpu(_)), target.processor == Processor::Cores);
     if on_cores != for_cores {
-        return Err(Error::Config(format!(
-            "a plan for {:?} on another kind of device; Target::of the device makes one that fits",
-            target.processor
-        )));
+        return Err(ConfigError::OtherDevice { processor: target.processor }.into());
     }
     if for_cores && target.precision != Precision::F32 {
-        return Err(Error::Config("processor cores store float32; Target::of the device asks for that".into()));
+        return Err(ConfigError::Float32Only.into());
     }
     let has = |method: &Method| match method {
         Method::Fused => true,
         Method::Winograd(m) => *m == 2 || *m == 4 && for_cores,
         Method::Staged(_) => !for_cores,
     };
-    if let Some((conv, method)) = methods(network, target).into_iter().find(|(_, method)| !has(method)) {
-        return Err(Error::Config(format!("{conv} by {method:?}, which {:?} does not have", target.processor)));
+    if let Some((convolution, method)) = methods(network, target).into_iter().find(|(_, method)| !has(method)) {
+        return Err(ConfigError::Method { convolution, method, processor: target.processor }.into());
     }
     let too_large = network.convolutions().find(|(_, _, conv)| conv.kernel.pow(2) > alias_cpu::MAX_TAPS);
     if let Some((_, _, conv)) = too_large.filter(|_| for_cores) {
-        let (key, k) = (&conv.key, conv.kernel);
-        return Err(Error::Config(format!("{key} is {k}x{k}; processor cores have kernels up to 4x4")));
+        let (network, layer) = (network.name.clone(), conv.key.clone());
+        let problem = format!("a kernel of {0}x{0}; processor cores have kernels up to 4x4", conv.kernel);
+        return Err(ConfigError::Layer { network, layer, problem }.into());
     }
     Ok(match device {
         Device::Gpu(gpu) => Box::new(gpu::GpuEngine::load(gpu, network, checkpoint, target)?),

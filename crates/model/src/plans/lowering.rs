@@ -5,7 +5,7 @@ use super::conditioning::Conditioning;
 use super::label_bands::LabelBand;
 use crate::label_map::OUTSIDE;
 use crate::network::{self, Conv, InputKind, Layer, Network, NormKind, Operation, PoolKind, Spade, Value};
-use crate::{Error, Result};
+use crate::{ConfigError, Error, Result};
 use alias_kernels::plan::staged_elements;
 use alias_plan::{
     Activation, Buffer, BufferId, Convolution, Input, Method, Modulation, ModulationTable, NoisePlane, Normalization,
@@ -151,6 +151,9 @@ struct Band {
 /// Label map, mask and size: norms that have these in common share windows.
 type BandsKey = (usize, Option<usize>, [usize; 2]);
 
+/// What statistics are of: buffers, the size as which they are read, and the mask.
+type StatisticsKey = (Vec<BufferId>, [usize; 2], Option<usize>);
+
 struct Lowering<'a> {
     network: &'a Network,
     conditioning: &'a Conditioning,
@@ -174,8 +177,8 @@ struct Lowering<'a> {
     bands: HashMap<BandsKey, Vec<Band>>,
     /// Masks by size.
     masks: HashMap<(usize, [usize; 2]), BufferId>,
-    /// Statistics that were computed, by what they are of and the mask. Without noise, two norms of one input have the same.
-    known: HashMap<(Vec<(BufferId, [usize; 2])>, Option<usize>), BufferId>,
+    /// Statistics that were computed. Without noise, two norms of one input have the same.
+    known: HashMap<StatisticsKey, BufferId>,
 }
 
 impl Lowering<'_> {
@@ -202,7 +205,8 @@ impl Lowering<'_> {
     }
 
     fn refused(&self, layer: &Layer, what: &str) -> Error {
-        Error::Config(format!("{}, layer {}: {what}; run it on the tape", self.network.name, layer.name))
+        let (network, layer) = (self.network.name.clone(), layer.name.clone());
+        ConfigError::Layer { network, layer, problem: format!("a plan has no {what}; run it on the tape") }.into()
     }
 
     /// Adds the steps of a layer; returns where its result is.
@@ -211,13 +215,13 @@ impl Lowering<'_> {
         let layer = &network.layers[at];
         let output = self.output(at)?;
         // What was known of a tensor that is overwritten is no longer true.
-        self.known.retain(|(read, _), _| read.iter().all(|(buffer, _)| *buffer != output));
+        self.known.retain(|(read, _, _), _| !read.contains(&output));
         let input = self.input(layer)?;
         match &layer.operation {
             Operation::Convolution(conv) => self.convolution(layer, conv, input, output)?,
             Operation::Pool(pool) => {
                 if layer.add.is_some() || layer.activation != network::Activation::Identity {
-                    return Err(self.refused(layer, "a pooling that adds or activates what it stores"));
+                    return Err(self.refused(layer, "pooling that adds or activates what it stores"));
                 }
                 let input = self.normalized(layer, input)?;
                 self.plan.steps.push(Step::Pool(Pool {
@@ -245,7 +249,7 @@ impl Lowering<'_> {
             let reads_it_now = layer.reading.sources.iter().any(|source| source.value == add);
             return match add {
                 Value::Layer(skip) if !read_later && !is_output && !reads_it_now => Ok(self.results[skip]),
-                _ => Err(self.refused(layer, "a skip connection from a tensor that is needed again")),
+                _ => Err(self.refused(layer, "skip connection from a tensor that is needed again")),
             };
         }
         let [h, w] = self.sizes[at];
@@ -263,10 +267,10 @@ impl Lowering<'_> {
         let Conditioning { batch, height, width, .. } = *self.conditioning;
         let reading = &layer.reading;
         if reading.sources.len() > 2 {
-            return Err(self.refused(layer, "a concatenation of more than two tensors"));
+            return Err(self.refused(layer, "concatenation of more than two tensors"));
         }
         if reading.norm.is_some() && reading.before != network::Activation::Identity {
-            return Err(self.refused(layer, "an activation before a norm"));
+            return Err(self.refused(layer, "activation before a norm"));
         }
         let operands = reading.sources.iter().map(|source| {
             let (buffer, [height, width]) = match source.value {
@@ -276,7 +280,9 @@ impl Lowering<'_> {
             Operand { buffer, channels: self.network.channels(source.value), height, width }
         });
         let operands: Vec<Operand> = operands.collect();
-        let [height, width] = reading.sources[0].size([operands[0].height, operands[0].width]).map_err(Error::Input)?;
+        let [height, width] = reading.sources[0]
+            .size([operands[0].height, operands[0].width])
+            .map_err(|problem| layer.wrong_size(self.network, problem))?;
         let network::Activation::LeakyRelu { slope } = reading.after else {
             return Ok(Input { batch, height, width, operands, noise: None, norm: None, slope: 1.0 });
         };
@@ -338,7 +344,7 @@ impl Lowering<'_> {
         match &norm.modulation {
             network::Modulation::Spade(_) => return Err(self.refused(layer, "SPADE before a pooling")),
             network::Modulation::Affine if !is_batch => {
-                return Err(self.refused(layer, "a learned scale and shift of a norm that has no running statistics"));
+                return Err(self.refused(layer, "learned scale and shift of a norm without running statistics"));
             }
             _ if matches!(norm.kind, NormKind::Mask { .. }) => {
                 return Err(self.refused(layer, "mask norm without SPADE"));
@@ -369,12 +375,12 @@ impl Lowering<'_> {
         let mask = if let NormKind::Mask { mask } = norm.kind { Some(mask) } else { None };
         let size = [input.height, input.width];
         let read = input.operands.iter().map(|operand| operand.buffer).chain(input.noise);
-        let read = (read.map(|buffer| (buffer, size)).collect(), mask);
+        let read = (read.collect(), size, mask);
         if let Some(&known) = self.known.get(&read) {
             return Ok((input, known));
         }
         if input.operands.iter().any(|operand| operand.height > input.height) {
-            return Err(self.refused(layer, "a norm of a tensor that is read smaller than it is"));
+            return Err(self.refused(layer, "norm of a tensor that is read smaller than it is"));
         }
         let output = self.buffer(format!("{key} statistics"), elements, false, Role::Temporary);
         let parts = plane.div_ceil(Statistics::PART);

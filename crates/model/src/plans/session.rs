@@ -6,8 +6,7 @@ use super::cost::Cost;
 use super::engine::{self, Engine, Runner};
 use super::lowering::{PlanOptions, ProgramInput, ProgramOutput, lower};
 use crate::network::Network;
-use crate::state_dict::verify;
-use crate::{Checkpoint, Device, Error, Noise, Result};
+use crate::{Checkpoint, Device, InputError, Noise, Result};
 use alias_plan::{BufferId, Precision, Step};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,7 +64,7 @@ impl Session {
     /// Packs a checkpoint for a device, in float32.
     ///
     /// # Errors
-    /// [`Error::StateDict`] where it is not exactly the network's state dict; what the device reports.
+    /// [`Error::StateDict`](crate::Error::StateDict) where it is not exactly the network's state dict; what the device reports.
     pub fn load(device: impl Into<Device>, network: &Network, checkpoint: &Checkpoint) -> Result<Session> {
         let device = device.into();
         Session::load_for(&device, network, checkpoint, Target::of(&device, Precision::F32))
@@ -75,14 +74,14 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::load`]; [`alias_tensor::Error::MissingFeature`] where the device was opened without what the target needs;
-    /// [`Error::Config`] where the target is another kind of device.
+    /// [`Error::Config`](crate::Error::Config) where the target is another kind of device.
     pub fn load_for(
         device: impl Into<Device>,
         network: &Network,
         checkpoint: &Checkpoint,
         target: Target,
     ) -> Result<Session> {
-        verify(network, checkpoint, true, &network.name())?;
+        network.verify(checkpoint, true, &network.name())?;
         Session::of_verified(device.into(), network.clone(), checkpoint, target)
     }
 
@@ -105,7 +104,7 @@ impl Session {
     /// Makes a plan.
     ///
     /// # Errors
-    /// [`Error::Input`] where the inputs have no size for the network; [`Error::Config`] where a layer asks for something that
+    /// [`Error::Input`](crate::Error::Input) where the inputs have no size for the network; [`Error::Config`](crate::Error::Config) where a layer asks for something that
     /// plans do not have; what the device reports.
     pub fn prepare(&self, conditioning: &Conditioning, options: PlanOptions) -> Result<Prepared> {
         let Inner { network, engine, target } = &*self.0;
@@ -138,22 +137,24 @@ impl Prepared {
     /// the outputs (N, C, H, W), in the network's order.
     ///
     /// # Errors
-    /// [`Error::Input`] where an input is missing, has no number of elements that fits, or does not exist, or where there is
+    /// [`Error::Input`](crate::Error::Input) where an input is missing, has no number of elements that fits, or does not exist, or where there is
     /// noise and the plan was made without, or the other way round; what the device reports.
     pub fn run(&self, inputs: &[(&str, &[f32])], noise: Noise) -> Result<Vec<Vec<f32>>> {
         let given: Vec<_> = inputs.iter().map(|(name, _)| *name).collect();
         if let Some(unknown) = given.iter().find(|name| self.inputs.iter().all(|input| input.name != **name)) {
-            let known: Vec<_> = self.inputs.iter().map(|input| input.name.as_str()).collect();
-            return Err(Error::Input(format!("there is no input '{unknown}'; there are {known:?}")));
+            let known = self.inputs.iter().map(|input| input.name.clone()).collect();
+            return Err(InputError::Unknown { name: (*unknown).into(), known }.into());
         }
         let tensors = self.inputs.iter().map(|ProgramInput { name, channels, .. }| {
             let found = inputs.iter().find(|(given, _)| given == name);
-            let (_, values) = found.ok_or_else(|| Error::Input(format!("input '{name}' is missing")))?;
-            let expected = self.batch * channels * self.plane;
-            if values.len() == expected {
+            let missing = || InputError::Missing { name: name.clone(), found: given.join(", ") };
+            let (_, values) = found.ok_or_else(missing)?;
+            let (expected, got) = (self.batch * channels * self.plane, values.len());
+            if got == expected {
                 return Ok([*values]);
             }
-            Err(Error::Input(format!("input '{name}' has {} elements, not {expected}", values.len())))
+            let shape = vec![self.batch, *channels, self.plane];
+            Err(InputError::Elements { name: name.clone(), got, expected, shape }.into())
         });
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
         let tensors: Vec<&[&[f32]]> = tensors.iter().map(|tensor| tensor.as_slice()).collect();
@@ -171,8 +172,8 @@ impl Prepared {
                 runner.upload(id, bytemuck::cast_slice(&[seed as u32, (seed >> 32) as u32]))?;
             }
             (Noise::None, None) => {}
-            (Noise::Seed(_), None) => return Err(Error::Input("this was prepared without noise".into())),
-            (Noise::None, Some(_)) => return Err(Error::Input("this was prepared with noise; give a seed".into())),
+            (Noise::Seed(_), None) => return Err(InputError::NoiseUnplanned.into()),
+            (Noise::None, Some(_)) => return Err(InputError::SeedMissing.into()),
         }
         runner.run()?;
         self.outputs.iter().map(|output| runner.output(output.buffer, output.shape)).collect()

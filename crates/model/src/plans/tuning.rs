@@ -57,10 +57,9 @@ impl Tuning {
     /// Reads what [`Tuning::write`] wrote.
     ///
     /// # Errors
-    /// [`Error::Input`] that names the file, where it cannot be read or is none of ours.
+    /// [`Error::Tuning`] that names the file, where it cannot be read or is none of ours.
     pub fn read(path: &Path) -> Result<Tuning> {
-        let refused =
-            |problem: String| Error::Input(format!("{}: {problem}; remove it, or tune again", path.display()));
+        let refused = |problem: String| Error::Tuning { path: path.into(), problem };
         let text = std::fs::read_to_string(path).map_err(|e| refused(e.to_string()))?;
         let names: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|e| refused(e.to_string()))?;
         let method = |(layer, name): (String, String)| {
@@ -77,12 +76,13 @@ impl Tuning {
     /// What the file system reports.
     pub fn write(&self, path: &Path) -> Result<()> {
         let Tuning::Measured(methods) = self else { return Ok(()) };
+        let refused = |problem: String| Error::Tuning { path: path.into(), problem };
         let name =
             |method: &Method| METHODS.iter().find(|(_, known)| known == method).map_or("fused", |(name, _)| name);
         let names: BTreeMap<_, _> = methods.iter().map(|(layer, method)| (layer, name(method))).collect();
-        let text = serde_json::to_string_pretty(&names).map_err(|e| Error::Input(e.to_string()))?;
+        let text = serde_json::to_string_pretty(&names).map_err(|e| refused(e.to_string()))?;
         write_atomically(path, |file| file.write_all(text.as_bytes()))
-            .map_err(|e: std::io::Error| Error::Input(format!("{}: {e}", path.display())))
+            .map_err(|e: std::io::Error| refused(e.to_string()))
     }
 }
 

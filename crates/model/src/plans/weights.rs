@@ -10,7 +10,7 @@ pub(super) use gpu::GpuPack;
 
 use super::choice::{Processor, Target, methods};
 use crate::network::{Conv, Layer, Modulation, Network, Norm, Spade};
-use crate::{Checkpoint, Error, Result};
+use crate::{Checkpoint, Error, Result, StateDictError};
 use alias_plan::{Method, ModulationTable, Statistics};
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -154,6 +154,6 @@ impl<P: Pack> NormWeights<P> {
 }
 
 fn values(checkpoint: &Checkpoint, key: &str) -> Result<Vec<f32>> {
-    let array = checkpoint.get(key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))?;
+    let array = checkpoint.get(key).ok_or_else(|| StateDictError::Missing { key: key.to_owned() })?;
     Ok(array.to_f32())
 }

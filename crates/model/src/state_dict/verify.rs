@@ -1,53 +1,67 @@
 //! Whether a checkpoint is the state dict that a network asks for.
 
 use crate::network::{Network, Parameter};
-use crate::{Checkpoint, Error, Result};
-use std::fmt::Debug;
+use crate::{Checkpoint, Result, StateDictError, StateDictMismatch};
+use std::fmt::{Debug, Display, Formatter};
 
 /// At most this many names of a kind are listed: a wrong file may have thousands.
 const LISTED: usize = 20;
 
-/// Errors unless `checkpoint` holds what `network` asks for, in those shapes, and, if `strict`, nothing else. `config` is what
-/// was read from the checkpoint: the likely reason where most of it does not fit.
-///
-/// # Errors
-/// [`Error::StateDict`] with all differences at once, worded as PyTorch's `load_state_dict` does.
-pub(crate) fn verify(network: &Network, checkpoint: &Checkpoint, strict: bool, config: &dyn Debug) -> Result<()> {
+impl Network {
+    /// Errors unless `checkpoint` holds what the network asks for, in those shapes, and, if `strict`, nothing else. `config` is
+    /// what was read from the checkpoint: the likely reason where most of it does not fit.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`](crate::Error::StateDict) with all differences at once, worded as PyTorch's `load_state_dict` does.
+    pub fn verify(&self, checkpoint: &Checkpoint, strict: bool, config: &dyn Debug) -> Result<()> {
+        verify(self, checkpoint, strict, config)
+    }
+}
+
+fn verify(network: &Network, checkpoint: &Checkpoint, strict: bool, config: &dyn Debug) -> Result<()> {
     let expected = network.parameters();
-    let missing: Vec<_> = expected
-        .iter()
-        .filter(|parameter| checkpoint.get(&parameter.key).is_none() && !parameter.kind.may_be_absent())
-        .map(|parameter| parameter.key.as_str())
-        .collect();
+    let is_missing =
+        |parameter: &&Parameter| checkpoint.get(&parameter.key).is_none() && !parameter.kind.may_be_absent();
+    let missing: Vec<_> = expected.iter().filter(is_missing).map(|parameter| parameter.key.clone()).collect();
     let is_expected = |key: &str| expected.binary_search_by(|parameter| parameter.key.as_str().cmp(key)).is_ok();
-    let unexpected: Vec<_> = checkpoint.keys().filter(|&key| strict && !is_expected(key)).collect();
-    let mismatches: Vec<_> = expected
-        .iter()
-        .filter_map(|Parameter { key, shape, .. }| {
-            let found = checkpoint.get(key)?.shape();
-            (found != shape.as_slice()).then(|| {
-                format!(
-                    "size mismatch for {key}: copying a param with shape torch.Size({found:?}) from checkpoint, the \
-                     shape in current model is torch.Size({shape:?})."
-                )
-            })
-        })
-        .collect();
-    if missing.is_empty() && unexpected.is_empty() && mismatches.is_empty() {
+    let unexpected: Vec<_> = checkpoint.keys().filter(|&key| strict && !is_expected(key)).map(str::to_owned).collect();
+    let differs = |Parameter { key, shape, .. }: &Parameter| {
+        let found = checkpoint.get(key)?.shape();
+        (found != shape.as_slice()).then(|| (key.clone(), found.to_vec(), shape.clone()))
+    };
+    let shapes: Vec<_> = expected.iter().filter_map(differs).collect();
+    if missing.is_empty() && unexpected.is_empty() && shapes.is_empty() {
         return Ok(());
     }
-    let mut report = format!("Error(s) in loading state_dict for {}:", network.name());
-    for (kind, keys) in [("Missing", missing), ("Unexpected", unexpected)] {
-        if !keys.is_empty() {
-            let quoted = listed(&keys, ", ", |key| format!("\"{key}\""));
-            report += &format!("\n\t{kind} key(s) in state_dict: {quoted}.");
+    let (network, config) = (network.name().to_owned(), format!("{config:?}"));
+    let mismatch = StateDictMismatch { network, missing, unexpected, shapes, config };
+    Err(StateDictError::Mismatch(Box::new(mismatch)).into())
+}
+
+impl std::error::Error for StateDictMismatch {}
+
+/// Worded as PyTorch's `load_state_dict` does.
+impl Display for StateDictMismatch {
+    fn fmt(&self, f: &mut Formatter) -> std::fmt::Result {
+        let StateDictMismatch { network, missing, unexpected, shapes, config } = self;
+        write!(f, "Error(s) in loading state_dict for {network}:")?;
+        for (kind, keys) in [("Missing", missing), ("Unexpected", unexpected)] {
+            if !keys.is_empty() {
+                let quoted = listed(keys, ", ", |key| format!("\"{key}\""));
+                write!(f, "\n\t{kind} key(s) in state_dict: {quoted}.")?;
+            }
         }
+        if !shapes.is_empty() {
+            let differs = |(key, found, expected): &(String, Vec<usize>, Vec<usize>)| {
+                format!(
+                    "size mismatch for {key}: copying a param with shape torch.Size({found:?}) from checkpoint, the shape \
+                     in current model is torch.Size({expected:?})."
+                )
+            };
+            write!(f, "\n\t{}", listed(shapes, "\n\t", differs))?;
+        }
+        write!(f, "\nRead from the checkpoint: {config}.")
     }
-    if !mismatches.is_empty() {
-        report += &format!("\n\t{}", listed(&mismatches, "\n\t", Clone::clone));
-    }
-    report += &format!("\nRead from the checkpoint: {config:?}.");
-    Err(Error::StateDict(report))
 }
 
 fn listed<T>(items: &[T], separator: &str, show: impl Fn(&T) -> String) -> String {

@@ -4,8 +4,7 @@ use super::conv::{Conv2d, Take};
 use super::norm::{Condition, Labels, TapeNorm};
 use super::windows::WindowTables;
 use crate::network::{Activation, Layer, Network, NormKind, Operation, Pool, PoolKind, Source, Value};
-use crate::state_dict::verify;
-use crate::{Checkpoint, Error, Noise, Result};
+use crate::{Checkpoint, ConfigError, Error, InputError, Noise, Result, StateDictError};
 use alias_kernels::{RunningStatistics, add, avg_pool, concat, leaky_relu, max_pool, relu, resize, tanh};
 use alias_tensor::{Gpu, Pass, Tensor};
 use std::collections::HashMap;
@@ -66,14 +65,17 @@ impl Module {
     /// # Errors
     /// [`Error::StateDict`] where it is not exactly the network's state dict; what the device reports.
     pub fn load(gpu: &Gpu, network: &Network, checkpoint: &Checkpoint) -> Result<Module> {
-        verify(network, checkpoint, true, &network.name())?;
+        network.verify(checkpoint, true, &network.name())?;
         Module::of_verified(gpu, network.clone(), checkpoint)
     }
 
-    /// Loads a checkpoint that is known to be the network's.
-    pub(crate) fn of_verified(gpu: &Gpu, network: Network, checkpoint: &Checkpoint) -> Result<Module> {
+    /// Loads a checkpoint that is known to hold what the network asks for.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`] where it does not; what the device reports.
+    pub fn of_verified(gpu: &Gpu, network: Network, checkpoint: &Checkpoint) -> Result<Module> {
         Module::from_state(network, |key, shape| {
-            let array = checkpoint.get(key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))?;
+            let array = checkpoint.get(key).ok_or_else(|| StateDictError::Missing { key: key.to_owned() })?;
             Ok(Tensor::new(gpu, shape, &array.to_f32())?)
         })
     }
@@ -182,14 +184,15 @@ impl Module {
             }
             scope.forget(network, at);
         }
-        let missing = || Error::Config(format!("{}: an output lies inside a block", network.name));
-        outputs.into_iter().map(|output| output.ok_or_else(missing)).collect()
+        let outputs = outputs.into_iter().map(|output| output.expect("outputs lie outside of blocks, or end them"));
+        Ok(outputs.collect())
     }
 
     fn check_feeds(&self, feeds: &[Feed]) -> Result<()> {
         let Network { name, inputs, .. } = &self.0.network;
         if feeds.len() != inputs.len() {
-            return Err(Error::Input(format!("{name} has {} inputs, not {}", inputs.len(), feeds.len())));
+            let (network, expected, got) = (name.clone(), inputs.len(), feeds.len());
+            return Err(InputError::Count { network, expected, got }.into());
         }
         let [n, _, h, w] = feeds[0].dense().shape().nchw("forward", "an input")?;
         for (input, feed) in inputs.iter().zip(feeds) {
@@ -197,7 +200,8 @@ impl Module {
             feed.dense().shape().check("forward", "an input", &[n, input.channels, h, w])?;
             let is_map = matches!(feed, Feed::LabelMap { .. });
             if is_map != (input.kind == crate::network::InputKind::LabelMap) {
-                return Err(Error::Input(format!("{name}: '{}' is {:?}", input.name, input.kind)));
+                let (network, kind) = (name.clone(), input.kind);
+                return Err(InputError::Kind { network, input: input.name.clone(), kind }.into());
             }
         }
         self.0.network.sizes(h, w)?;
@@ -369,5 +373,5 @@ fn check(network: &Network, layer: &Layer) -> Result<()> {
             format!("{0}x{0} of stride {1}; the tape has 1x1, 3x3 and 4x4 of stride 1 and 2", conv.kernel, conv.stride)
         }
     };
-    Err(Error::Config(format!("{}, layer {}: {problem}", network.name, layer.name)))
+    Err(ConfigError::Layer { network: network.name.clone(), layer: layer.name.clone(), problem }.into())
 }

@@ -2,7 +2,7 @@
 
 use super::values;
 use crate::network::Conv;
-use crate::{Checkpoint, Error, Result};
+use crate::{Checkpoint, Result, StateDictError};
 use alias_checkpoint::Array;
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ impl<'a> Filter<'a> {
     pub(in crate::plans) fn new(conv: &Conv, checkpoint: &'a Checkpoint) -> Result<Filter<'a>> {
         let [orig, u, v] = conv.spectral_keys();
         let key = if conv.spectral { orig } else { conv.weight_key() };
-        let array = checkpoint.get(&key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))?;
+        let array = checkpoint.get(&key).ok_or_else(|| StateDictError::Missing { key: key.to_owned() })?;
         let weight = array.as_f32();
         let scale = if conv.spectral {
             1.0 / spectral_norm(&weight, &values(checkpoint, &u)?, &values(checkpoint, &v)?)

@@ -61,7 +61,11 @@ impl Forecast<'_> {
 
 /// The device's own error, if it is one.
 pub(super) fn device_error(error: &anyhow::Error) -> Option<&Error> {
-    match error.downcast_ref() {
+    let model = match error.downcast_ref() {
+        Some(alias_train::Error::Model(error)) => Some(error),
+        _ => error.downcast_ref(),
+    };
+    match model {
         Some(alias_model::Error::Device(error)) => Some(error),
         _ => error.downcast_ref(),
     }

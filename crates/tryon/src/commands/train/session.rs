@@ -5,11 +5,12 @@ use super::start::{Start, log_path, upload};
 use super::{Arguments, progress::Progress};
 use crate::commands::picture;
 use crate::tell;
-use alias_model::{Checkpoint, Generator, LoadOptions, Noise, Trainer};
+use alias_model::{Checkpoint, Generator, LoadOptions, Noise};
 use alias_pictures::dataset::Dataset;
 use alias_pictures::images::write_rgb;
 use alias_pictures::sheet;
 use alias_tensor::{Error, Gpu, no_grad};
+use alias_train::Trainer;
 use alias_train::{
     Checkpoints, CheckpointsError, Entry, GENERATOR, Loader, Lock, Log, Order, Purpose, Run, Saved, Settings, curves,
 };
@@ -260,7 +261,7 @@ impl Session {
 
 /// Whether it is the weights or the losses that are no numbers: then the state is not worth keeping.
 fn diverged(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(alias_model::Error::Diverged { .. }))
+    matches!(error.downcast_ref(), Some(alias_train::Error::Diverged { .. }))
         || matches!(error.downcast_ref(), Some(CheckpointsError::NotFinite { .. }))
 }
 

@@ -2,11 +2,10 @@
 
 use super::Arguments;
 use crate::commands::passed_over;
-use alias_model::{
-    Batch, Checkpoint, DiscriminatorConfig, GeneratorConfig, Inputs, Sample, Trainer, Vgg19, initialize,
-};
+use alias_model::{Checkpoint, DiscriminatorConfig, GeneratorConfig, Inputs, Sample, initialize};
 use alias_pictures::dataset::{Dataset, Example};
 use alias_tensor::{Gpu, Tensor};
+use alias_train::{Batch, Trainer, Vgg19};
 use alias_train::{Checkpoints, DataSummary, Lock, Newest, Purpose, Run, Saved, Settings, checksum, read_generator};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;

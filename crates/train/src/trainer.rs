@@ -11,8 +11,9 @@ pub use discriminator::MultiscaleDiscriminator;
 pub use options::TrainerOptions;
 pub use vgg19::Vgg19;
 
-use crate::state_dict::verify;
-use crate::{Checkpoint, DiscriminatorConfig, Error, GeneratorConfig, Inputs, Result};
+use crate::{Error, Result};
+use alias_checkpoint::Checkpoint;
+use alias_model::{DiscriminatorConfig, GeneratorConfig, Inputs};
 use alias_tensor::{Gpu, Tensor};
 use step::Update;
 use weights::TrainedWeights;
@@ -67,7 +68,7 @@ impl Trainer {
     /// compares pixels.
     ///
     /// # Errors
-    /// [`Error::StateDict`] where the checkpoints are not what the configurations ask for; what the device reports.
+    /// [`alias_model::Error::StateDict`] where the checkpoints are not what the configurations ask for; what the device reports.
     pub fn new(
         gpu: &Gpu,
         (config, generator): (GeneratorConfig, &Checkpoint),
@@ -76,7 +77,7 @@ impl Trainer {
         options: TrainerOptions,
     ) -> Result<Trainer> {
         let network = config.network()?;
-        verify(&network, generator, true, &config)?;
+        network.verify(generator, true, &config)?;
         Ok(Trainer {
             gpu: gpu.clone(),
             generator: TrainedWeights::new(gpu, &network, generator)?,
@@ -102,7 +103,7 @@ impl Trainer {
         self.step
     }
 
-    /// The generator's state dict, as [`Painter::load`](crate::Painter::load) takes it.
+    /// The generator's state dict, as [`Painter::load`](alias_model::Painter::load) takes it.
     ///
     /// # Errors
     /// [`Error::HalfAStep`]; what the device reports.
@@ -142,7 +143,7 @@ impl Trainer {
     pub fn step_with(&mut self, parts: &[Batch], mut tap: impl FnMut(&str, &Tensor)) -> Result<Losses> {
         self.verify_whole()?;
         if parts.is_empty() {
-            return Err(Error::Input("a step needs at least one part of a batch".into()));
+            return Err(Error::NoBatch);
         }
         // Whatever goes wrong up to here, what there was is still there.
         let mut step = Update::new(self, parts);

@@ -1,6 +1,6 @@
 //! The losses of a run as a picture.
 
-use crate::Entry;
+use super::Entry;
 use alias_pictures::font;
 use alias_pictures::images::Image;
 use plotters::coord::Shift;
@@ -157,7 +157,7 @@ fn number(value: f64, span: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alias_model::Losses;
+    use crate::Losses;
 
     fn entry(step: u64) -> Entry {
         let losses =

@@ -2,9 +2,11 @@
 
 use super::weights::TrainedWeights;
 use super::{Trainer, TrainerOptions, Vgg19};
-use crate::network::Network;
-use crate::{Checkpoint, DiscriminatorConfig, Error, GeneratorConfig, Layers, ParameterFreeNorm, Result};
+use crate::{Error, Result};
 use alias_checkpoint::Array;
+use alias_checkpoint::Checkpoint;
+use alias_model::network::Network;
+use alias_model::{DiscriminatorConfig, GeneratorConfig, Layers, ParameterFreeNorm};
 use alias_tensor::Gpu;
 use serde_json::{Value, json};
 
@@ -48,13 +50,9 @@ impl Trainer {
     /// Goes on where [`Trainer::save`] was called, given the same VGG-19.
     ///
     /// # Errors
-    /// [`Error::StateDict`] where `saved` is not what a trainer saved; what the device reports.
+    /// [`Error::OnlyWeights`] or [`Error::DamagedTraining`] where `saved` is not what a trainer saved; what the device reports.
     pub fn resume(gpu: &Gpu, saved: &Checkpoint, vgg: Option<Vgg19>) -> Result<Trainer> {
-        let text = saved.metadata().get(SETTINGS).ok_or_else(|| {
-            Error::StateDict(
-                "this checkpoint holds no training to go on with, only weights: start a new one from them".into(),
-            )
-        })?;
+        let text = saved.metadata().get(SETTINGS).ok_or(Error::OnlyWeights)?;
         let settings: Value = serde_json::from_str(text).map_err(|e| damaged(&e))?;
         let integer = |value: &Value| value.as_u64().ok_or_else(|| damaged(value));
         let flag = |value: &Value| value.as_bool().ok_or_else(|| damaged(value));
@@ -94,5 +92,5 @@ impl Trainer {
 }
 
 fn damaged(what: &dyn std::fmt::Display) -> Error {
-    Error::StateDict(format!("the training that this checkpoint holds is damaged: {what}; take an earlier one"))
+    Error::DamagedTraining { what: what.to_string() }
 }

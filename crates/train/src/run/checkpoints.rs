@@ -1,6 +1,6 @@
 //! A run's checkpoints: written whole or not at all, read only if they are what was written.
 
-use crate::Run;
+use super::Run;
 use alias_checkpoint::{CheckpointError, Dtype, Problem};
 use alias_model::{Checkpoint, GeneratorConfig};
 use std::fs;

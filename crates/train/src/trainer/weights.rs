@@ -1,9 +1,10 @@
 //! What a network learns, and what else is in its state dict.
 
-use crate::network::{Network, Parameter, ParameterKind};
-use crate::{Checkpoint, Error, Result};
+use crate::{Error, Result};
+use alias_checkpoint::Checkpoint;
 use alias_checkpoint::{Array, Dtype};
 use alias_kernels::{Adam, power_iteration};
+use alias_model::network::{Network, Parameter, ParameterKind};
 use alias_tensor::{Gpu, Gradients, Tensor};
 use std::collections::BTreeMap;
 
@@ -35,7 +36,8 @@ impl TrainedWeights {
                 counts.0.push(key);
                 continue;
             }
-            let array = array.ok_or_else(|| Error::StateDict(format!("no tensor '{key}' of shape {shape:?}")))?;
+            let array = array
+                .ok_or_else(|| Error::DamagedTraining { what: format!("no tensor '{key}' of shape {shape:?}") })?;
             state.insert(key.clone(), Tensor::new(gpu, &shape, &array.to_f32())?);
             if kind.is_learned() {
                 second_moments.insert(key.clone(), Tensor::new(gpu, &shape, &vec![0.0; array.numel()])?);
@@ -51,7 +53,8 @@ impl TrainedWeights {
     pub(super) fn with_second_moments(mut self, gpu: &Gpu, moments: &Checkpoint) -> Result<TrainedWeights> {
         for (key, tensor) in &mut self.second_moments {
             let array = moments.get(key).filter(|array| *array.shape() == *tensor.shape());
-            let array = array.ok_or_else(|| Error::StateDict(format!("no second moment of '{key}' of its shape")))?;
+            let array = array
+                .ok_or_else(|| Error::DamagedTraining { what: format!("no second moment of '{key}' of its shape") })?;
             *tensor = Tensor::new(gpu, &tensor.shape(), &array.to_f32())?;
         }
         Ok(self)
@@ -63,12 +66,15 @@ impl TrainedWeights {
     }
 
     /// Gives the state, for a network to be assembled from, with `leaves` in place of what is learned.
-    pub(super) fn with<'a>(&'a self, leaves: &'a Tensors) -> impl FnMut(&str, &[usize]) -> Result<Tensor> + 'a {
+    pub(super) fn with<'a>(
+        &'a self,
+        leaves: &'a Tensors,
+    ) -> impl FnMut(&str, &[usize]) -> alias_model::Result<Tensor> + 'a {
         |key, _| Ok(leaves.get(key).unwrap_or_else(|| &self.state[key]).clone())
     }
 
     /// Gives the state, for a network that does not learn.
-    pub(super) fn frozen(&self) -> impl FnMut(&str, &[usize]) -> Result<Tensor> + '_ {
+    pub(super) fn frozen(&self) -> impl FnMut(&str, &[usize]) -> alias_model::Result<Tensor> + '_ {
         |key, _| Ok(self.state[key].clone())
     }
 

@@ -1,7 +1,8 @@
 //! What a run is started with.
 
+use crate::{Error, TrainerOptions};
 use alias_model::plan::philox::philox4x32_10;
-use alias_model::{DiscriminatorConfig, Error, GeneratorConfig, SPADE_GAIN, TrainerOptions};
+use alias_model::{DiscriminatorConfig, GeneratorConfig, SPADE_GAIN};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};

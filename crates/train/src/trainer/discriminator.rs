@@ -1,6 +1,7 @@
 //! SPADE's multi-scale discriminator on the tape.
 
-use crate::{DiscriminatorConfig, Feed, Module, Noise, Result};
+use crate::Result;
+use alias_model::{DiscriminatorConfig, Feed, Module, Noise};
 use alias_tensor::Tensor;
 
 /// SPADE's multi-scale discriminator, its weights on a device.
@@ -14,10 +15,10 @@ impl MultiscaleDiscriminator {
     /// Assembles a discriminator from tensors, as [`Module::from_state`].
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) where there is no such discriminator; what `state` or the device reports.
+    /// [`alias_model::Error::Config`] where there is no such discriminator; what `state` or the device reports.
     pub fn from_state(
         config: DiscriminatorConfig,
-        state: impl FnMut(&str, &[usize]) -> Result<Tensor>,
+        state: impl FnMut(&str, &[usize]) -> alias_model::Result<Tensor>,
     ) -> Result<MultiscaleDiscriminator> {
         Ok(MultiscaleDiscriminator { config, module: Module::from_state(config.network()?, state)? })
     }

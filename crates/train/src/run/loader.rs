@@ -1,6 +1,6 @@
 //! Examples read and decoded on other threads, ahead of the training that takes them.
 
-use crate::Order;
+use super::Order;
 use alias_pictures::dataset::{Dataset, Example};
 use alias_pictures::images;
 use std::ops::Range;

@@ -1,7 +1,8 @@
 //! VGG-19's features on the tape.
 
-use crate::state_dict::verify;
-use crate::{Checkpoint, Feed, Module, Noise, Result, Vgg19Config};
+use crate::Result;
+use alias_checkpoint::Checkpoint;
+use alias_model::{Feed, Module, Noise, Vgg19Config};
 use alias_tensor::{Gpu, Tensor};
 
 /// VGG-19's features, its weights on a device; they are not trained.
@@ -15,11 +16,11 @@ impl Vgg19 {
     /// widths may all be divided by the same number.
     ///
     /// # Errors
-    /// [`Error::StateDict`](crate::Error::StateDict) where one of them is missing or misshapen; what the device reports.
+    /// [`alias_model::Error::StateDict`] where one of them is missing or misshapen; what the device reports.
     pub fn load(gpu: &Gpu, checkpoint: &Checkpoint) -> Result<Vgg19> {
         let config = Vgg19Config::infer(checkpoint)?;
         let network = config.network();
-        verify(&network, checkpoint, false, &config)?;
+        network.verify(checkpoint, false, &config)?;
         Ok(Vgg19 { module: Module::of_verified(gpu, network, checkpoint)? })
     }
 
@@ -28,6 +29,6 @@ impl Vgg19 {
     /// # Errors
     /// Where the image is smaller than 16 pixels; what the device reports.
     pub fn forward(&self, image: &Tensor) -> Result<Vec<Tensor>> {
-        self.module.forward(&[Feed::Tensor(image.clone())], Noise::None)
+        Ok(self.module.forward(&[Feed::Tensor(image.clone())], Noise::None)?)
     }
 }

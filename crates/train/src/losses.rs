@@ -31,9 +31,7 @@ impl std::str::FromStr for Gan {
     fn from_str(name: &str) -> Result<Gan> {
         let all = [Gan::Hinge, Gan::Vanilla, Gan::LeastSquares];
         let found = all.into_iter().find(|gan| gan.to_string() == name);
-        found.ok_or_else(|| {
-            Error::Config(format!("adversarial loss '{name}' does not exist; use 'hinge', 'vanilla' or 'lsgan'"))
-        })
+        found.ok_or_else(|| Error::UnknownGan { name: name.into() })
     }
 }
 

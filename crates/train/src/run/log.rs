@@ -1,8 +1,8 @@
 //! A run's log: a line of JSON that describes it, then one for each step.
 
-use crate::Run;
+use super::Run;
+use crate::Losses;
 use alias_checkpoint::write_atomically;
-use alias_model::Losses;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::fs::{File, OpenOptions};

@@ -3,8 +3,9 @@
 use super::weights::{Tensors, TrainedWeights};
 use super::{Batch, Losses, MultiscaleDiscriminator, Trainer, TrainerOptions};
 use crate::losses::{feature_matching, perceptual};
-use crate::{Error, Generator, Noise, Result};
+use crate::{Error, Result};
 use alias_kernels::{add, l1, scale};
+use alias_model::{Generator, Noise};
 use alias_tensor::{Gradients, Tensor, no_grad};
 
 /// A step in the making: copies of the trainer's networks, which share their tensors, and what has become of them.
@@ -54,7 +55,7 @@ impl<'a> Update<'a> {
         let leaves = generator.leaves();
         let painter = Generator::from_state(trainer.config, generator.with(&leaves))?.in_training(false);
         let draw = |(k, part): (usize, &Batch)| no_grad(|| painter.forward(&part.inputs, trainer.noise(0, k)));
-        let fakes = parts.iter().enumerate().map(draw).collect::<Result<_>>()?;
+        let fakes = parts.iter().enumerate().map(draw).collect::<alias_model::Result<_>>()?;
         generator.move_statistics(painter.running_statistics(), parts.len());
         Ok(fakes)
     }

@@ -1,0 +1,183 @@
+//! Every network by plan on a GPU and on processor cores, and on the tape: one description, three ways to run it.
+
+use alias_model::network::Network;
+use alias_model::{
+    Checkpoint, Conditioning, CpuOptions, Device, DiscriminatorConfig, Feed, Module, Noise, PlanOptions, Precision,
+    Session, Target, Tuning, Vgg19Config, fill, initialize,
+};
+use alias_oracle::{Random, gpu, relative_l2};
+use alias_plan::Method;
+use alias_tensor::Tensor;
+
+/// Networks of any kind whose inputs are tensors.
+fn networks() -> Vec<Network> {
+    let discriminator = |config| DiscriminatorConfig { ndf: 5, ..config }.network().unwrap();
+    vec![
+        Vgg19Config { divisor: 16 }.network(),
+        discriminator(DiscriminatorConfig::SPADE),
+        discriminator(DiscriminatorConfig::VITON_HD),
+    ]
+}
+
+/// Inputs (N, C, H, W) of a network, drawn.
+fn inputs(network: &Network, batch: usize, [h, w]: [usize; 2]) -> Vec<Vec<f32>> {
+    let mut random = Random::new(5);
+    network.inputs().iter().map(|input| random.array(&[batch, input.channels, h, w]).to_f32()).collect()
+}
+
+/// Outputs by a plan for `target`.
+fn planned(
+    network: &Network,
+    checkpoint: &Checkpoint,
+    (device, target): (Device, Target),
+    batch: usize,
+    size @ [h, w]: [usize; 2],
+) -> Vec<Vec<f32>> {
+    let session = Session::load_for(device, network, checkpoint, target).unwrap();
+    let prepared = session.prepare(&Conditioning::size(batch, h, w), PlanOptions::default()).unwrap();
+    let inputs = inputs(network, batch, size);
+    let named: Vec<_> =
+        network.inputs().iter().zip(&inputs).map(|(input, x)| (input.name.as_str(), x.as_slice())).collect();
+    let first = prepared.run(&named, Noise::None).unwrap();
+    assert!(prepared.run(&named, Noise::None).unwrap() == first, "{}: another result", network.name());
+    let shapes: Vec<_> = prepared.outputs().map(|(_, shape)| shape.iter().product::<usize>()).collect();
+    assert_eq!(shapes, first.iter().map(Vec::len).collect::<Vec<_>>());
+    first
+}
+
+/// Outputs on the tape.
+fn on_tape(network: &Network, checkpoint: &Checkpoint, batch: usize, size @ [h, w]: [usize; 2]) -> Vec<Tensor> {
+    let module = Module::load(gpu(), network, checkpoint).unwrap();
+    let feed = |(input, x): (&alias_model::network::Input, Vec<f32>)| {
+        Feed::Tensor(Tensor::new(gpu(), &[batch, input.channels, h, w], &x).unwrap())
+    };
+    let feeds: Vec<Feed> = network.inputs().iter().zip(inputs(network, batch, size)).map(feed).collect();
+    module.forward(&feeds, Noise::None).unwrap()
+}
+
+#[test]
+fn plans_compute_what_the_tape_computes() {
+    for network in networks() {
+        let checkpoint = fill(&network, 3);
+        for (batch, size) in [(1, [48, 32]), (2, [32, 80])] {
+            let expected: Vec<Vec<f64>> = on_tape(&network, &checkpoint, batch, size)
+                .iter()
+                .map(|output| output.to_vec().unwrap().into_iter().map(f64::from).collect())
+                .collect();
+            let on_gpu = |method| {
+                let target = Target::of(gpu(), Precision::F32);
+                (gpu().into(), Target { tuning: Tuning::Always(method), ..target })
+            };
+            let cores = || Device::cores(CpuOptions::default()).unwrap();
+            let by_method = |method| (cores(), Target { tuning: Tuning::Always(method), ..Target::CORES });
+            let executors = [
+                on_gpu(Method::Fused),
+                on_gpu(Method::Winograd(2)),
+                on_gpu(Method::Staged(0)),
+                (cores(), Target::CORES),
+                by_method(Method::Winograd(2)),
+            ];
+            for executor in executors {
+                let name = format!("{} {size:?}, {:?}", network.name(), executor.1);
+                let got = planned(&network, &checkpoint, executor, batch, size);
+                assert_eq!(got.len(), expected.len(), "{name}");
+                for (k, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    let distance = relative_l2(got, expected);
+                    assert!(distance <= 1e-5, "{name}, output {k}: {distance:.1e}");
+                    assert!(expected.iter().any(|v| *v != 0.0), "{name}, output {k}: nothing but zeros");
+                }
+            }
+        }
+    }
+}
+
+/// Every parameter that is learned moves some output.
+#[test]
+fn gradients_reach_every_parameter() {
+    for network in networks() {
+        let checkpoint = initialize(&network, 1.0, 3);
+        let learned = |key: &str| network.parameters().iter().any(|p| p.key == key && p.kind.is_learned());
+        let mut leaves = Vec::new();
+        let module = Module::from_state(network.clone(), |key, shape| {
+            let tensor = Tensor::new(gpu(), shape, &checkpoint.get(key).unwrap().to_f32())?;
+            let tensor = if learned(key) { tensor.requires_grad() } else { tensor };
+            leaves.extend(learned(key).then(|| (key.to_owned(), tensor.clone())));
+            Ok(tensor)
+        });
+        let module = module.unwrap();
+        let size @ [h, w] = [32, 48];
+        let feed = |(input, x): (&alias_model::network::Input, Vec<f32>)| {
+            Feed::Tensor(Tensor::new(gpu(), &[1, input.channels, h, w], &x).unwrap())
+        };
+        let feeds: Vec<Feed> = network.inputs().iter().zip(inputs(&network, 1, size)).map(feed).collect();
+        let outputs = module.forward(&feeds, Noise::None).unwrap();
+        let mut reached = vec![false; leaves.len()];
+        for (seed, output) in outputs.into_iter().enumerate() {
+            let cotangent = Random::new(seed as u64).array(&output.shape()).to_f32();
+            let cotangent = Tensor::new(gpu(), &output.shape(), &cotangent).unwrap();
+            let gradients = output.backward(&cotangent).unwrap();
+            for ((_, leaf), reached) in leaves.iter().zip(&mut reached) {
+                let gradient = gradients.get(leaf).map(|g| g.to_vec().unwrap()).unwrap_or_default();
+                assert!(gradient.iter().all(|g| g.is_finite()));
+                *reached |= gradient.iter().any(|g| *g != 0.0);
+            }
+        }
+        let missed: Vec<_> =
+            leaves.iter().zip(reached).filter(|(_, reached)| !reached).map(|((key, _), _)| key).collect();
+        assert!(missed.is_empty(), "{}: no gradient of {missed:?}", network.name());
+    }
+}
+
+/// What plans, or the tape, do not have is refused by the layer's name, and so is a size that a layer cannot read.
+#[test]
+fn what_cannot_be_run_is_refused_by_name() {
+    use alias_model::network::{Builder, Conv, Reading};
+    let of = |layer: &dyn Fn(&mut Builder, alias_model::network::Value) -> alias_model::network::Value| {
+        let mut net = Builder::new("Test");
+        let image = net.input("image", 4);
+        let first = net.convolution(Reading::of(image), Conv::same("first", 4, 4, 3));
+        let last = layer(&mut net, first);
+        net.output("last", last);
+        net.finish()
+    };
+    let prepare = |network: &Network, [h, w]: [usize; 2]| {
+        let cores = Device::cores(CpuOptions::default()).unwrap();
+        let session = Session::load(cores, network, &fill(network, 1))?;
+        session.prepare(&Conditioning::size(1, h, w), PlanOptions::default())
+    };
+    let refused = |network: &Network, size| prepare(network, size).unwrap_err().to_string();
+
+    let early = of(&|net, x| net.convolution(Reading::of(x).relu().instance_norm("norm"), Conv::same("last", 4, 4, 3)));
+    let error = refused(&early, [8, 8]);
+    assert!(error.contains("Test, layer last") && error.contains("activation before a norm"), "{error}");
+    assert!(Module::load(gpu(), &early, &fill(&early, 1)).is_ok(), "the tape has it");
+
+    let large = of(&|net, x| net.convolution(Reading::of(x), Conv::same("last", 4, 4, 5)));
+    let error = refused(&large, [8, 8]);
+    assert!(error.contains("layer last: a kernel of 5x5"), "{error}");
+    let error = Module::load(gpu(), &large, &fill(&large, 1)).unwrap_err().to_string();
+    assert!(error.contains("Test, layer last: 5x5 of stride 1"), "{error}");
+
+    let halved = of(&|net, x| net.convolution(Reading::of(x.resized(-2)), Conv::same("last", 4, 4, 3)));
+    let error = refused(&halved, [8, 10]);
+    assert!(error.contains("layer last: 8x10 is divided by 4"), "{error}");
+
+    let kept = of(&|net, x| {
+        let y = net.convolution(Reading::of(x), Conv::same("y", 4, 4, 3));
+        let y = net.add(y, x);
+        let z = net.convolution(Reading::of(y), Conv::same("z", 4, 4, 3));
+        net.add(z, x)
+    });
+    let error = refused(&kept, [8, 8]);
+    assert!(error.contains("layer y") && error.contains("needed again"), "{error}");
+
+    let fits = of(&|net, x| net.convolution(Reading::of(x), Conv::same("last", 4, 4, 3)));
+    let prepared = prepare(&fits, [8, 8]).unwrap();
+    let run = |inputs: &[(&str, &[f32])], noise| prepared.run(inputs, noise).unwrap_err().to_string();
+    assert!(
+        run(&[("picture", &[0.0; 256])], Noise::None).contains("there is no input 'picture'; there are [\"image\"]")
+    );
+    assert!(run(&[("image", &[0.0; 255])], Noise::None).contains("image has 255 elements, not the 256"));
+    assert!(run(&[], Noise::None).contains("'image'"));
+    assert!(run(&[("image", &[0.0; 256])], Noise::Seed(1)).contains("made without noise"));
+}
