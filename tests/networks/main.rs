@@ -2,21 +2,26 @@
 
 use alias_model::network::Network;
 use alias_model::{
-    Checkpoint, Conditioning, CpuOptions, Device, DiscriminatorConfig, Feed, Module, Noise, PlanOptions, Precision,
-    Session, Target, Tuning, Vgg19Config, fill, initialize,
+    Checkpoint, Conditioning, CpuOptions, Device, Feed, Module, Noise, PlanOptions, Precision, Session, Target, Tuning,
+    fill, initialize,
 };
 use alias_oracle::{Random, gpu, relative_l2};
 use alias_plan::Method;
 use alias_tensor::Tensor;
 
-/// Networks of any kind whose inputs are tensors.
-fn networks() -> Vec<Network> {
-    let discriminator = |config| DiscriminatorConfig { ndf: 5, ..config }.network().unwrap();
-    vec![
-        Vgg19Config { divisor: 16 }.network(),
-        discriminator(DiscriminatorConfig::SPADE),
-        discriminator(DiscriminatorConfig::VITON_HD),
-    ]
+/// The networks to test: for each name a file beside this one, with a function `networks`. Their inputs are tensors.
+macro_rules! networks {
+    ($($file:ident)*) => {
+        $(mod $file;)*
+
+        fn networks() -> Vec<Network> {
+            [$($file::networks()),*].concat()
+        }
+    };
+}
+
+networks! {
+    builtin
 }
 
 /// Inputs (N, C, H, W) of a network, drawn.
