@@ -22,6 +22,7 @@ macro_rules! networks {
 
 networks! {
     builtin
+    unet
 }
 
 /// Inputs (N, C, H, W) of a network, drawn.
