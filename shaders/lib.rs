@@ -44,6 +44,7 @@ texts! {
     REDUCE = "reduce",
     RELU = "relu",
     RESIZE = "resize",
+    RGBA8 = "rgba8",
     SCALE = "scale",
     SLICE = "slice",
     SOFTPLUS = "softplus",

@@ -6,6 +6,7 @@ mod fused_conv2d;
 mod fused_pool;
 mod input;
 mod modulation_table;
+mod rgba8;
 mod staged_conv2d;
 mod statistics;
 mod winograd_conv2d;

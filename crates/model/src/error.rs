@@ -136,6 +136,10 @@ pub enum ConfigError {
     #[error("processor cores store float32; Target::of the device asks for that")]
     Float32Only,
 
+    /// A result on a GPU, of a network on processor cores.
+    #[error("the result is asked for on a GPU, but the network is on processor cores; draw to the host instead")]
+    NoGpu,
+
     /// A method that the processor does not have.
     #[error("{convolution} by {method:?}, which {processor:?} does not have")]
     Method {

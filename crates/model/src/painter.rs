@@ -2,9 +2,10 @@
 
 use crate::label_map::{LabelMap, misaligned};
 use crate::networks::generator;
-use crate::plans::{Conditioning, Cost, PlanOptions, Prepared, Session, Target};
+use crate::plans::{Conditioning, Cost, PlanOptions, Planned, Prepared, Session, Target};
 use crate::{Checkpoint, Device, GeneratorConfig, InputError, LoadOptions, Noise, Result, Sample};
 use alias_plan::{Precision, Step};
+use alias_tensor::Tensor;
 use std::time::Duration;
 
 /// The ALIAS generator, its weights on a GPU or packed for processor cores, ready to draw.
@@ -29,6 +30,16 @@ pub struct Person {
     misaligned: Vec<f32>,
     has_noise: bool,
     prepared: Prepared,
+}
+
+/// A person's plan, without buffers: what [`Painter::prepare`] takes.
+#[derive(Debug)]
+pub struct PersonPlan {
+    size: [usize; 3],
+    labels: Vec<u8>,
+    misaligned: Vec<f32>,
+    has_noise: bool,
+    planned: Planned,
 }
 
 impl Painter {
@@ -76,14 +87,32 @@ impl Painter {
     /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, or no size for the generator; what the device
     /// reports.
     pub fn person(&self, sample: &Sample, options: PlanOptions) -> Result<Person> {
+        self.prepare(self.plan(sample, options)?)
+    }
+
+    /// Plans to draw the person of `sample`, which is the work of the host alone: another thread may do it while the device
+    /// draws somebody else.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, or no size for the generator.
+    pub fn plan(&self, sample: &Sample, options: PlanOptions) -> Result<PersonPlan> {
         let conditioning = conditioning(self.config, sample)?;
-        Ok(Person {
+        Ok(PersonPlan {
             size: [sample.batch, sample.height, sample.width],
             labels: sample.labels.clone(),
             misaligned: conditioning.masks[&generator::Inputs::MASK].clone(),
             has_noise: options.noise,
-            prepared: self.session.prepare(&conditioning, options)?,
+            planned: self.session.plan(&conditioning, options)?,
         })
+    }
+
+    /// Gets ready to draw the person that was planned by this painter.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn prepare(&self, plan: PersonPlan) -> Result<Person> {
+        let PersonPlan { size, labels, misaligned, has_noise, planned } = plan;
+        Ok(Person { size, labels, misaligned, has_noise, prepared: self.session.prepare_planned(planned)? })
     }
 }
 
@@ -111,6 +140,11 @@ fn conditioning(config: GeneratorConfig, sample: &Sample) -> Result<Conditioning
     })
 }
 
+/// The parts of the network's input `pictures`.
+fn pictures(sample: &Sample) -> [&[f32]; 3] {
+    [&sample.agnostic, &sample.pose, &sample.warped_cloth]
+}
+
 impl Person {
     /// Draws the person in the garment of `sample`: (N, 3, H, W) in [-1, 1].
     ///
@@ -119,9 +153,19 @@ impl Person {
     /// the person, or where there is noise and the person was made without, or the other way round; what the device reports.
     pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
         self.check(sample, noise)?;
-        let pictures = [&sample.agnostic, &sample.pose, &sample.warped_cloth].map(Vec::as_slice);
-        let mut outputs = self.prepared.run_parts(&[&pictures], noise)?;
+        let mut outputs = self.prepared.run_parts(&[&pictures(sample)], noise)?;
         Ok(outputs.remove(0))
+    }
+
+    /// Draws the person in the garment of `sample` on a GPU and leaves the result there: a tensor (N, H, W) of RGBA8 words, red
+    /// in the lowest byte, alpha 255. All of it was submitted to the queue, so that what the host submits next finds the image
+    /// in [`Tensor::buffer`]. Keep the tensor until then: its memory is used again once it is dropped.
+    ///
+    /// # Errors
+    /// As [`Person::draw`]; [`Error::Config`](crate::Error::Config) where the painter draws on processor cores.
+    pub fn draw_to_rgba8(&self, sample: &Sample, noise: Noise) -> Result<Tensor> {
+        self.check(sample, noise)?;
+        self.prepared.run_to_rgba8(&[&pictures(sample)], noise)
     }
 
     /// The steps that each image takes: all of the plan's but tables that are kept.

@@ -17,4 +17,4 @@ pub use choice::{Processor, Target, Tuning};
 pub use conditioning::Conditioning;
 pub use cost::Cost;
 pub use lowering::PlanOptions;
-pub use session::{Prepared, Session};
+pub use session::{Planned, Prepared, Session};

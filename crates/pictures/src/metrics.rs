@@ -18,7 +18,8 @@
 //!
 //! Over a region each pixel counts by its weight: in the means of |a - b| and (a - b)^2, and in the mean of the map of SSIM.
 
-use crate::images::{Image, byte};
+use crate::images::Image;
+use alias_model::to_byte;
 
 /// PSNR of pictures that are the same, which is infinite, and would hide all others in a mean. One level in one channel of
 /// one pixel of 256x192 is 99.8 dB.
@@ -68,7 +69,7 @@ impl Comparison {
         let mut squared = vec![0.0; plane];
         let mut ssim = vec![0.0; (height - 2 * MARGIN) * (width - 2 * MARGIN)];
         for (a, b) in a.data.chunks_exact(plane).zip(b.data.chunks_exact(plane)) {
-            let [a, b] = [a, b].map(|plane| plane.iter().map(|&v| f64::from(byte(v)) / 255.0).collect::<Vec<_>>());
+            let [a, b] = [a, b].map(|plane| plane.iter().map(|&v| f64::from(to_byte(v)) / 255.0).collect::<Vec<_>>());
             for (i, (a, b)) in a.iter().zip(&b).enumerate() {
                 absolute[i] += (a - b).abs() / 3.0;
                 squared[i] += (a - b).powi(2) / 3.0;

@@ -7,6 +7,7 @@ pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod info;
 pub(crate) mod inspect;
+mod pipeline;
 mod report;
 pub(crate) mod synth;
 pub(crate) mod train;
@@ -72,7 +73,11 @@ fn cores() -> usize {
 
 /// Draws a sample: (N, 3, H, W). An image with a NaN or an infinity in it is an error, not a result.
 fn draw(painter: &Painter, sample: &Sample, noise: Option<u64>) -> Result<Vec<f32>> {
-    let image = painter.draw(sample, noise.map_or(Noise::None, Noise::Seed))?;
+    finite(painter.draw(sample, noise.map_or(Noise::None, Noise::Seed))?)
+}
+
+/// The image, unless it has a NaN or an infinity in it.
+fn finite(image: Vec<f32>) -> Result<Vec<f32>> {
     ensure!(
         image.iter().all(|v| v.is_finite()),
         "the image holds values that are no numbers; the weights do, too, or are far too large: see `tryon inspect`"

@@ -7,6 +7,7 @@ use super::choice::{Processor, Target, methods};
 use crate::network::Network;
 use crate::{Checkpoint, ConfigError, Device, Result};
 use alias_plan::{BufferId, Method, Plan, Precision};
+use alias_tensor::Tensor;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(super) trait Runner: Debug + Send {
     fn run(&mut self) -> Result<()>;
     /// Runs each of these steps by itself, and measures it.
     fn profile(&mut self) -> Result<Vec<Duration>>;
+    /// A result (N, 3, H, W) in [-1, 1] as bytes that stay on the device: (N, H, W) of RGBA8. `None` where there is no GPU.
+    fn rgba8(&self, id: BufferId, size: [usize; 3]) -> Option<Result<Tensor>>;
     /// A result (N, C, H, W).
     fn output(&self, id: BufferId, shape: [usize; 4]) -> Result<Vec<f32>>;
 }

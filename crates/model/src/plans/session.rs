@@ -4,10 +4,11 @@ use super::choice::Target;
 use super::conditioning::Conditioning;
 use super::cost::Cost;
 use super::engine::{self, Engine, Runner};
-use super::lowering::{PlanOptions, ProgramInput, ProgramOutput, lower};
+use super::lowering::{BatchNorm, PlanOptions, Program, ProgramInput, ProgramOutput, lower};
 use crate::network::Network;
-use crate::{Checkpoint, Device, InputError, Noise, Result};
+use crate::{Checkpoint, ConfigError, Device, InputError, Noise, Result};
 use alias_plan::{BufferId, Precision, Step};
+use alias_tensor::Tensor;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +61,29 @@ pub struct Prepared {
     runner: Mutex<Box<dyn Runner>>,
 }
 
+/// A plan of a network, without buffers: what [`Session::prepare_planned`] takes.
+#[derive(Debug)]
+pub struct Planned {
+    batch: usize,
+    /// Pixels of an input.
+    plane: usize,
+    cost: Cost,
+    /// How many steps, the first ones, are run once.
+    tables: usize,
+    uploads: Vec<(BufferId, Vec<u8>)>,
+    inputs: Vec<ProgramInput>,
+    seed: Option<BufferId>,
+    batch_norms: Vec<BatchNorm>,
+    outputs: Vec<ProgramOutput>,
+}
+
+impl Planned {
+    /// What a run takes.
+    pub fn cost(&self) -> &Cost {
+        &self.cost
+    }
+}
+
 impl Session {
     /// Packs a checkpoint for a device, in float32.
     ///
@@ -101,34 +125,44 @@ impl Session {
         &self.0.network
     }
 
-    /// Makes a plan.
+    /// Makes a plan and gets ready to run it: [`Session::plan`], then [`Session::prepare_planned`].
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where the inputs have no size for the network; [`Error::Config`](crate::Error::Config) where a layer asks for something that
-    /// plans do not have; what the device reports.
+    /// As these two.
     pub fn prepare(&self, conditioning: &Conditioning, options: PlanOptions) -> Result<Prepared> {
-        let Inner { network, engine, target } = &*self.0;
-        let program = lower(network, conditioning, options, target)?;
-        let cost = Cost::of(program.plan, network, target);
-        let mut runner = engine.runner(&cost.plan, program.tables)?;
-        for (id, bytes) in &program.uploads {
+        self.prepare_planned(self.plan(conditioning, options)?)
+    }
+
+    /// Makes a plan, which is the work of the host alone: another thread may do it while the device is busy.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) where the inputs have no size for the network;
+    /// [`Error::Config`](crate::Error::Config) where a layer asks for something that plans do not have.
+    pub fn plan(&self, conditioning: &Conditioning, options: PlanOptions) -> Result<Planned> {
+        let Inner { network, target, .. } = &*self.0;
+        let Program { plan, tables, uploads, inputs, seed, batch_norms, outputs } =
+            lower(network, conditioning, options, target)?;
+        let cost = Cost::of(plan, network, target);
+        let [batch, plane] = [conditioning.batch, conditioning.height * conditioning.width];
+        Ok(Planned { batch, plane, cost, tables, uploads, inputs, seed, batch_norms, outputs })
+    }
+
+    /// Gets ready to run a plan that this session made: buffers, tables that are kept, recorded launches.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn prepare_planned(&self, planned: Planned) -> Result<Prepared> {
+        let Inner { engine, .. } = &*self.0;
+        let Planned { batch, plane, cost, tables, uploads, inputs, seed, batch_norms, outputs } = planned;
+        let mut runner = engine.runner(&cost.plan, tables)?;
+        for (id, bytes) in &uploads {
             runner.upload(*id, bytes)?;
         }
-        for norm in &program.batch_norms {
-            let coefficients = engine.coefficients(&norm.key);
-            runner.upload_coefficients(norm.buffer, coefficients, &norm.operands, conditioning.batch)?;
+        for norm in &batch_norms {
+            runner.upload_coefficients(norm.buffer, engine.coefficients(&norm.key), &norm.operands, batch)?;
         }
-        runner.prepare(0..program.tables)?;
-        Ok(Prepared {
-            batch: conditioning.batch,
-            plane: conditioning.height * conditioning.width,
-            inputs: program.inputs,
-            seed: program.seed,
-            outputs: program.outputs,
-            done: program.tables,
-            runner: Mutex::new(runner),
-            cost,
-        })
+        runner.prepare(0..tables)?;
+        Ok(Prepared { batch, plane, inputs, seed, outputs, done: tables, runner: Mutex::new(runner), cost })
     }
 }
 
@@ -163,6 +197,19 @@ impl Prepared {
 
     /// The same, where each input, in the network's order, is given as tensors that are concatenated along the channels.
     pub(crate) fn run_parts(&self, inputs: &[&[&[f32]]], noise: Noise) -> Result<Vec<Vec<f32>>> {
+        let runner = self.launch(inputs, noise)?;
+        self.outputs.iter().map(|output| runner.output(output.buffer, output.shape)).collect()
+    }
+
+    /// The same, with the first output (N, 3, H, W) in [-1, 1] as bytes that stay on the device: (N, H, W) of RGBA8.
+    pub(crate) fn run_to_rgba8(&self, inputs: &[&[&[f32]]], noise: Noise) -> Result<Tensor> {
+        let runner = self.launch(inputs, noise)?;
+        let ProgramOutput { buffer, shape: [n, _, h, w], .. } = self.outputs[0];
+        runner.rgba8(buffer, [n, h, w]).ok_or(ConfigError::NoGpu)?
+    }
+
+    /// Runs the plan; the results are in its buffers as long as the runner is held.
+    fn launch(&self, inputs: &[&[&[f32]]], noise: Noise) -> Result<MutexGuard<'_, Box<dyn Runner>>> {
         let mut runner = self.runner();
         for (ProgramInput { buffer, .. }, tensors) in self.inputs.iter().zip(inputs) {
             runner.upload_input(*buffer, tensors, self.batch, self.plane)?;
@@ -176,7 +223,7 @@ impl Prepared {
             (Noise::None, Some(_)) => return Err(InputError::SeedMissing.into()),
         }
         runner.run()?;
-        self.outputs.iter().map(|output| runner.output(output.buffer, output.shape)).collect()
+        Ok(runner)
     }
 
     fn runner(&self) -> MutexGuard<'_, Box<dyn Runner>> {

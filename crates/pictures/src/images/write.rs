@@ -2,19 +2,13 @@
 
 use super::{Error, Image, Plane, Result};
 use alias_checkpoint::write_atomically;
-use alias_model::CLASSES;
+use alias_model::{CLASSES, planes_to_rgb8};
 use png::{BitDepth, ColorType, Encoder, EncodingError};
 use std::path::Path;
 
 /// The colours label maps are shown in: background, kept parts, garment, hair, left arm, right arm, noise.
 pub const PALETTE: [[u8; 3]; CLASSES as usize] =
     [[236, 236, 232], [128, 152, 186], [226, 122, 92], [98, 76, 70], [240, 196, 108], [122, 182, 142], [176, 116, 176]];
-
-/// What a value in [-1, 1] is in a file: 0 to 255. Anything beyond is clamped.
-pub(crate) fn byte(v: f32) -> u8 {
-    // The cast saturates, which clamps.
-    ((v + 1.0) / 2.0 * 255.0).round() as u8
-}
 
 /// Writes a picture: -1 becomes 0, 1 becomes 255, anything beyond is clamped.
 ///
@@ -28,8 +22,7 @@ pub fn write_rgb(path: &Path, image: &Image) -> Result<()> {
         let (channel, i) = (["red", "green", "blue"][i / plane], i % plane);
         return Err(Error::NotANumber { path: path.into(), channel, x: i % width, y: i / width });
     }
-    let bytes: Vec<u8> = (0..plane).flat_map(|i| [0, 1, 2].map(|c| byte(data[c * plane + i]))).collect();
-    write(path, width, height, ColorType::Rgb, &bytes)
+    write(path, width, height, ColorType::Rgb, &planes_to_rgb8(data))
 }
 
 /// Writes a label map of the seven classes as a palette PNG, from which `read_labels` reads the same indices.

@@ -1,9 +1,10 @@
 //! `tryon synth`: a person in a garment, from tensors, from five pictures, or from five folders of them.
 
-use super::{PrecisionArgument, draw, load, picture, progress, spare};
+use super::pipeline::overlapped;
+use super::{PrecisionArgument, draw, finite, load, picture, progress, spare};
 use crate::{DeviceArguments, tell};
 use alias_checkpoint::Array;
-use alias_model::{Checkpoint, Sample};
+use alias_model::{Checkpoint, Noise, PersonPlan, PlanOptions, Sample};
 use alias_pictures::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
 use alias_train::read_generator;
 use anyhow::{Context, Result, bail, ensure};
@@ -114,11 +115,19 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         }
         Job::Picture(sample) => write_rgb(&arguments.output, &picture(&sample, draw(&sample)?))?,
         Job::Folders(folders) => {
-            let draw_item = |item: &Item| {
+            let noise = arguments.noise.map_or(Noise::None, Noise::Seed);
+            let options = PlanOptions { noise: noise != Noise::None, ..Default::default() };
+            let read = |item: &Item| {
                 let sample = item.read(arguments.pictures.parse_labels)?;
-                Ok(write_rgb(&arguments.output.join(&item.name), &picture(&sample, draw(&sample)?))?)
+                let plan = painter.plan(&sample, options)?;
+                Ok((sample, plan))
             };
-            run_all(&folders.items()?, &arguments.output, draw_item)?;
+            let draw = |_: &Item, (sample, plan): (Sample, PersonPlan)| {
+                let image = finite(painter.prepare(plan)?.draw(&sample, noise)?)?;
+                Ok(picture(&sample, image))
+            };
+            let write = |item: &Item, picture| Ok(write_rgb(&arguments.output.join(&item.name), &picture)?);
+            run_all(&folders.items()?, &arguments.output, read, draw, write)?;
         }
     }
     Ok(String::new())
@@ -140,20 +149,26 @@ fn check_output(arguments: &Arguments, job: &Job) -> Result<()> {
 }
 
 /// Draws every item, reports those that fail, and fails in the end if any did.
-fn run_all(items: &[Item], output: &Path, draw: impl Fn(&Item) -> Result<()>) -> Result<()> {
+fn run_all<R: Send, D: Send>(
+    items: &[Item],
+    output: &Path,
+    read: impl Fn(&Item) -> Result<R> + Send,
+    draw: impl Fn(&Item, R) -> Result<D>,
+    write: impl Fn(&Item, D) -> Result<()> + Send,
+) -> Result<()> {
     std::fs::create_dir_all(output).with_context(|| format!("{}", output.display()))?;
     let bar = progress(items.len());
     let mut failed = 0;
-    for item in items {
+    overlapped(items, read, draw, write, |item, result| {
         let name = item.name.to_string_lossy().into_owned();
-        bar.set_message(name.clone());
-        if let Err(error) = draw(item) {
+        if let Err(error) = result {
             // Past the bar, and there, too, where the bar is hidden.
             bar.suspend(|| tell(format_args!("{name}: {error:#}")));
             failed += 1;
         }
+        bar.set_message(name);
         bar.inc(1);
-    }
+    });
     bar.finish_and_clear();
     ensure!(failed < items.len(), "all {failed} failed, see above");
     ensure!(failed == 0, "{failed} of {} failed, see above; the others are in {}", items.len(), output.display());

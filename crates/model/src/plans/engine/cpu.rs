@@ -7,6 +7,7 @@ use crate::plans::weights::{CpuPack, Weights};
 use crate::{Checkpoint, Result};
 use alias_cpu::{Cpu, HostBuffers, StepWeights};
 use alias_plan::{BufferId, Memory, Plan, Step};
+use alias_tensor::Tensor;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -95,6 +96,10 @@ impl Runner for CpuRunner {
             start.elapsed()
         };
         Ok(steps.map(time).collect())
+    }
+
+    fn rgba8(&self, _: BufferId, _: [usize; 3]) -> Option<Result<Tensor>> {
+        None
     }
 
     fn output(&self, id: BufferId, [_, c, h, w]: [usize; 4]) -> Result<Vec<f32>> {

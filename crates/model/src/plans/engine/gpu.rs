@@ -8,7 +8,7 @@ use crate::{Checkpoint, Result};
 use alias_kernels::plan::{DeviceBuffers, StepWeights};
 use alias_plan::{BufferId, Plan, Precision, Step};
 use alias_tensor::wgpu::Features;
-use alias_tensor::{Gpu, Recording};
+use alias_tensor::{Gpu, Recording, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,6 +137,15 @@ impl Runner for GpuRunner {
         let times = recording.profile()?;
         let starts = [0].into_iter().chain(ends.iter().copied());
         Ok(starts.zip(ends).map(|(start, &end)| times[start..end].iter().sum()).collect())
+    }
+
+    fn rgba8(&self, id: BufferId, size: [usize; 3]) -> Option<Result<Tensor>> {
+        let pack = || {
+            let rgba = self.buffers.rgba8(id, size)?;
+            self.gpu.submit()?;
+            Ok(rgba)
+        };
+        Some(pack())
     }
 
     fn output(&self, id: BufferId, shape: [usize; 4]) -> Result<Vec<f32>> {

@@ -1,0 +1,34 @@
+//! An image as bytes, for a texture of the host application's.
+
+use super::DeviceBuffers;
+use super::input::holds;
+use crate::{Source, kernel};
+use alias_plan::BufferId;
+use alias_tensor::{Result, Tensor, Work};
+
+const TEXT: Source = stored!(RGBA8, GRID);
+#[cfg(test)]
+const SOURCE: &[&str] = TEXT.f32;
+
+params! { batch: u32, plane: u32 }
+
+impl DeviceBuffers {
+    /// An output (N, 3, H, W) in [-1, 1] as RGBA8: (N, H, W) of words, red in the lowest byte, alpha 255. A tensor of its own,
+    /// which later runs of the plan leave alone.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](alias_tensor::Error::Argument) where the output is smaller; what the device reports.
+    ///
+    /// # Panics
+    /// Where the buffer is no output.
+    pub fn rgba8(&self, id: BufferId, [batch, height, width]: [usize; 3]) -> Result<Tensor> {
+        let x = self.output(id);
+        let elements = batch * height * width;
+        holds("rgba8", "the output", x, 3 * elements as u64 * self.precision().bytes())?;
+        let rgba = Tensor::empty(x.gpu(), &[batch, height, width])?;
+        let params = Params { batch: batch as u32, plane: (height * width) as u32 };
+        let forward = kernel("rgba8", TEXT.of(self.precision()), "forward");
+        x.gpu().launch(&forward, &params, &[x], &[&rgba], Work::threads(elements))?;
+        Ok(rgba)
+    }
+}

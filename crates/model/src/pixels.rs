@@ -1,0 +1,140 @@
+//! Pictures as bytes: from RGB8 to what networks read, and back.
+
+use crate::{InputError, Result, Sample};
+
+/// A person and a garment as bytes, as picture files hold them: rows from top to bottom, pixels from left to right.
+#[derive(Clone, Copy, Debug)]
+pub struct Rgb8Pictures<'a> {
+    /// Height of all pictures.
+    pub height: usize,
+    /// Width of all pictures.
+    pub width: usize,
+    /// The person with torso and arms blanked out: RGB, 3 bytes a pixel.
+    pub agnostic: &'a [u8],
+    /// The drawn skeleton: RGB.
+    pub pose: &'a [u8],
+    /// The garment, warped roughly into place: RGB.
+    pub warped_cloth: &'a [u8],
+    /// Where the warped garment is: a byte a pixel, 0 to 255.
+    pub warped_mask: &'a [u8],
+    /// What the result shows where: a class a pixel, 0 to 6.
+    pub labels: &'a [u8],
+}
+
+impl Sample {
+    /// A sample of one picture from bytes.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{Rgb8Pictures, Sample};
+    ///
+    /// let (height, width) = (128, 128);
+    /// let gray = vec![128; 3 * height * width];
+    /// let pictures = Rgb8Pictures {
+    ///     height,
+    ///     width,
+    ///     agnostic: &gray,
+    ///     pose: &gray,
+    ///     warped_cloth: &gray,
+    ///     warped_mask: &vec![255; height * width],
+    ///     labels: &vec![2; height * width],
+    /// };
+    /// let sample = Sample::from_rgb8(&pictures)?;
+    /// assert!((sample.agnostic[0] - 0.0039).abs() < 1e-4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) that names the picture which has not as many bytes as its size says, or holds a
+    /// label that is no class.
+    pub fn from_rgb8(pictures: &Rgb8Pictures) -> Result<Sample> {
+        let Rgb8Pictures { height, width, agnostic, pose, warped_cloth, warped_mask, labels } = *pictures;
+        let plane = height * width;
+        for (name, bytes, channels) in [
+            ("agnostic", agnostic, 3),
+            ("pose", pose, 3),
+            ("warped_cloth", warped_cloth, 3),
+            ("warped_mask", warped_mask, 1),
+            ("labels", labels, 1),
+        ] {
+            let (got, expected) = (bytes.len(), plane * channels);
+            if got != expected {
+                return Err(InputError::Elements {
+                    name: name.into(),
+                    got,
+                    expected,
+                    shape: vec![height, width, channels],
+                }
+                .into());
+            }
+        }
+        let sample = Sample {
+            batch: 1,
+            height,
+            width,
+            agnostic: rgb8_to_planes(agnostic),
+            pose: rgb8_to_planes(pose),
+            warped_cloth: rgb8_to_planes(warped_cloth),
+            warped_mask: warped_mask.iter().map(|&v| f32::from(v) / 255.0).collect(),
+            labels: labels.to_vec(),
+        };
+        sample.verify()?;
+        Ok(sample)
+    }
+
+    /// A sample of one picture from the `image` crate's pictures.
+    ///
+    /// # Errors
+    /// As [`Sample::from_rgb8`]; also where the pictures differ in size.
+    #[cfg(feature = "image")]
+    pub fn from_images(
+        agnostic: &image::RgbImage,
+        pose: &image::RgbImage,
+        warped_cloth: &image::RgbImage,
+        warped_mask: &image::GrayImage,
+        labels: &image::GrayImage,
+    ) -> Result<Sample> {
+        let (width, height) = agnostic.dimensions();
+        Sample::from_rgb8(&Rgb8Pictures {
+            height: height as usize,
+            width: width as usize,
+            agnostic: agnostic.as_raw(),
+            pose: pose.as_raw(),
+            warped_cloth: warped_cloth.as_raw(),
+            warped_mask: warped_mask.as_raw(),
+            labels: labels.as_raw(),
+        })
+    }
+}
+
+/// RGB8 pixels as planes (3, H, W) in [-1, 1].
+pub fn rgb8_to_planes(pixels: &[u8]) -> Vec<f32> {
+    let plane = |c: usize| pixels.iter().skip(c).step_by(3).map(|&v| f32::from(v) / 127.5 - 1.0);
+    (0..3).flat_map(plane).collect()
+}
+
+/// One image (3, H, W) in [-1, 1] as RGB8 pixels: -1 becomes 0, 1 becomes 255, anything beyond is clamped.
+pub fn planes_to_rgb8(planes: &[f32]) -> Vec<u8> {
+    let plane = planes.len() / 3;
+    (0..plane).flat_map(|at| [0, 1, 2].map(|c| to_byte(planes[c * plane + at]))).collect()
+}
+
+/// What a value in [-1, 1] is as a byte: 0 to 255, rounded, anything beyond clamped.
+pub fn to_byte(value: f32) -> u8 {
+    // The cast saturates, which clamps.
+    ((value + 1.0) / 2.0 * 255.0).round() as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{planes_to_rgb8, rgb8_to_planes};
+
+    #[test]
+    fn bytes_come_back() {
+        let pixels: Vec<u8> = (0..=255).chain([7, 8]).collect();
+        let planes = rgb8_to_planes(&pixels);
+        assert_eq!((planes[0], planes[86], planes[85]), (-1.0, 1.0 / 127.5 - 1.0, 1.0));
+        assert_eq!(planes_to_rgb8(&planes), pixels);
+    }
+}

@@ -1,0 +1,71 @@
+//! Work on many files, overlapped: while one item is drawn, the next one is read and the last one written.
+
+use anyhow::Result;
+use std::sync::mpsc::sync_channel;
+
+/// For every item, in order: `read` on a thread of its own, then `draw` on this one, then `write` and `report` on another
+/// thread. No more than one item waits between two of these, so that memory holds three.
+pub(super) fn overlapped<I: Sync, R: Send, D: Send>(
+    items: &[I],
+    read: impl Fn(&I) -> Result<R> + Send,
+    draw: impl Fn(&I, R) -> Result<D>,
+    write: impl Fn(&I, D) -> Result<()> + Send,
+    mut report: impl FnMut(&I, Result<()>) + Send,
+) {
+    std::thread::scope(|scope| {
+        let (give, readings) = sync_channel(0);
+        scope.spawn(move || {
+            // The receiver goes only where this function panics.
+            items.iter().try_for_each(|item| give.send(read(item)))
+        });
+        let (give, drawings) = sync_channel(0);
+        scope.spawn(move || {
+            for (item, drawn) in items.iter().zip(drawings) {
+                report(item, Result::and_then(drawn, |drawn| write(item, drawn)));
+            }
+        });
+        for (item, reading) in items.iter().zip(readings) {
+            if give.send(reading.and_then(|reading| draw(item, reading))).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::overlapped;
+    use anyhow::{Result, ensure};
+    use std::sync::Mutex;
+
+    #[test]
+    fn every_item_goes_through_all_stages_in_order_whatever_fails() {
+        let items: Vec<usize> = (0..20).collect();
+        let failing = |stage: usize, item: usize| -> Result<()> {
+            ensure!(item % 7 != stage, "stage {stage}");
+            Ok(())
+        };
+        let (drawn, mut reports) = (Mutex::new(Vec::new()), Vec::new());
+        overlapped(
+            &items,
+            |&item| failing(1, item).map(|()| item + 100),
+            |&item, read| {
+                assert_eq!(read, item + 100);
+                drawn.lock().unwrap().push(item);
+                failing(2, item).map(|()| item + 200)
+            },
+            |&item, drawn| {
+                assert_eq!(drawn, item + 200);
+                failing(3, item)
+            },
+            |&item, result| reports.push((item, result.map_err(|error| error.to_string()).err())),
+        );
+        let expected = |&item: &usize| {
+            let failed = Some(item % 7).filter(|stage| (1..4).contains(stage));
+            (item, failed.map(|stage| format!("stage {stage}")))
+        };
+        assert_eq!(reports, items.iter().map(expected).collect::<Vec<_>>());
+        let read = items.iter().copied().filter(|item| item % 7 != 1);
+        assert_eq!(*drawn.lock().unwrap(), read.collect::<Vec<_>>());
+    }
+}
