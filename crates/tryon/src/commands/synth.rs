@@ -1,7 +1,8 @@
 //! `tryon synth`: a person in a garment, from tensors, from five pictures, or from five folders of them.
 
 use super::{PrecisionArgument, draw, load, picture, progress, spare};
-use crate::{DeviceArguments, tell};
+use crate::device::DeviceArguments;
+use crate::terminal::tell;
 use alias_checkpoint::Array;
 use alias_model::{Checkpoint, Sample};
 use alias_pictures::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
