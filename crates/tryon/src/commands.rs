@@ -12,7 +12,8 @@ mod report;
 pub(crate) mod synth;
 pub(crate) mod train;
 
-use crate::{target, tell};
+use crate::device::target;
+use crate::terminal::tell;
 use alias_model::plan::{Method, Step};
 use alias_model::{Checkpoint, Device, GeneratorConfig, Layers, LoadOptions, Noise, Painter, Precision, Sample};
 use alias_pictures::images::Image;

@@ -3,17 +3,14 @@
 //! Exits with 0, with 1 where something failed, with 2 where the command line makes no sense.
 
 mod commands;
+mod device;
+mod terminal;
 
-use alias_model::{CpuOptions, Device, GeneratorConfig, Precision, Target, Tuning};
-use alias_tensor::wgpu::{Adapter, Features};
-use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
-use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use commands::{bench, dataset, demo, evaluate, export, info, inspect, synth, train};
-use std::fmt::Display;
-use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use device::DeviceArguments;
 use std::process::ExitCode;
+use terminal::{print, tell};
 
 /// Virtual try-on on any GPU, or none: VITON-HD's ALIAS generator.
 #[derive(Parser)]
@@ -39,109 +36,6 @@ enum Command {
     Inspect(inspect::Arguments),
 }
 
-/// What to run on.
-#[derive(clap::Args)]
-struct DeviceArguments {
-    /// What to compute on
-    #[arg(long, global = true, value_enum, default_value = "auto")]
-    device: DeviceKind,
-
-    /// Use the first adapter whose name contains NAME [default: the most capable; `tryon info` lists them]
-    #[arg(long, global = true, value_name = "NAME")]
-    adapter: Option<String>,
-
-    /// Threads on processor cores [default: as many as there are cores]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum DeviceKind {
-    /// A GPU where there is one, else processor cores
-    Auto,
-    /// A GPU, or a software rasterizer where there is no other adapter
-    Gpu,
-    /// Processor cores
-    Cpu,
-}
-
-impl DeviceArguments {
-    fn choice(&self) -> AdapterChoice {
-        self.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Name)
-    }
-
-    fn threads(&self) -> Option<usize> {
-        self.threads.map(usize::from)
-    }
-
-    /// The adapter that would be used, or none for processor cores; and why.
-    fn pick(&self, adapters: &[Adapter]) -> anyhow::Result<(Option<Adapter>, String)> {
-        if self.device == DeviceKind::Cpu {
-            ensure!(self.adapter.is_none(), "--adapter names a GPU, --device cpu uses none; leave one of them out");
-            return Ok((None, "as --device says".into()));
-        }
-        if self.device == DeviceKind::Gpu {
-            let (adapter, reason) = self.choice().pick(adapters)?;
-            return Ok((Some(adapter), reason));
-        }
-        Ok(Device::choose(&self.choice(), adapters)?)
-    }
-
-    /// Opens the device, a GPU with what `precision` needs, and timestamps where it has them.
-    fn open(&self, precision: Precision) -> anyhow::Result<Device> {
-        let adapters = if self.device == DeviceKind::Cpu { Vec::new() } else { adapters() };
-        let (Some(adapter), _) = self.pick(&adapters)? else {
-            ensure!(
-                precision == Precision::F32,
-                "processor cores store float32; for half precision name a GPU with --adapter or --device gpu"
-            );
-            return Ok(Device::cores(CpuOptions { threads: self.threads(), ..Default::default() })?);
-        };
-        let mut features = adapter.features() & Features::TIMESTAMP_QUERY;
-        if precision == Precision::F16 {
-            features |= Features::SHADER_F16;
-        }
-        Ok(Gpu::open(&GpuOptions { adapter: self.choice(), features, ..Default::default() })?.into())
-    }
-
-    /// Opens a GPU, or a software rasterizer where there is no other adapter: for what cores alone cannot do.
-    fn open_gpu(&self) -> anyhow::Result<Gpu> {
-        ensure!(
-            self.device != DeviceKind::Cpu,
-            "training runs on a GPU or, where there is none, on a software rasterizer such as Mesa's llvmpipe; leave \
-             --device cpu out"
-        );
-        Ok(Gpu::open(&GpuOptions { adapter: self.choice(), ..Default::default() })?)
-    }
-}
-
-/// What a device is called.
-fn name(device: &Device) -> String {
-    match device {
-        Device::Gpu(gpu) => gpu.info().name,
-        Device::Cpu(cpu) => format!("{} cores, {}", cpu.threads(), cpu.instructions()),
-    }
-}
-
-/// What to plan for on `device`, with such a generator: by what `tryon bench --tune` found, if it was run.
-fn target(device: &Device, precision: Precision, config: GeneratorConfig) -> alias_model::Result<Target> {
-    let target = Target::of(device, precision);
-    let Device::Gpu(gpu) = device else { return Ok(target) };
-    match tuning_file(gpu, precision, config).filter(|path| path.exists()) {
-        Some(path) => Ok(Target { tuning: Tuning::read(&path)?, ..target }),
-        None => Ok(target),
-    }
-}
-
-/// Where the user's tuning is kept. A new driver may be fast at something else.
-fn tuning_file(gpu: &Gpu, precision: Precision, config: GeneratorConfig) -> Option<PathBuf> {
-    let info = gpu.info();
-    let GeneratorConfig { ngf, layers, .. } = config;
-    let name = format!("{} {} {} {layers:?} {ngf} {precision:?}.json", info.name, info.backend, info.driver_info);
-    let name = name.replace(|c: char| !(c.is_ascii_alphanumeric() || " .-()".contains(c)), "_");
-    Some(dirs::cache_dir()?.join("alias").join(name))
-}
-
 fn main() -> ExitCode {
     let Arguments { command, device } = Arguments::parse();
     let done = match &command {
@@ -161,19 +55,5 @@ fn main() -> ExitCode {
             tell(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Tells on stderr what goes on. That nobody listens, as after a terminal was closed, ends no work.
-fn tell(what: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{what}");
-}
-
-/// Prints to stdout. That nobody reads on, as with `| head`, is no failure.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("standard output"),
-        _ => Ok(()),
     }
 }

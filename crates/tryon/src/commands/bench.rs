@@ -1,7 +1,7 @@
 //! `tryon bench`: how long an image takes, and what it takes.
 
 use super::Drawing;
-use crate::{DeviceArguments, name, target, tuning_file};
+use crate::device::{DeviceArguments, name, target, tuning_file};
 use alias_kernels::Peak;
 use alias_model::plan::Step;
 use alias_model::{Device, GeneratorConfig, LoadOptions, Noise, Painter, Person, PlanOptions, Target, Tuning, fill};

@@ -2,7 +2,7 @@
 
 use super::report::{Report, Scored};
 use super::{draw, load, picture, progress};
-use crate::{DeviceArguments, name};
+use crate::device::{DeviceArguments, name};
 use alias_model::{Checkpoint, Precision, Sample};
 use alias_pictures::images::{Image, Plane, write_labels, write_rgb};
 use alias_pictures::sheet;

@@ -2,7 +2,8 @@
 
 use super::report::{Report, Scored, paste};
 use super::{PrecisionArgument, cores, draw, in_parallel, load, parse_size, picture, progress, spare};
-use crate::{DeviceArguments, name, print};
+use crate::device::{DeviceArguments, name};
+use crate::terminal::print;
 use alias_model::{GeneratorConfig, Painter, Precision};
 use alias_pictures::dataset::{Dataset, Example};
 use alias_pictures::images::{Image, write_rgb};

@@ -1,6 +1,6 @@
 //! `tryon info`: what there is to compute on, what would be used, and what an image takes on it.
 
-use crate::DeviceArguments;
+use crate::device::{DeviceArguments, name};
 use alias_model::plan::{Input, ModulationTable, Step};
 use alias_model::{Cost, CpuOptions, Device, PlanOptions, Target};
 use alias_tensor::adapters;
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         return plan(&arguments.drawing, target);
     }
     let mut text: String = adapters.iter().map(describe).collect();
-    let cores = crate::name(&Device::cores(CpuOptions { threads: device.threads(), ..Default::default() })?);
+    let cores = name(&Device::cores(CpuOptions { threads: device.threads(), ..Default::default() })?);
     text += &format!("{cores}\n");
     text += &format!("used: {}, {reason}\n", chosen.map_or(cores, |adapter| adapter.get_info().name));
     Ok(text)

@@ -2,7 +2,8 @@
 
 use super::pipeline::overlapped;
 use super::{PrecisionArgument, draw, finite, load, picture, progress, spare};
-use crate::{DeviceArguments, tell};
+use crate::device::DeviceArguments;
+use crate::terminal::tell;
 use alias_checkpoint::Array;
 use alias_model::{Checkpoint, Noise, PersonPlan, PlanOptions, Sample};
 use alias_pictures::images::{ParseLabels, SampleFiles, read_sample, write_rgb};

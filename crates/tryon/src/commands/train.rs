@@ -8,7 +8,7 @@ mod start;
 
 pub(crate) use arguments::Arguments;
 
-use crate::{DeviceArguments, name};
+use crate::device::{DeviceArguments, name};
 use anyhow::Result;
 use session::Session;
 use signal_hook::consts::{SIGINT, SIGTERM};

@@ -1,6 +1,6 @@
 //! How far a training has come: a bar on a terminal, else a line now and then.
 
-use crate::tell;
+use crate::terminal::tell;
 use alias_train::Entry;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};

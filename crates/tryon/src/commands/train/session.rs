@@ -4,7 +4,7 @@ use super::memory::{Forecast, device_error};
 use super::start::{Start, log_path, upload};
 use super::{Arguments, progress::Progress};
 use crate::commands::picture;
-use crate::tell;
+use crate::terminal::tell;
 use alias_model::{Checkpoint, Generator, LoadOptions, Noise};
 use alias_pictures::dataset::Dataset;
 use alias_pictures::images::write_rgb;
