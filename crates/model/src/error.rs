@@ -1,6 +1,7 @@
 //! What can go wrong between a file and a picture.
 
-use crate::{DiscriminatorConfig, Layers, Processor};
+use crate::Processor;
+use crate::network::InputKind;
 use alias_checkpoint::{CheckpointError, Dtype};
 use alias_plan::Method;
 use std::path::PathBuf;
@@ -109,12 +110,12 @@ pub enum ConfigError {
     LayersNormal,
 
     /// A generator without channels, or absurdly wide.
-    #[error("ngf is {ngf}; with layers {layers:?} it is {narrowest} to {widest}")]
+    #[error("ngf is {ngf}; with layers '{layers}' it is {narrowest} to {widest}")]
     Width {
         /// The width that was asked for.
         ngf: usize,
         /// The layers.
-        layers: Layers,
+        layers: &'static str,
         /// The least width.
         narrowest: usize,
         /// The largest.
@@ -122,8 +123,11 @@ pub enum ConfigError {
     },
 
     /// A discriminator that does not exist.
-    #[error("{0:?}: a discriminator has 1 to 8 scales of 1 to 8 layers, ndf of 1 to 512 and last_stride 1 or 2")]
-    Discriminator(DiscriminatorConfig),
+    #[error("{config}: a discriminator has 1 to 8 scales of 1 to 8 layers, ndf of 1 to 512 and last_stride 1 or 2")]
+    Discriminator {
+        /// What was asked for.
+        config: String,
+    },
 
     /// A target that is another kind of device than the one at hand.
     #[error("a plan for {processor:?} on another kind of device; Target::of the device makes one that fits")]
@@ -169,7 +173,7 @@ pub enum ConfigError {
 pub enum InputError {
     /// An image that the generator cannot draw.
     #[error(
-        "the image is {height}x{width}; with layers {layers:?} height and width are multiples of {multiple}: pad or resize it"
+        "the image is {height}x{width}; with layers '{layers}' height and width are multiples of {multiple}: pad or resize it"
     )]
     ImageSize {
         /// Its height.
@@ -177,7 +181,7 @@ pub enum InputError {
         /// Its width.
         width: usize,
         /// The generator's layers.
-        layers: Layers,
+        layers: &'static str,
         /// What both must be multiples of.
         multiple: usize,
     },
@@ -304,7 +308,7 @@ pub enum InputError {
         /// The input's name.
         input: String,
         /// What it is.
-        kind: crate::network::InputKind,
+        kind: InputKind,
     },
 
     /// Pictures of another size than the person's.

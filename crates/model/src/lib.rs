@@ -29,6 +29,7 @@ mod noise;
 mod painter;
 mod pixels;
 mod plans;
+mod processor;
 mod sample;
 mod state_dict;
 mod tape;
@@ -45,7 +46,8 @@ pub use networks::{DiscriminatorConfig, GeneratorConfig, Layers, LoadOptions, Pa
 pub use noise::Noise;
 pub use painter::{Painter, Person, PersonPlan};
 pub use pixels::{Rgb8Pictures, planes_to_rgb8, rgb8_to_planes, to_byte};
-pub use plans::{Conditioning, Cost, PlanOptions, Planned, Prepared, Processor, Session, Target, Tuning};
+pub use plans::{Conditioning, Cost, PlanOptions, Planned, Prepared, Session, Target, Tuning};
+pub use processor::Processor;
 pub use sample::{CLASSES, Sample};
 pub use state_dict::{SPADE_GAIN, fill, initialize};
 pub use tape::{Feed, Module, SpadeMethod};

@@ -13,7 +13,7 @@ mod session;
 mod tuning;
 mod weights;
 
-pub use choice::{Processor, Target, Tuning};
+pub use choice::{Target, Tuning};
 pub use conditioning::Conditioning;
 pub use cost::Cost;
 pub use lowering::PlanOptions;

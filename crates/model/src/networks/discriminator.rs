@@ -108,7 +108,7 @@ impl DiscriminatorConfig {
             || ndf > WIDEST
             || ![1, 2].contains(&last_stride)
         {
-            return Err(ConfigError::Discriminator(*self).into());
+            return Err(ConfigError::Discriminator { config: format!("{self:?}") }.into());
         }
         Ok(())
     }

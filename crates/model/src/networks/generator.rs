@@ -65,6 +65,14 @@ impl Layers {
         }
     }
 
+    /// Its name in VITON-HD's options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layers::More => "more",
+            Layers::Most => "most",
+        }
+    }
+
     /// What height and width must be multiples of.
     pub fn multiple(self) -> usize {
         1 << self.doublings()
@@ -79,16 +87,13 @@ impl Layers {
         if height.is_multiple_of(multiple) && width.is_multiple_of(multiple) {
             return Ok(());
         }
-        Err(InputError::ImageSize { height, width, layers: self, multiple }.into())
+        Err(InputError::ImageSize { height, width, layers: self.name(), multiple }.into())
     }
 }
 
 impl std::fmt::Display for Layers {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(match self {
-            Layers::More => "more",
-            Layers::Most => "most",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -217,7 +222,7 @@ impl GeneratorConfig {
         let GeneratorConfig { ngf, layers, .. } = self;
         let narrowest = if layers == Layers::Most { 2 } else { 1 };
         if !(narrowest..=WIDEST).contains(&ngf) {
-            return Err(ConfigError::Width { ngf, layers, narrowest, widest: WIDEST }.into());
+            return Err(ConfigError::Width { ngf, layers: layers.name(), narrowest, widest: WIDEST }.into());
         }
         let mut widths = vec![16 * ngf, 16 * ngf, 16 * ngf, 8 * ngf, 4 * ngf, 2 * ngf, ngf];
         if layers == Layers::Most {

@@ -1,29 +1,11 @@
 //! What is computed how: the one place that decides for a plan.
 
-use crate::Device;
 use crate::network::{Conv, Network};
+use crate::{Device, Processor};
 use alias_kernels::plan::staged_elements;
 use alias_plan::{Convolution, Method, Precision};
 use alias_tensor::wgpu::{Adapter, DeviceType, Limits};
 use std::collections::{BTreeMap, HashMap};
-
-/// What kind of device computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Processor {
-    /// A GPU.
-    Gpu,
-    /// A software rasterizer: a GPU's kernels on processor cores.
-    Rasterizer,
-    /// Processor cores, by `alias-cpu`.
-    Cores,
-}
-
-impl Processor {
-    /// In what blocks the channels of activations lie.
-    pub(crate) fn block(self) -> usize {
-        if self == Processor::Cores { alias_cpu::BLOCK } else { 1 }
-    }
-}
 
 /// What a plan is made for.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,11 @@
 //! From a network, and what it is conditioned on, to the list of steps that computes it.
 
-use super::choice::{Processor, TABLE, Target, methods, staged_rows};
+use super::choice::{TABLE, Target, methods, staged_rows};
 use super::conditioning::Conditioning;
 use super::label_bands::LabelBand;
 use crate::label_map::OUTSIDE;
 use crate::network::{self, Conv, InputKind, Layer, Network, NormKind, Operation, PoolKind, Spade, Value};
-use crate::{ConfigError, Error, Result};
+use crate::{ConfigError, Error, Processor, Result};
 use alias_kernels::plan::staged_elements;
 use alias_plan::{
     Activation, Buffer, BufferId, Convolution, Input, Method, Modulation, ModulationTable, NoisePlane, Normalization,

@@ -8,9 +8,9 @@ pub(super) use cpu::CpuPack;
 pub(super) use filter::Filter;
 pub(super) use gpu::GpuPack;
 
-use super::choice::{Processor, Target, methods};
+use super::choice::{Target, methods};
 use crate::network::{Conv, Layer, Modulation, Network, Norm, Spade};
-use crate::{Checkpoint, Error, Result, StateDictError};
+use crate::{Checkpoint, Error, Processor, Result, StateDictError};
 use alias_plan::{Method, ModulationTable, Statistics};
 use std::collections::HashMap;
 use std::fmt::Debug;
