@@ -1,0 +1,38 @@
+//! Runs a step, whatever kind it is.
+
+use crate::modulation_table::{self, TableWeights};
+use crate::weights::ConvolutionWeights;
+use crate::{Cpu, HostBuffers, convolution, noise, pool, statistics, winograd};
+use alias_plan::{Method, Step};
+
+/// What a step computes with, besides buffers.
+#[derive(Clone, Copy, Debug)]
+pub enum StepWeights<'a> {
+    /// Of a table.
+    Table(&'a TableWeights),
+    /// Of a convolution.
+    Convolution(&'a ConvolutionWeights),
+    /// Of statistics: (C), each channel's scale of the noise.
+    NoiseScale(&'a [f32]),
+    /// Other steps have none.
+    None,
+}
+
+/// Executes a step.
+///
+/// # Panics
+/// Where the weights are not the step's, or a buffer is smaller than the step says.
+pub fn run(cpu: &Cpu, step: &Step, buffers: &mut HostBuffers, weights: StepWeights) {
+    cpu.install(|| match (step, weights) {
+        (Step::Table(step), StepWeights::Table(weights)) => modulation_table::run(cpu, step, buffers, weights),
+        (Step::Noise(step), StepWeights::None) => noise::run(step, buffers),
+        (Step::Statistics(step), StepWeights::NoiseScale(scale)) => statistics::run(cpu, step, buffers, scale),
+        (Step::Convolution(step), StepWeights::Convolution(weights)) => match step.method {
+            Method::Winograd(_) => winograd::run(cpu, step, buffers, weights),
+            Method::Fused => convolution::run(cpu, step, buffers, weights),
+            Method::Staged(_) => panic!("{}: bands are staged for GPUs", step.name),
+        },
+        (Step::Pool(step), StepWeights::None) => pool::run(cpu, step, buffers),
+        (step, _) => panic!("{}: weights of another kind of step", step.name()),
+    });
+}
