@@ -231,6 +231,33 @@ fn a_hundred_images_take_the_memory_of_one() {
     assert!((cost.device_bytes()..=cost.device_bytes() + slack).contains(&after_one.device_bytes), "{after_one:?}");
 }
 
+/// Bytes that stay on the GPU are those that the host would make of the floats.
+#[test]
+fn a_picture_left_on_the_gpu_is_the_one_on_the_host() {
+    let sample = pair(128, 64);
+    for precision in [Precision::F32, Precision::F16] {
+        let Ok(gpu) = Gpu::open(&GpuOptions { features: Features::SHADER_F16, ..Default::default() }) else {
+            println!("no half precision: nothing to test");
+            continue;
+        };
+        let target = Target::of(&gpu, precision);
+        let painter = Painter::load_with(&gpu, &narrow(), LoadOptions::default(), target).unwrap();
+        let person = painter.person(&sample, PlanOptions::default()).unwrap();
+        let rgba = person.draw_to_rgba8(&sample, Noise::None).unwrap();
+        assert_eq!(*rgba.shape(), [2, 128, 64]);
+        let rgba: Vec<[u8; 4]> = rgba.to_vec().unwrap().iter().map(|word| word.to_bits().to_le_bytes()).collect();
+        let image = person.draw(&sample, Noise::None).unwrap();
+        let expected: Vec<u8> = image.chunks(3 * 128 * 64).flat_map(alias_model::planes_to_rgb8).collect();
+        assert!(rgba.iter().all(|pixel| pixel[3] == 255));
+        let rgb: Vec<u8> = rgba.iter().flat_map(|pixel| pixel[..3].to_vec()).collect();
+        assert!(rgb == expected && rgb.iter().any(|&v| v != rgb[0]), "{precision:?}");
+    }
+    let cores = Painter::load(Device::cores(CpuOptions::default()).unwrap(), &narrow()).unwrap();
+    let person = cores.person(&sample, PlanOptions::default()).unwrap();
+    let refused = person.draw_to_rgba8(&sample, Noise::None).unwrap_err().to_string();
+    assert!(refused.contains("on processor cores"), "{refused}");
+}
+
 /// The published generator at full size on what WebGPU guarantees, and no more.
 #[test]
 fn full_size_fits_the_guaranteed_limits() {

@@ -6,6 +6,17 @@ use alias_tensor::wgpu::{Adapter, DeviceType};
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 
 /// A GPU, or processor cores. A cheap handle.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::{CpuOptions, Device};
+///
+/// let device = Device::cores(CpuOptions { threads: Some(1), ..Default::default() })?;
+/// let Device::Cpu(cpu) = &device else { unreachable!("cores were asked for") };
+/// println!("{} thread with {}", cpu.threads(), cpu.instructions());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub enum Device {
     /// A GPU, or a software rasterizer that acts as one.

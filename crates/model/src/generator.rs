@@ -7,6 +7,37 @@ use alias_tensor::{Gpu, Tensor};
 
 /// The ALIAS generator with its tensors on a GPU, for those who differentiate it: forward passes are recorded on the tape.
 /// [`Painter`](crate::Painter) draws the same image from a fraction of the operations and the memory.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::{Generator, Inputs, Noise, Sample};
+/// use alias_tensor::{Gpu, GpuOptions, Tensor};
+/// # use alias_model::{GeneratorConfig, Layers, fill};
+/// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
+/// # let checkpoint = fill(&config.network()?, 1);
+/// # let pixels = 64 * 64;
+/// # let sample = Sample {
+/// #     batch: 1,
+/// #     height: 64,
+/// #     width: 64,
+/// #     agnostic: vec![0.0; 3 * pixels],
+/// #     pose: vec![0.0; 3 * pixels],
+/// #     warped_cloth: vec![0.5; 3 * pixels],
+/// #     warped_mask: vec![1.0; pixels],
+/// #     labels: vec![2; pixels],
+/// # };
+///
+/// let gpu = Gpu::open(&GpuOptions::default())?;
+/// let generator = Generator::load(&gpu, &checkpoint)?;
+/// let inputs = Inputs::new(&gpu, &sample)?;
+/// let pictures = inputs.x().requires_grad(); // (N, 9, H, W)
+/// let image = generator.forward(&inputs.with_x(pictures.clone()), Noise::None)?;
+/// let cotangent = Tensor::new(&gpu, &image.shape(), &vec![1.0; image.numel()])?;
+/// let gradient = image.backward(&cotangent)?.get(&pictures).expect("the image depends on them").to_vec()?;
+/// assert_eq!(gradient.len(), pictures.numel());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Generator {
     config: GeneratorConfig,

@@ -1,22 +1,55 @@
-//! VITON-HD's ALIAS generator: given a person with the torso blanked out, the pose, the garment warped roughly into place
-//! and a segmentation of the result, it draws the person wearing the garment.
+//! VITON-HD's image generator ALIAS, and the means to run any network of its kinds of layers: on GPUs by hand-written WGSL, on
+//! processor cores by vector code, and on a tape with gradients.
 //!
-//! ```no_run
-//! use alias_model::{Checkpoint, Generator, Inputs, Noise, Sample};
-//! use alias_tensor::{Gpu, GpuOptions};
+//! Given a person with the torso blanked out, the drawn pose, the garment warped roughly into place and a segmentation of the
+//! result, the generator draws the person wearing the garment (Choi et al., "VITON-HD", CVPR 2021).
 //!
+//! ```
 //! # fn main() -> alias_model::Result<()> {
-//! let gpu = Gpu::open(&GpuOptions::default())?;
-//! let generator = Generator::load(&gpu, &Checkpoint::read("alias_final.pth")?)?;
-//! let sample = Sample::from_tensors(&Checkpoint::read("inputs.safetensors")?)?;
-//! let image = generator.forward(&Inputs::new(&gpu, &sample)?, Noise::None)?;
-//! let pixels: Vec<f32> = image.to_vec()?; // (N, 3, H, W) in [-1, 1]
+//! use alias_model::{CpuOptions, Device, GeneratorConfig, Layers, Noise, Painter, Rgb8Pictures, Sample, fill, planes_to_rgb8};
+//!
+//! // A narrow generator with drawn weights; Checkpoint::read("alias_final.pth")? for true ones.
+//! let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
+//! let checkpoint = fill(&config.network()?, 1);
+//!
+//! let device = Device::cores(CpuOptions::default())?; // Device::auto() takes a GPU where there is one
+//! let painter = Painter::load(&device, &checkpoint)?;
+//!
+//! let (height, width) = (64, 64);
+//! let sample = Sample::from_rgb8(&Rgb8Pictures {
+//!     height,
+//!     width,
+//!     agnostic: &[128; 3 * 64 * 64],
+//!     pose: &[0; 3 * 64 * 64],
+//!     warped_cloth: &[200; 3 * 64 * 64],
+//!     warped_mask: &[255; 64 * 64],
+//!     labels: &[2; 64 * 64],
+//! })?;
+//! let image = painter.draw(&sample, Noise::None)?; // (1, 3, 64, 64) in [-1, 1]
+//! let rgb8 = planes_to_rgb8(&image); // what a picture file holds
+//! assert_eq!(rgb8.len(), 3 * height * width);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`network`] describes networks as plain data, `networks` holds the descriptions, `tape` runs them with gradients and `plans`
-//! as fused plans.
+//! # Which type to use
+//!
+//! | to | use |
+//! |---|---|
+//! | draw images | [`Painter`], on a GPU or on cores |
+//! | draw one person in many garments | [`Painter::person`], then [`Person::draw`] |
+//! | keep images on the application's GPU | [`Person::draw_to_rgba8`] |
+//! | know what an image costs, without a device | [`Cost::of_image`] |
+//! | differentiate the generator | [`Generator`] |
+//! | describe a network of one's own | [`network::Builder`] |
+//! | run it | [`Session`] |
+//! | differentiate it | [`Module`] |
+//!
+//! Training is in `alias-train`, picture files are in `alias-pictures`.
+//!
+//! # Features
+//!
+//! `image`: [`Sample`] from the `image` crate's pictures.
 
 mod device;
 mod error;

@@ -12,6 +12,36 @@ use std::time::Duration;
 ///
 /// It computes what [`Generator`](crate::Generator) does, from a fifth of the operations and a third of the memory, but
 /// nothing that could be differentiated. A cheap handle: clones share the weights.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::{CpuOptions, Device, Noise, Painter, PlanOptions, Sample};
+/// # use alias_model::{GeneratorConfig, Layers, fill};
+/// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
+/// # let checkpoint = fill(&config.network()?, 1);
+/// # let pixels = 64 * 64;
+/// # let sample = Sample {
+/// #     batch: 1,
+/// #     height: 64,
+/// #     width: 64,
+/// #     agnostic: vec![0.0; 3 * pixels],
+/// #     pose: vec![0.0; 3 * pixels],
+/// #     warped_cloth: vec![0.5; 3 * pixels],
+/// #     warped_mask: vec![1.0; pixels],
+/// #     labels: vec![2; pixels],
+/// # };
+///
+/// let painter = Painter::load(Device::cores(CpuOptions::default())?, &checkpoint)?;
+/// let image = painter.draw(&sample, Noise::Seed(7))?; // (N, 3, H, W) in [-1, 1]
+///
+/// // One person, planned once, in two garments.
+/// let person = painter.person(&sample, PlanOptions { keeps_tables: true, ..Default::default() })?;
+/// let first = person.draw(&sample, Noise::None)?;
+/// let other = Sample { warped_cloth: vec![-0.5; sample.warped_cloth.len()], ..sample.clone() };
+/// assert_ne!(person.draw(&other, Noise::None)?, first);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Painter {
     config: GeneratorConfig,
@@ -93,6 +123,34 @@ impl Painter {
     /// Plans to draw the person of `sample`, which is the work of the host alone: another thread may do it while the device
     /// draws somebody else.
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{CpuOptions, Device, Noise, Painter, PlanOptions, Sample};
+    /// # use alias_model::{GeneratorConfig, Layers, fill};
+    /// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
+    /// # let checkpoint = fill(&config.network()?, 1);
+    /// # let pixels = 64 * 64;
+    /// # let sample = Sample {
+    /// #     batch: 1,
+    /// #     height: 64,
+    /// #     width: 64,
+    /// #     agnostic: vec![0.0; 3 * pixels],
+    /// #     pose: vec![0.0; 3 * pixels],
+    /// #     warped_cloth: vec![0.5; 3 * pixels],
+    /// #     warped_mask: vec![1.0; pixels],
+    /// #     labels: vec![2; pixels],
+    /// # };
+    ///
+    /// let painter = Painter::load(Device::cores(CpuOptions::default())?, &checkpoint)?;
+    /// let plan = std::thread::scope(|scope| {
+    ///     scope.spawn(|| painter.plan(&sample, PlanOptions::default())).join().expect("planning does not panic")
+    /// })?;
+    /// let image = painter.prepare(plan)?.draw(&sample, Noise::None)?;
+    /// # assert_eq!(image.len(), 3 * pixels);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, or no size for the generator.
     pub fn plan(&self, sample: &Sample, options: PlanOptions) -> Result<PersonPlan> {
@@ -119,6 +177,28 @@ impl Painter {
 impl Cost {
     /// What a generator of `config` takes on `target` to draw `sample`. Its pictures do not matter, only its size, its labels
     /// and its mask. Needs no device.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{Cost, GeneratorConfig, PlanOptions, Sample, Target};
+    /// # let pixels = 128 * 128;
+    /// # let sample = Sample {
+    /// #     batch: 1,
+    /// #     height: 128,
+    /// #     width: 128,
+    /// #     agnostic: vec![0.0; 3 * pixels],
+    /// #     pose: vec![0.0; 3 * pixels],
+    /// #     warped_cloth: vec![0.5; 3 * pixels],
+    /// #     warped_mask: vec![1.0; pixels],
+    /// #     labels: vec![2; pixels],
+    /// # };
+    ///
+    /// let cost = Cost::of_image(GeneratorConfig::PUBLISHED, &sample, PlanOptions::default(), &Target::GUARANTEED)?;
+    /// assert!(cost.plan.flops() < GeneratorConfig::PUBLISHED.network()?.dense_flops(128, 128)? / 3);
+    /// assert!(cost.largest_binding <= 128 << 20);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, or no size for the generator.
@@ -160,6 +240,34 @@ impl Person {
     /// Draws the person in the garment of `sample` on a GPU and leaves the result there: a tensor (N, H, W) of RGBA8 words, red
     /// in the lowest byte, alpha 255. All of it was submitted to the queue, so that what the host submits next finds the image
     /// in [`Tensor::buffer`]. Keep the tensor until then: its memory is used again once it is dropped.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{Noise, Painter, PlanOptions, Sample, planes_to_rgb8};
+    /// use alias_tensor::{Gpu, GpuOptions};
+    /// # use alias_model::{GeneratorConfig, Layers, fill};
+    /// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
+    /// # let checkpoint = fill(&config.network()?, 1);
+    /// # let pixels = 64 * 64;
+    /// # let sample = Sample {
+    /// #     batch: 1,
+    /// #     height: 64,
+    /// #     width: 64,
+    /// #     agnostic: vec![0.0; 3 * pixels],
+    /// #     pose: vec![0.0; 3 * pixels],
+    /// #     warped_cloth: vec![0.5; 3 * pixels],
+    /// #     warped_mask: vec![1.0; pixels],
+    /// #     labels: vec![2; pixels],
+    /// # };
+    ///
+    /// let gpu = Gpu::open(&GpuOptions::default())?; // or Gpu::from_device(device, queue)
+    /// let person = Painter::load(&gpu, &checkpoint)?.person(&sample, PlanOptions::default())?;
+    /// let rgba = person.draw_to_rgba8(&sample, Noise::None)?;
+    /// let first = rgba.to_vec()?[0].to_bits().to_le_bytes();
+    /// assert_eq!(first[..3], planes_to_rgb8(&person.draw(&sample, Noise::None)?)[..3]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Person::draw`]; [`Error::Config`](crate::Error::Config) where the painter draws on processor cores.

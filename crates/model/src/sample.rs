@@ -58,7 +58,7 @@ impl Sample {
         Ok(all)
     }
 
-    /// Reads a sample from tensors named as its fields: `agnostic`, `pose`, `warped_cloth` (N, 3, H, W), `warped_mask`
+    /// A sample from tensors named as its fields: `agnostic`, `pose`, `warped_cloth` (N, 3, H, W), `warped_mask`
     /// (N, 1, H, W), of any floating-point type, and `labels` (N, H, W), of integers.
     ///
     /// # Errors

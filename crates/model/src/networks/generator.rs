@@ -147,6 +147,16 @@ impl FromStr for ParameterFreeNorm {
 }
 
 /// The configuration of a generator.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::{GeneratorConfig, Layers, fill};
+///
+/// let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(4) };
+/// assert_eq!(GeneratorConfig::infer(&fill(&config.network()?, 1))?, config);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GeneratorConfig {
     /// Width: the last block but one has this many channels, the first 16 times as many. 64 in the published model.

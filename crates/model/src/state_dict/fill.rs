@@ -10,6 +10,17 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// Convolutions ~ N(0, [`fill_gain`](crate::network::Conv::fill_gain) / fan_in); biases and noise scales ~ 0.1 N(0, 1); norms'
 /// weights ~ 1 + 0.1 N(0, 1); running statistics 0 and 1; u and v by 20 rounds of power iteration in float64.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::{GeneratorConfig, fill};
+///
+/// let network = GeneratorConfig::PUBLISHED.with_ngf(2).network()?;
+/// let checkpoint = fill(&network, 1);
+/// network.verify(&checkpoint, true, &"drawn")?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn fill(network: &Network, seed: u64) -> Checkpoint {
     use ParameterKind as Kind;
     let state = network.parameters();

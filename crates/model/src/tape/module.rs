@@ -39,6 +39,27 @@ pub enum Feed {
 /// [`Session`](crate::Session) computes the same from a fraction of the operations and the memory.
 ///
 /// A cheap handle: clones share the tensors.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::network::{Builder, Conv, Reading};
+/// use alias_model::{Feed, Module, Noise, fill};
+/// use alias_tensor::{Gpu, GpuOptions, Tensor};
+///
+/// let mut net = Builder::new("Edges");
+/// let image = net.input("image", 3);
+/// let edges = net.convolution(Reading::of(image), Conv::same("edges", 3, 1, 3));
+/// net.output("edges", edges);
+/// let network = net.finish();
+///
+/// let gpu = Gpu::open(&GpuOptions::default())?;
+/// let module = Module::load(&gpu, &network, &fill(&network, 1))?;
+/// let image = Tensor::new(&gpu, &[1, 3, 4, 5], &[0.5; 60])?;
+/// let outputs = module.forward(&[Feed::Tensor(image)], Noise::None)?;
+/// assert_eq!(*outputs[0].shape(), [1, 1, 4, 5]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Module(Arc<Inner>);
 
