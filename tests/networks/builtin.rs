@@ -1,6 +1,6 @@
-//! VGG-19 and the discriminators, narrow.
+//! VGG-19 and the discriminators, narrow; and a chain of residual blocks.
 
-use alias_model::network::Network;
+use alias_model::network::{Activation, Builder, Conv, Network, Reading};
 use alias_model::{DiscriminatorConfig, Vgg19Config};
 
 pub(crate) fn networks() -> Vec<Network> {
@@ -9,5 +9,28 @@ pub(crate) fn networks() -> Vec<Network> {
         Vgg19Config { divisor: 16 }.network(),
         discriminator(DiscriminatorConfig::SPADE),
         discriminator(DiscriminatorConfig::VITON_HD),
+        residual(),
     ]
+}
+
+/// Each sum replaces its skip connection in memory, and is normalized in its place.
+fn residual() -> Network {
+    let mut net = Builder::new("Residual");
+    let image = net.input("image", 3);
+    let mut x = net.convolution(Reading::of(image), Conv::same("first", 3, 20, 3));
+    for block in 0..3 {
+        x = net.block(format!("block.{block}"), |net| {
+            let key = |name: &str| format!("block.{block}.{name}");
+            let y = Reading::of(x).instance_norm(key("norm_0")).leaky_relu(0.2);
+            let y = net.convolution(y, Conv::same(key("conv_0"), 20, 20, 3));
+            let y = Reading::of(y).instance_norm(key("norm_1")).relu();
+            let y = net.convolution(y, Conv::same(key("conv_1"), 20, 20, 1));
+            let y = net.add(y, x);
+            net.activate(y, Activation::LeakyRelu { slope: 0.5 })
+        });
+    }
+    net.output("sum", x);
+    let last = net.convolution(Reading::of(x.resized(1)).instance_norm("norm").relu(), Conv::same("last", 20, 3, 3));
+    net.output("last", last);
+    net.finish()
 }
