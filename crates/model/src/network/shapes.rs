@@ -112,3 +112,33 @@ impl Source {
         Ok([h / factor, w / factor])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{DiscriminatorConfig, GeneratorConfig, Layers, Vgg19Config};
+
+    #[test]
+    fn levels_count_doublings_from_the_coarsest_layer() {
+        let vgg = Vgg19Config::PUBLISHED.network();
+        assert_eq!(vgg.levels(), [4, 4, 3, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 0, 0]);
+        let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED };
+        let levels = config.network().unwrap().levels();
+        assert_eq!((levels[0], levels[levels.len() - 1]), (0, 6));
+    }
+
+    #[test]
+    fn sizes_follow_strides_and_padding() {
+        let vgg = Vgg19Config::PUBLISHED.network().sizes(70, 32).unwrap();
+        assert_eq!(vgg[vgg.len() - 1], [4, 2], "an odd row is left out");
+        // 4x4 kernels of stride 2 with a padding of 2: half, and one more.
+        let judge = DiscriminatorConfig::VITON_HD.network().unwrap().sizes(64, 48).unwrap();
+        assert_eq!((judge[0], judge[1]), ([33, 25], [17, 13]));
+    }
+
+    /// 1,637 GFLOP, as PyTorch counts them.
+    #[test]
+    fn dense_operations_are_those_of_pytorch() {
+        let flops = GeneratorConfig::PUBLISHED.network().unwrap().dense_flops(1024, 768).unwrap();
+        assert_eq!(flops / 1_000_000_000, 1636);
+    }
+}
