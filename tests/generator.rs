@@ -150,7 +150,7 @@ fn with_modulation(sample: &Sample, config: Config, modulation: Modulation) -> (
     let checkpoint = fill(&architecture, 4);
     let mut leaves = Vec::new();
     let generator = Generator::from_state(architecture, |key, shape| {
-        let tensor = Tensor::new(&own, shape, &checkpoint.get(key).unwrap().to_f32())?;
+        let tensor = Tensor::new(&own, shape, &checkpoint.get(key).unwrap().to_f32()?)?;
         // One norm near each end, and all that its scale and shift come from.
         let watched = key.starts_with("up_0.norm_0.conv_") || key.starts_with("up_3.norm_1.conv_");
         let tensor = if watched { tensor.requires_grad() } else { tensor };
@@ -203,7 +203,7 @@ fn weights_that_are_tracked_get_gradients() {
     let checkpoint = fill(&architecture, 1);
     let mut leaves = BTreeMap::new();
     let generator = Generator::from_state(architecture, |key, shape| {
-        let tensor = Tensor::new(gpu(), shape, &checkpoint.get(key).unwrap().to_f32())?;
+        let tensor = Tensor::new(gpu(), shape, &checkpoint.get(key).unwrap().to_f32()?)?;
         let buffer = [".weight_u", ".weight_v"].iter().any(|suffix| key.ends_with(suffix));
         let tensor = if buffer { tensor } else { tensor.requires_grad() };
         leaves.insert(key.to_owned(), (tensor.clone(), buffer));

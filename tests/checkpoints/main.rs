@@ -1,6 +1,7 @@
 //! Checkpoints: what PyTorch and safetensors write is read, what is missing or misshapen is reported, what is hostile is
 //! refused.
 
+mod changed_files;
 mod files;
 mod formats;
 mod hostile_bytes;

@@ -131,7 +131,7 @@ impl Generator {
         strictness::verify(&architecture, checkpoint, options.strict)?;
         Generator::from_state(architecture, |key, shape| {
             let array = checkpoint.get(key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))?;
-            Ok(Tensor::new(gpu, shape, &array.to_f32())?)
+            Ok(Tensor::new(gpu, shape, &array.to_f32()?)?)
         })
     }
 

@@ -38,7 +38,7 @@ impl Vgg19 {
                 let got = array.shape();
                 return Err(Error::StateDict(format!("VGG-19: '{key}' has shape {got:?}, expected {shape:?}")));
             }
-            Ok(Tensor::new(gpu, shape, &array.to_f32())?)
+            Ok(Tensor::new(gpu, shape, &array.to_f32()?)?)
         };
         let mut group = |convs: Vec<Conv>| convs.iter().map(|conv| Conv2d::new(conv, take)).collect();
         Ok(Vgg19 { groups: convs(divisor).into_iter().map(&mut group).collect::<Result<_>>()? })

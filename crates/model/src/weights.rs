@@ -156,5 +156,5 @@ impl<P: Pack> NormWeights<P> {
 
 fn values(checkpoint: &Checkpoint, key: &str) -> Result<Vec<f32>> {
     let array = checkpoint.get(key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))?;
-    Ok(array.to_f32())
+    Ok(array.to_f32()?)
 }

@@ -2,35 +2,30 @@
 
 use super::values;
 use crate::architecture::Conv;
-use crate::{Checkpoint, Error, Result};
-use alias_checkpoint::Array;
-use std::borrow::Cow;
+use crate::{Checkpoint, Result};
 
 /// A convolution's parameters, as its checkpoint has them.
-pub(crate) struct Kernel<'a> {
-    /// Where the weight is from.
-    array: &'a Array,
+pub(crate) struct Kernel {
     /// (Cout, Cin, K, K).
-    pub(crate) weight: Cow<'a, [f32]>,
+    pub(crate) weight: Vec<f32>,
     /// What the weight is to be multiplied with: one over its spectral norm.
     pub(crate) scale: f64,
     /// (Cout), zeros where there is none.
     pub(crate) bias: Vec<f32>,
 }
 
-impl<'a> Kernel<'a> {
-    pub(crate) fn new(conv: &Conv, checkpoint: &'a Checkpoint) -> Result<Kernel<'a>> {
+impl Kernel {
+    pub(crate) fn new(conv: &Conv, checkpoint: &Checkpoint) -> Result<Kernel> {
         let [orig, u, v] = conv.spectral_keys();
         let key = if conv.spectral { orig } else { conv.weight_key() };
-        let array = checkpoint.get(&key).ok_or_else(|| Error::StateDict(format!("no tensor '{key}'")))?;
-        let weight = array.as_f32();
+        let weight = values(checkpoint, &key)?;
         let scale = if conv.spectral {
             1.0 / spectral_norm(&weight, &values(checkpoint, &u)?, &values(checkpoint, &v)?)
         } else {
             1.0
         };
         let bias = if conv.bias { values(checkpoint, &conv.bias_key())? } else { vec![0.0; conv.cout] };
-        Ok(Kernel { array, weight, scale, bias })
+        Ok(Kernel { weight, scale, bias })
     }
 
     /// Channels out, and weights of each.
@@ -51,13 +46,6 @@ impl<'a> Kernel<'a> {
             }
         }
         transposed
-    }
-}
-
-impl Drop for Kernel<'_> {
-    /// A generator reads each kernel once; all of them would be memory for nothing.
-    fn drop(&mut self) {
-        self.array.release();
     }
 }
 
