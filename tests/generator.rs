@@ -149,7 +149,7 @@ fn with_modulation(sample: &Sample, config: GeneratorConfig, modulation: SpadeMe
     let checkpoint = fill(&config.network().unwrap(), 4);
     let mut leaves = Vec::new();
     let generator = Generator::from_state(config, |key, shape| {
-        let tensor = Tensor::new(&own, shape, &checkpoint.get(key).unwrap().to_f32())?;
+        let tensor = Tensor::new(&own, shape, &checkpoint.get(key).unwrap().to_f32()?)?;
         // One norm near each end, and all that its scale and shift come from.
         let watched = key.starts_with("up_0.norm_0.conv_") || key.starts_with("up_3.norm_1.conv_");
         let tensor = if watched { tensor.requires_grad() } else { tensor };
@@ -204,7 +204,7 @@ fn weights_that_are_tracked_get_gradients() {
     let checkpoint = fill(&config.network().unwrap(), 1);
     let mut leaves = BTreeMap::new();
     let generator = Generator::from_state(config, |key, shape| {
-        let tensor = Tensor::new(gpu(), shape, &checkpoint.get(key).unwrap().to_f32())?;
+        let tensor = Tensor::new(gpu(), shape, &checkpoint.get(key).unwrap().to_f32()?)?;
         let buffer = [".weight_u", ".weight_v"].iter().any(|suffix| key.ends_with(suffix));
         let tensor = if buffer { tensor } else { tensor.requires_grad() };
         leaves.insert(key.to_owned(), (tensor.clone(), buffer));

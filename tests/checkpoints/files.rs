@@ -20,7 +20,7 @@ pub(crate) fn open(file: Vec<u8>) -> Checkpoint {
 
 #[track_caller]
 pub(crate) fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f64> {
-    checkpoint.get(name).unwrap_or_else(|| panic!("no tensor {name}")).to_f64()
+    checkpoint.get(name).unwrap_or_else(|| panic!("no tensor {name}")).to_f64().unwrap()
 }
 
 // Pickles, from the inside out. Each function returns the opcodes that push one object.

@@ -1,6 +1,7 @@
 //! Reading checkpoints: files of PyTorch and safetensors load, missing and misshapen tensors are reported, hostile
 //! files are refused.
 
+mod changed_files;
 mod files;
 mod formats;
 mod hostile_bytes;

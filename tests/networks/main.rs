@@ -105,7 +105,7 @@ fn gradients_reach_every_parameter() {
         let learned = |key: &str| network.parameters().iter().any(|p| p.key == key && p.kind.is_learned());
         let mut leaves = Vec::new();
         let module = Module::from_state(network.clone(), |key, shape| {
-            let tensor = Tensor::new(gpu(), shape, &checkpoint.get(key).unwrap().to_f32())?;
+            let tensor = Tensor::new(gpu(), shape, &checkpoint.get(key).unwrap().to_f32()?)?;
             let tensor = if learned(key) { tensor.requires_grad() } else { tensor };
             leaves.extend(learned(key).then(|| (key.to_owned(), tensor.clone())));
             Ok(tensor)

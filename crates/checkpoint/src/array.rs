@@ -5,8 +5,8 @@ use std::fmt;
 
 use half::{bf16, f16};
 
-use super::bytes::SharedBytes;
-use super::error::Problem;
+use super::contents::{Contents, zeros};
+use super::error::{CheckpointError, Problem};
 
 /// More dimensions than any layer's weights have.
 const MAX_RANK: usize = 16;
@@ -40,9 +40,10 @@ impl Dtype {
     }
 }
 
-/// A tensor as it lies in a file: cheap to clone, converted on demand.
+/// A tensor as it lies in a file or in memory: cheap to clone, read and converted on demand.
 ///
-/// Tensors of one file share its bytes, and tied weights share their elements.
+/// Tied weights share their elements. Values that lie in memory can be read without an error: those of [`Array::from_f32`],
+/// [`Array::from_le_bytes`], [`Array::to_half`] and [`Checkpoint::from_bytes`](crate::Checkpoint::from_bytes).
 #[derive(Clone)]
 pub struct Array {
     dtype: Dtype,
@@ -52,7 +53,7 @@ pub struct Array {
     /// Where the first element lies, in elements.
     offset: usize,
     /// Little-endian elements.
-    data: SharedBytes,
+    data: Contents,
 }
 
 impl Array {
@@ -82,7 +83,7 @@ impl Array {
     }
 
     /// The row-major array at the start of `data`.
-    pub(super) fn row_major(dtype: Dtype, shape: Vec<usize>, data: SharedBytes) -> Result<Array, Problem> {
+    pub(super) fn row_major(dtype: Dtype, shape: Vec<usize>, data: Contents) -> Result<Array, Problem> {
         let mut strides = vec![1usize; shape.len()];
         for d in (1..shape.len()).rev() {
             // An overflow shows again in the element count, which `view` checks.
@@ -100,7 +101,7 @@ impl Array {
         shape: Vec<usize>,
         strides: Vec<usize>,
         offset: usize,
-        data: SharedBytes,
+        data: Contents,
     ) -> Result<Array, Problem> {
         let rank = shape.len();
         if rank > MAX_RANK || strides.len() != rank {
@@ -155,38 +156,36 @@ impl Array {
     }
 
     /// The elements in row-major order, rounded to `f32` where their type is wider.
-    #[must_use]
+    ///
+    /// # Errors
+    /// If the file that the array lies in cannot be read, or was changed since it was opened and no longer has the elements.
     #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
-    pub fn to_f32(&self) -> Vec<f32> {
+    pub fn to_f32(&self) -> Result<Vec<f32>, CheckpointError> {
+        if self.dtype == Dtype::F32 && self.is_row_major() && self.numel() > 0 && cfg!(target_endian = "little") {
+            return self.read_f32().map_err(|problem| self.data.error(problem));
+        }
         self.map(|x| x as f32)
     }
 
-    /// The elements in row-major order, as [`Array::to_f32`]: borrowed if they lie in memory as this processor reads them.
-    pub fn as_f32(&self) -> Cow<'_, [f32]> {
-        if let (Dtype::F32, Cow::Borrowed(bytes)) = (self.dtype, self.to_le_bytes())
-            && cfg!(target_endian = "little")
-            && let Ok(values) = bytemuck::try_cast_slice(bytes)
-        {
-            return Cow::Borrowed(values);
-        }
-        Cow::Owned(self.to_f32())
-    }
-
-    /// Lets go of the memory that a file's elements were read into. Whoever reads them again, reads the file again.
-    pub fn release(&self) {
-        self.data.release();
+    /// The elements as they are stored on this processor, too, without a copy in between.
+    fn read_f32(&self) -> Result<Vec<f32>, Problem> {
+        let mut values = zeros::<f32>(self.numel())?;
+        self.data.read_into(self.offset * size_of::<f32>(), bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
     }
 
     /// The elements in row-major order. Exact, but for integers beyond 2^53.
-    #[must_use]
-    pub fn to_f64(&self) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// As [`Array::to_f32`].
+    pub fn to_f64(&self) -> Result<Vec<f64>, CheckpointError> {
         self.map(|x| x)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "documented at `to_f64`")]
-    fn map<T>(&self, f: impl Fn(f64) -> T) -> Vec<T> {
-        let bytes = &*self.to_le_bytes();
-        match self.dtype {
+    fn map<T>(&self, f: impl Fn(f64) -> T) -> Result<Vec<T>, CheckpointError> {
+        let bytes = &*self.to_le_bytes()?;
+        Ok(match self.dtype {
             Dtype::Bool => decode(bytes, |b| f(f64::from(u8::from(b != [0])))),
             Dtype::U8 => decode(bytes, |b| f(f64::from(u8::from_le_bytes(b)))),
             Dtype::I8 => decode(bytes, |b| f(f64::from(i8::from_le_bytes(b)))),
@@ -197,21 +196,28 @@ impl Array {
             Dtype::BF16 => decode(bytes, |b| f(bf16::from_le_bytes(b).to_f64())),
             Dtype::F32 => decode(bytes, |b| f(f64::from(f32::from_le_bytes(b)))),
             Dtype::F64 => decode(bytes, |b| f(f64::from_le_bytes(b))),
-        }
+        })
     }
 
-    /// The elements as stored, in row-major order: borrowed if they already lie that way.
-    #[must_use]
-    pub fn to_le_bytes(&self) -> Cow<'_, [u8]> {
+    /// The elements as stored, in row-major order: borrowed if they lie that way in memory.
+    ///
+    /// # Errors
+    /// As [`Array::to_f32`].
+    pub fn to_le_bytes(&self) -> Result<Cow<'_, [u8]>, CheckpointError> {
+        self.read_le_bytes().map_err(|problem| self.data.error(problem))
+    }
+
+    fn read_le_bytes(&self) -> Result<Cow<'_, [u8]>, Problem> {
         if self.numel() == 0 {
-            return Cow::Borrowed(&[]);
+            return Ok(Cow::Borrowed(&[]));
         }
         let size = self.dtype.size();
-        let bytes = &self.data[self.offset * size..];
+        // `view` has checked that the storage holds as many elements, and the last one.
+        let last: usize = self.shape.iter().zip(&self.strides).map(|(dim, stride)| (dim - 1) * stride).sum();
+        let bytes = self.data.read_range(self.offset * size, (last + 1) * size)?;
         if self.is_row_major() {
-            return Cow::Borrowed(&bytes[..self.byte_len()]);
+            return Ok(bytes);
         }
-        // `view` has checked that the storage holds as many elements.
         let mut gathered = Vec::with_capacity(self.byte_len());
         let mut index = vec![0; self.shape.len()];
         for _ in 0..self.numel() {
@@ -225,17 +231,19 @@ impl Array {
                 index[d] = 0;
             }
         }
-        Cow::Owned(gathered)
+        Ok(Cow::Owned(gathered))
     }
 
     /// The same in half precision: 16-bit floats, rounded to nearest. What is no floating-point number stays as it is.
-    #[must_use]
-    pub fn to_half(&self) -> Array {
+    ///
+    /// # Errors
+    /// As [`Array::to_f32`].
+    pub fn to_half(&self) -> Result<Array, CheckpointError> {
         if !matches!(self.dtype, Dtype::BF16 | Dtype::F32 | Dtype::F64) {
-            return self.clone();
+            return Ok(self.clone());
         }
-        let bytes = self.map(|value| f16::from_f64(value).to_le_bytes()).concat();
-        Array::from_le_bytes(Dtype::F16, &self.shape, bytes)
+        let bytes = self.map(|value| f16::from_f64(value).to_le_bytes())?.concat();
+        Ok(Array::from_le_bytes(Dtype::F16, &self.shape, bytes))
     }
 
     fn is_row_major(&self) -> bool {

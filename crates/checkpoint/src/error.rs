@@ -39,6 +39,10 @@ pub enum Problem {
     #[error(transparent)]
     Io(#[from] io::Error),
 
+    /// The file got shorter after it was opened.
+    #[error("the file was cut short while it was being read. Read it again once it is whole")]
+    CutShort,
+
     /// The bytes contradict themselves or their format, or some are missing.
     #[error("{0}. The file is damaged or incomplete: download or copy it again")]
     Damaged(String),
@@ -64,6 +68,11 @@ pub(super) const RESAVE: &str = "re-save it with torch.save(model.state_dict(), 
 impl Problem {
     pub(super) fn damaged(what: impl Into<String>) -> Problem {
         Problem::Damaged(what.into())
+    }
+
+    /// `len` bytes should begin at `start`, where only `left` are.
+    pub(super) fn missing_bytes(start: usize, len: usize, left: usize) -> Problem {
+        Problem::Damaged(format!("{len} bytes are due at byte {start}, but {left} remain"))
     }
 
     pub(super) fn unsupported(what: impl Into<String>) -> Problem {

@@ -18,6 +18,7 @@
 mod array;
 mod atomic_file;
 mod bytes;
+mod contents;
 mod error;
 mod pickle;
 mod pytorch;
@@ -26,18 +27,21 @@ mod state_dict;
 mod zip;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::path::Path;
 
 pub use array::{Array, Dtype};
 pub use atomic_file::write_atomically;
 pub use error::{CheckpointError, Problem};
 
-use bytes::SharedBytes;
+use contents::Contents;
 
 /// No layer and no storage has a name longer than this. Comparing names must stay cheap: a
 /// pickle can mention one of a megabyte a million times.
 const MAX_NAME: usize = 1024;
+
+/// A header, directory or pickle longer than this many bytes describes more tensors than any network has. A sparse file can
+/// claim to hold one that is larger than memory.
+const MAX_DESCRIPTION: usize = 100_000_000;
 
 /// No allocation is larger than twice the file plus this many bytes.
 const SLACK: usize = 64 * 1024;
@@ -61,14 +65,16 @@ impl Checkpoint {
     /// A training checkpoint such as `{"state_dict": {...}, "epoch": 3}` gives the state dict
     /// inside it, and the prefix `module.` of `DataParallel` is dropped if every name has it.
     ///
-    /// The file is mapped into memory: as long as the checkpoint or any of its tensors lives, it must not be written to or cut.
-    /// (To replace it by another file of its name, as this crate and most programs save, is no harm; Windows refuses it.)
+    /// Only what describes the tensors is read now. The file stays open as long as the checkpoint or any of its tensors lives,
+    /// and a tensor's values are read from it whenever they are asked for. Replacing the file by another one of its name, as
+    /// this crate and most programs do when they save, leaves them as they are. Overwriting it in place changes them, and
+    /// cutting it makes reading them an error.
     ///
     /// # Errors
     /// If the file cannot be read, or is not a checkpoint that this reader takes.
     pub fn read(path: impl AsRef<Path>) -> Result<Checkpoint, CheckpointError> {
         let path = path.as_ref();
-        let read = || parse(&map_file(path)?);
+        let read = || parse(&Contents::open(path)?);
         read().map_err(|problem| CheckpointError::new(path, problem))
     }
 
@@ -77,8 +83,8 @@ impl Checkpoint {
     /// # Errors
     /// If the bytes are not a checkpoint that this reader takes.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Checkpoint, CheckpointError> {
-        let name = Path::new("checkpoint in memory");
-        parse(&bytes.into()).map_err(|problem| CheckpointError::new(name, problem))
+        let contents = Contents::from(bytes);
+        parse(&contents).map_err(|problem| contents.error(problem))
     }
 
     /// Writes a safetensors file that PyTorch can load, each tensor in its stored type.
@@ -87,10 +93,10 @@ impl Checkpoint {
     /// checkpoint always gives the same bytes.
     ///
     /// # Errors
-    /// If the file cannot be written, or a tensor bears the reserved name `__metadata__`.
+    /// If the file cannot be written, a tensor bears the reserved name `__metadata__`, or the values of a tensor cannot be read
+    /// from the file that it lies in.
     pub fn write_safetensors(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
-        let path = path.as_ref();
-        safetensors::write(self, path).map_err(|problem| CheckpointError::new(path, problem))
+        safetensors::write(self, path.as_ref())
     }
 
     /// The tensor called `name`.
@@ -157,18 +163,11 @@ impl Checkpoint {
     }
 }
 
-/// The content of a regular file; a device or a pipe might never end.
-fn map_file(path: &Path) -> Result<SharedBytes, Problem> {
-    // Asked before it is opened: to open a pipe waits for who writes to it.
-    if !fs::metadata(path)?.is_file() {
-        return Err(Problem::unsupported("this is not a regular file"));
-    }
-    SharedBytes::map(&File::open(path)?)
-}
-
 /// The content of a file in any supported format.
-fn parse(file: &SharedBytes) -> Result<Checkpoint, Problem> {
-    let mut checkpoint = match &**file {
+fn parse(file: &Contents) -> Result<Checkpoint, Problem> {
+    /// Enough to tell what a file is.
+    const BEGINNING: usize = 512;
+    let mut checkpoint = match &*file.read_range(0, BEGINNING.min(file.len()))? {
         [b'P', b'K', 3, 4, ..] => pytorch::read_zip(file)?,
         // The length of a JSON header, below 4 GiB, and its first byte.
         [_, _, _, _, 0, 0, 0, 0, b'{', ..] => safetensors::read(file)?,

@@ -2,23 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use super::Checkpoint;
-use super::bytes::{Reader, SharedBytes};
+use super::bytes::Reader;
+use super::contents::Contents;
 use super::error::{Problem, clip};
 use super::pickle::{Pickle, Value};
 use super::state_dict;
 use super::zip::Archive;
+use super::{Checkpoint, MAX_DESCRIPTION};
 
 /// 0x1950a86a20f9469cfc6c, little-endian: the first thing in a file before version 1.6.
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 /// The only version of that container there has been.
 const LEGACY_VERSION: i64 = 1001;
 
+/// The number of elements in front of each storage of that container, in bytes.
+const NUMEL: usize = 8;
+/// How much of such a file is read at first; most have shorter pickles.
+const FIRST_READ: usize = 1 << 20;
+
 /// A folder with `data.pkl` and, under `data/`, one file per storage.
-pub(super) fn read_zip(file: &SharedBytes) -> Result<Checkpoint, Problem> {
+pub(super) fn read_zip(file: &Contents) -> Result<Checkpoint, Problem> {
     let mut archive = Archive::open(file)?;
     let mut roots = archive.names().filter_map(|name| name.strip_suffix("/data.pkl"));
-    let Some(root) = roots.next() else {
+    let Some(root) = roots.next().map(str::to_owned) else {
         return Err(Problem::unsupported("this zip file has no data.pkl"));
     };
     if roots.next().is_some() {
@@ -26,68 +32,100 @@ pub(super) fn read_zip(file: &SharedBytes) -> Result<Checkpoint, Problem> {
     }
     drop(roots);
     let byte_order = format!("{root}/byteorder");
-    if archive.names().any(|name| name == byte_order) && *archive.read(&byte_order)? != *b"little" {
+    if archive.names().any(|name| name == byte_order)
+        && *archive.contents(&byte_order)?.read_description()? != *b"little"
+    {
         return Err(big_endian());
     }
-    let program = archive.read(&format!("{root}/data.pkl"))?;
+    let program = archive.contents(&format!("{root}/data.pkl"))?;
+    let program = program.read_description()?;
     let pickle = Pickle::load(&mut Reader::new(&program), file.len())?;
-    state_dict::checkpoint(&pickle, |key| archive.read(&format!("{root}/data/{key}")))
+    state_dict::checkpoint(&pickle, |key| archive.contents(&format!("{root}/data/{key}")))
 }
 
 /// Five pickles (magic number, version, a description of the machine, the object, the keys of
 /// its storages), then each storage's number of elements and the elements.
-pub(super) fn read_legacy(file: &SharedBytes) -> Result<Checkpoint, Problem> {
-    let mut reader = Reader::new(file);
-    let magic = Pickle::load(&mut reader, file.len())?;
-    if magic.root != Value::Long(&LEGACY_MAGIC) {
-        return Err(Problem::unsupported("this pickle was not written by torch.save"));
-    }
-    let version = Pickle::load(&mut reader, file.len())?;
-    if version.root != Value::Int(LEGACY_VERSION) {
-        return Err(Problem::unsupported("unknown version of PyTorch's container"));
-    }
-    let machine = Pickle::load(&mut reader, file.len())?;
-    if let Value::Dict(machine_info) = machine.root {
-        let big = [Value::Str("little_endian"), Value::Bool(false)];
-        if machine.items(machine_info).chunks_exact(2).any(|pair| pair == big) {
-            return Err(big_endian());
+pub(super) fn read_legacy(file: &Contents) -> Result<Checkpoint, Problem> {
+    let longest = file.len().min(MAX_DESCRIPTION);
+    let mut length = FIRST_READ.min(longest);
+    loop {
+        // How long the pickles are, only unpickling them tells: if bytes are missing, more of the file is read.
+        let beginning = file.read_range(0, length)?;
+        match LegacyPickles::load(&beginning, file.len()) {
+            Err(Problem::Damaged(_)) if length < longest => length = length.saturating_mul(8).min(longest),
+            pickles => return pickles?.checkpoint(file),
         }
     }
-    let pickle = Pickle::load(&mut reader, file.len())?;
-    let keys = Pickle::load(&mut reader, file.len())?;
-    let Value::List(key_list) = keys.root else {
-        return Err(Problem::damaged("the storages are not listed after the object"));
-    };
+}
 
-    let mut storages = BTreeMap::new();
-    for &key in keys.items(key_list) {
-        let Value::Str(key) = key else {
-            return Err(Problem::damaged("the key of a storage is not a string"));
-        };
-        let Some(storage) = pickle.storages.get(key) else {
-            let what = format!("storage `{}` is listed but not used", clip(key));
-            return Err(Problem::Damaged(what));
-        };
-        let stored = reader.len64()?;
-        if stored != storage.numel {
-            return Err(Problem::Damaged(format!(
-                "storage `{}` has {stored} elements, but should have {}",
-                clip(key),
-                storage.numel
-            )));
+/// What describes the tensors in a file from before version 1.6.
+struct LegacyPickles<'a> {
+    object: Pickle<'a>,
+    /// The keys of its storages, in their order in the file.
+    keys: Pickle<'a>,
+    /// Where the first storage begins.
+    end: usize,
+}
+
+impl<'a> LegacyPickles<'a> {
+    /// Unpickles the beginning of a file of `file_len` bytes.
+    fn load(beginning: &'a [u8], file_len: usize) -> Result<LegacyPickles<'a>, Problem> {
+        let mut reader = Reader::new(beginning);
+        let magic = Pickle::load(&mut reader, file_len)?;
+        if magic.root != Value::Long(&LEGACY_MAGIC) {
+            return Err(Problem::unsupported("this pickle was not written by torch.save"));
         }
-        let start = reader.position();
-        reader.take(storage.byte_len().unwrap_or(usize::MAX))?;
-        let data = file.slice(start..reader.position());
-        if storages.insert(key, data).is_some() {
-            let what = format!("storage `{}` is listed twice", clip(key));
-            return Err(Problem::Damaged(what));
+        let version = Pickle::load(&mut reader, file_len)?;
+        if version.root != Value::Int(LEGACY_VERSION) {
+            return Err(Problem::unsupported("unknown version of PyTorch's container"));
         }
+        let machine = Pickle::load(&mut reader, file_len)?;
+        if let Value::Dict(machine_info) = machine.root {
+            let big = [Value::Str("little_endian"), Value::Bool(false)];
+            if machine.items(machine_info).chunks_exact(2).any(|pair| pair == big) {
+                return Err(big_endian());
+            }
+        }
+        let object = Pickle::load(&mut reader, file_len)?;
+        let keys = Pickle::load(&mut reader, file_len)?;
+        Ok(LegacyPickles { object, keys, end: reader.position() })
     }
-    state_dict::checkpoint(&pickle, |key| {
-        let data = storages.get(key).cloned().flatten();
-        data.ok_or_else(|| Problem::Damaged(format!("storage `{}` is missing", clip(key))))
-    })
+
+    /// The tensors that they describe.
+    fn checkpoint(&self, file: &Contents) -> Result<Checkpoint, Problem> {
+        let Value::List(keys) = self.keys.root else {
+            return Err(Problem::damaged("the storages are not listed after the object"));
+        };
+        let mut storages = BTreeMap::new();
+        let mut position = self.end;
+        for &key in self.keys.items(keys) {
+            let Value::Str(key) = key else {
+                return Err(Problem::damaged("the key of a storage is not a string"));
+            };
+            let Some(storage) = self.object.storages.get(key) else {
+                let what = format!("storage `{}` is listed but not used", clip(key));
+                return Err(Problem::Damaged(what));
+            };
+            let stored = Reader::new(&file.read_range(position, NUMEL)?).len64()?;
+            if stored != storage.numel {
+                return Err(Problem::Damaged(format!(
+                    "storage `{}` has {stored} elements, but should have {}",
+                    clip(key),
+                    storage.numel
+                )));
+            }
+            let data = file.slice(position + NUMEL, storage.byte_len().unwrap_or(usize::MAX))?;
+            position += NUMEL + data.len();
+            if storages.insert(key, data).is_some() {
+                let what = format!("storage `{}` is listed twice", clip(key));
+                return Err(Problem::Damaged(what));
+            }
+        }
+        state_dict::checkpoint(&self.object, |key| {
+            let data = storages.get(key).cloned();
+            data.ok_or_else(|| Problem::Damaged(format!("storage `{}` is missing", clip(key))))
+        })
+    }
 }
 
 fn big_endian() -> Problem {

@@ -1,30 +1,41 @@
 //! The safetensors container: an 8-byte length, a JSON header, then the elements.
 
 use std::cmp::Reverse;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
-use ::safetensors::SafeTensors;
-use ::safetensors::tensor::{Dtype as StoredDtype, TensorInfo};
+use ::safetensors::tensor::{Dtype as StoredDtype, Metadata, TensorInfo};
 use serde_json::{Map, Value, json};
 
 use super::array::{Array, Dtype};
-use super::bytes::{Reader, SharedBytes};
-use super::error::{Problem, clip};
+use super::bytes::Reader;
+use super::contents::Contents;
+use super::error::{CheckpointError, Problem, clip};
 use super::{Checkpoint, SLACK};
 use crate::atomic_file::write_atomically;
 
 /// The key in the header that is not a tensor.
 const METADATA: &str = "__metadata__";
 
-pub(super) fn read(file: &SharedBytes) -> Result<Checkpoint, Problem> {
-    check_header(file)?;
-    // Checks that the tensors fill the rest of the file, each in its place.
-    let (header_len, header) = SafeTensors::read_metadata(file)
+pub(super) fn read(file: &Contents) -> Result<Checkpoint, Problem> {
+    /// The number in front of the header.
+    const LENGTH: usize = 8;
+    let length = Reader::new(&file.read_range(0, LENGTH)?).len64()?;
+    let header = file.slice(LENGTH, length)?;
+    let header = header.read_description()?;
+    check_header(&header, file.len())?;
+    // Checks that the tensors follow each other without gaps, each as long as its shape and type are.
+    let header: Metadata = serde_json::from_slice(&header)
         .map_err(|e| Problem::damaged(format!("safetensors: {}", clip(&e.to_string()))))?;
+    let (described, left) = (header.data_len(), file.len() - LENGTH - length);
+    if described != left {
+        let what = format!("safetensors: the header describes {described} bytes of elements, but {left} follow it");
+        return Err(Problem::Damaged(what));
+    }
+    let data = file.slice(LENGTH + length, described)?;
     let mut checkpoint = Checkpoint::new();
     for (name, info) in header.tensors() {
-        let array = array(file, 8 + header_len, info).map_err(|p| p.in_tensor(&name))?;
+        let array = array(&data, info).map_err(|p| p.in_tensor(&name))?;
         checkpoint.insert(name, array);
     }
     let metadata = header.metadata().iter().flatten();
@@ -32,8 +43,8 @@ pub(super) fn read(file: &SharedBytes) -> Result<Checkpoint, Problem> {
     Ok(checkpoint)
 }
 
-/// The array that `info` describes; offsets count from `data_start`.
-fn array(file: &SharedBytes, data_start: usize, info: &TensorInfo) -> Result<Array, Problem> {
+/// The array that `info` describes; its offsets count from the start of `data`.
+fn array(data: &Contents, info: &TensorInfo) -> Result<Array, Problem> {
     let dtype = match info.dtype {
         StoredDtype::BOOL => Dtype::Bool,
         StoredDtype::U8 => Dtype::U8,
@@ -53,22 +64,16 @@ fn array(file: &SharedBytes, data_start: usize, info: &TensorInfo) -> Result<Arr
         }
     };
     let (start, end) = info.data_offsets;
-    let data = file
-        .slice(data_start.saturating_add(start)..data_start.saturating_add(end))
-        .ok_or_else(|| Problem::damaged("offsets outside the file"))?;
+    let data = data.slice(start, end.saturating_sub(start))?;
     Array::row_major(dtype, info.shape.clone(), data)
 }
 
 /// Refuses headers that grow when parsed: the JSON `1,` is two bytes long, but up to
 /// `PARSED` bytes as an element of a parsed list or object.
-fn check_header(file: &[u8]) -> Result<(), Problem> {
+fn check_header(header: &[u8], file_len: usize) -> Result<(), Problem> {
     /// Two hash table slots per entry, each a name with a `TensorInfo`.
     const PARSED: usize = 168;
-    let mut reader = Reader::new(file);
-    let length = reader.len64()?;
-    let header = reader.take(length)?;
-
-    let most = (2 * file.len() + SLACK) / PARSED;
+    let most = (2 * file_len + SLACK) / PARSED;
     // A header nests three deep: names, the fields of a tensor, its shape.
     let mut commas = [0; 4];
     let mut depth = 0;
@@ -102,15 +107,34 @@ fn check_header(file: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Writes the file, whole or not at all.
-pub(super) fn write(checkpoint: &Checkpoint, path: &Path) -> Result<(), Problem> {
-    let header = header(checkpoint)?;
-    write_atomically(path, |file| {
+/// Writes the file, whole or not at all, and never has more than one tensor of another file in memory.
+pub(super) fn write(checkpoint: &Checkpoint, path: &Path) -> Result<(), CheckpointError> {
+    let header = header(checkpoint).map_err(|problem| CheckpointError::new(path, problem))?;
+    let written = write_atomically(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        in_file_order(checkpoint).into_iter().try_for_each(|(_, array)| file.write_all(&array.to_le_bytes()))
+        for (_, array) in in_file_order(checkpoint) {
+            file.write_all(&array.to_le_bytes().map_err(Failure::Reading)?)?;
+        }
+        Ok(())
+    });
+    written.map_err(|failure| match failure {
+        Failure::Writing(error) => CheckpointError::new(path, error),
+        Failure::Reading(error) => error,
     })
-    .map_err(Problem::Io)
+}
+
+/// What can fail while a file is written.
+enum Failure {
+    Writing(io::Error),
+    /// Of the file that a tensor lies in.
+    Reading(CheckpointError),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Writing(error)
+    }
 }
 
 /// Wide elements first, so that each lies at a multiple of its size, as the format wants.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::array::Array;
-use super::bytes::SharedBytes;
+use super::contents::Contents;
 use super::error::{Problem, clip};
 use super::pickle::{NodeId, Pickle, Value};
 use super::{Checkpoint, MAX_NAME};
@@ -11,10 +11,10 @@ use super::{Checkpoint, MAX_NAME};
 /// The tensors of the state dict in `pickle`. `load` finds the elements of a storage by its key.
 pub(super) fn checkpoint<'a>(
     pickle: &Pickle<'a>,
-    mut load: impl FnMut(&'a str) -> Result<SharedBytes, Problem>,
+    mut load: impl FnMut(&'a str) -> Result<Contents, Problem>,
 ) -> Result<Checkpoint, Problem> {
     // Tied weights share a storage, which may have to be inflated.
-    let mut loaded: BTreeMap<&str, SharedBytes> = BTreeMap::new();
+    let mut loaded: BTreeMap<&str, Contents> = BTreeMap::new();
     let mut load_once = |key| {
         if let Some(data) = loaded.get(key) {
             return Ok(data.clone());
@@ -44,7 +44,7 @@ pub(super) fn checkpoint<'a>(
 fn array<'a>(
     pickle: &Pickle<'a>,
     tensor: NodeId,
-    load: impl FnOnce(&'a str) -> Result<SharedBytes, Problem>,
+    load: impl FnOnce(&'a str) -> Result<Contents, Problem>,
 ) -> Result<Array, Problem> {
     let (key, view) = View::new(pickle, tensor)?;
     let storage = pickle.storages.get(key);

@@ -5,17 +5,17 @@
 //! its data only says where that data starts.
 //!
 //! General-purpose zip readers index a hostile file with several times its size in memory and
-//! copy what they read. This one allocates in proportion to the directory, lends stored entries
-//! without a copy, and bounds what deflated ones may grow to.
+//! copy what they read. This one allocates in proportion to the directory, leaves stored entries
+//! in the file, and bounds what deflated ones may grow to.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
 
-use flate2::Crc;
-use flate2::bufread::DeflateDecoder;
+use flate2::read::DeflateDecoder;
 
-use super::bytes::{Reader, SharedBytes};
+use super::bytes::Reader;
+use super::contents::{Contents, zeros};
 use super::error::{Problem, clip};
 
 const END_SIGNATURE: u32 = 0x0605_4b50;
@@ -24,9 +24,12 @@ const END64_LOCATOR_SIGNATURE: u32 = 0x0706_4b50;
 const DIRECTORY_SIGNATURE: u32 = 0x0201_4b50;
 const LOCAL_SIGNATURE: u32 = 0x0403_4b50;
 
-/// The size of the end record without its comment, and of the zip64 locator before it.
+/// The size of the end record without its comment, of the zip64 locator before it, of what is needed of the zip64 end record,
+/// and of an entry's own header without its name and extra fields.
 const END_LEN: usize = 22;
 const END64_LOCATOR_LEN: usize = 20;
+const END64_LEN: usize = 56;
+const LOCAL_LEN: usize = 30;
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
@@ -35,9 +38,8 @@ const ENCRYPTED_FLAG: u16 = 1;
 const ZIP64_EXTRA: u16 = 1;
 
 /// The entries of a zip file by name.
-pub(super) struct Archive<'a> {
-    file: &'a SharedBytes,
-    entries: BTreeMap<&'a [u8], Entry>,
+pub(super) struct Archive {
+    entries: BTreeMap<Vec<u8>, Entry>,
     /// Bytes that entries may still be inflated to.
     inflatable: usize,
 }
@@ -50,84 +52,76 @@ struct Entry {
     /// The size of its content, inflated if need be.
     size: usize,
     /// Its bytes in the file.
-    data: Range<usize>,
+    data: Contents,
 }
 
-impl<'a> Archive<'a> {
+impl Archive {
     /// Reads the directory, and checks that no two entries share bytes.
-    pub(super) fn open(file: &'a SharedBytes) -> Result<Archive<'a>, Problem> {
-        let directory = Directory::find(file)?;
-        let mut reader = Reader::at(file, directory.start);
+    pub(super) fn open(file: &Contents) -> Result<Archive, Problem> {
+        let Directory { start, size, entries: count } = Directory::find(file)?;
+        let directory = file.slice(start, size)?;
+        let directory = directory.read_description()?;
+        let mut reader = Reader::new(&directory);
         let mut entries = BTreeMap::new();
         let mut spans = Vec::new();
-        for _ in 0..directory.entries {
-            let (name, local_header, entry) = read_entry(file, &mut reader)?;
-            spans.push(local_header..entry.data.end);
-            if entries.insert(name, entry).is_some() {
+        for _ in 0..count {
+            let (name, span, entry) = read_entry(file, &mut reader)?;
+            spans.push(span);
+            if entries.insert(name.to_vec(), entry).is_some() {
                 let name = lossy(name);
                 return Err(Problem::Damaged(format!("zip: two entries `{name}`")));
             }
         }
         spans.sort_unstable_by_key(|span| span.start);
-        spans.push(directory.start..file.len());
+        spans.push(start..file.len());
         if spans.windows(2).any(|pair| pair[0].end > pair[1].start) {
             return Err(Problem::damaged("zip: entries overlap"));
         }
-        Ok(Archive { file, entries, inflatable: 2 * file.len() })
+        Ok(Archive { entries, inflatable: 2 * file.len() })
     }
 
     /// The names that are UTF-8; PyTorch writes no others.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().filter_map(|name| str::from_utf8(name).ok())
     }
 
     /// The content of an entry, whose checksum must be right. Where it is 0, PyTorch was told not
     /// to compute any (`set_crc32_options(False)`).
-    pub(super) fn read(&mut self, name: &str) -> Result<SharedBytes, Problem> {
-        let damaged = |what| Problem::Damaged(format!("zip entry `{}`: {what}", clip(name)));
+    pub(super) fn contents(&mut self, name: &str) -> Result<Contents, Problem> {
+        let label = format!("zip entry `{}`", clip(name));
+        let damaged = |what| Problem::Damaged(format!("{label}: {what}"));
         let entry = (self.entries.get(name.as_bytes())).ok_or_else(|| damaged("missing"))?;
-        let data = (self.file.slice(entry.data.clone())).ok_or_else(|| damaged("cut short"))?;
         let content = match entry.method {
             _ if entry.encrypted => return Err(Problem::unsupported("zip: entries are encrypted")),
-            STORED => data,
+            STORED => entry.data.clone(),
             DEFLATED => {
                 let Some(rest) = self.inflatable.checked_sub(entry.size) else {
                     return Err(Problem::unsupported(format!(
-                        "zip entry `{}` would inflate to {} bytes, too many for this file",
-                        clip(name),
+                        "{label} would inflate to {} bytes, too many for this file",
                         entry.size
                     )));
                 };
                 self.inflatable = rest;
-                inflate(&data, entry.size).ok_or_else(|| damaged("does not inflate"))?.into()
+                inflate(&entry.data, entry.size).ok_or_else(|| damaged("does not inflate"))?.into()
             }
-            method => {
-                let what = format!("zip entry `{}`: compression {method}", clip(name));
-                return Err(Problem::unsupported(what));
-            }
+            method => return Err(Problem::unsupported(format!("{label}: compression {method}"))),
         };
-        let mut crc = Crc::new();
-        crc.update(&content);
-        content.release();
-        if content.len() != entry.size || ![0, crc.sum()].contains(&entry.crc) {
+        if content.len() != entry.size {
             return Err(damaged("its content does not match its size and CRC-32"));
         }
-        Ok(content)
+        if entry.crc == 0 { Ok(content) } else { content.with_checksum(entry.crc, label) }
     }
 }
 
 /// Inflates to exactly `size` bytes, which the caller has found acceptable.
-fn inflate(deflated: &[u8], size: usize) -> Option<Vec<u8>> {
+fn inflate(deflated: &Contents, size: usize) -> Option<Vec<u8>> {
     /// Bytes that one byte can stand for.
     const DENSEST: usize = 1032;
     if size / DENSEST > deflated.len() {
         return None;
     }
-    let mut decoder = DeflateDecoder::new(deflated);
-    // A sparse file may be larger than memory.
-    let mut content = Vec::new();
-    content.try_reserve_exact(size).ok()?;
-    content.resize(size, 0);
+    let mut decoder = DeflateDecoder::new(deflated.stream());
+    let mut content = zeros(size).ok()?;
     decoder.read_exact(&mut content).ok()?;
     let at_end = decoder.read(&mut [0]).ok()? == 0;
     at_end.then_some(content)
@@ -136,34 +130,39 @@ fn inflate(deflated: &[u8], size: usize) -> Option<Vec<u8>> {
 /// Where the central directory lies.
 struct Directory {
     start: usize,
+    size: usize,
     entries: usize,
 }
 
 impl Directory {
-    fn find(file: &[u8]) -> Result<Directory, Problem> {
+    fn find(file: &Contents) -> Result<Directory, Problem> {
         // A comment of at most 65535 bytes may follow the end record; it says how long it is.
-        let last = file.len().saturating_sub(END_LEN);
+        let longest = END64_LOCATOR_LEN + END_LEN + usize::from(u16::MAX);
+        let tail_start = file.len().saturating_sub(longest);
+        let tail = file.read_range(tail_start, file.len() - tail_start)?;
+        let last = tail.len().saturating_sub(END_LEN);
         let end = (last.saturating_sub(usize::from(u16::MAX))..=last)
             .rev()
             .find(|&at| {
-                let mut reader = Reader::at(file, at);
+                let mut reader = Reader::at(&tail, at);
                 reader.u32().ok() == Some(END_SIGNATURE)
                     && reader.take(END_LEN - 6).is_ok()
                     && reader.u16().ok().map(usize::from) == Some(last - at)
             })
             .ok_or_else(|| Problem::damaged("zip: the directory at the end is missing"))?;
 
-        let mut reader = Reader::at(file, end + 10);
+        let mut reader = Reader::at(&tail, end + 10);
         let mut entries = usize::from(reader.u16()?);
         let mut size = reader.len32()?;
         let mut start = reader.len32()?;
-        let mut directory_end = end;
+        let mut directory_end = tail_start + end;
 
-        let mut locator = Reader::at(file, end.saturating_sub(END64_LOCATOR_LEN));
+        let mut locator = Reader::at(&tail, end.saturating_sub(END64_LOCATOR_LEN));
         if locator.u32()? == END64_LOCATOR_SIGNATURE {
             locator.take(4)?;
             directory_end = locator.len64()?;
-            let mut reader = Reader::at(file, directory_end);
+            let end64 = file.read_range(directory_end, END64_LEN)?;
+            let mut reader = Reader::new(&end64);
             if reader.u32()? != END64_SIGNATURE {
                 return Err(Problem::damaged("zip: no zip64 end record where it should be"));
             }
@@ -175,12 +174,12 @@ impl Directory {
         if start.checked_add(size) != Some(directory_end) {
             return Err(Problem::damaged("zip: the directory is not where the end record says"));
         }
-        Ok(Directory { start, entries })
+        Ok(Directory { start, size, entries })
     }
 }
 
-/// The next entry of the central directory: its name and where its own header starts.
-fn read_entry<'a>(file: &'a [u8], reader: &mut Reader<'a>) -> Result<(&'a [u8], usize, Entry), Problem> {
+/// The next entry of the central directory: its name, its bytes in the file with its own header, and itself.
+fn read_entry<'a>(file: &Contents, reader: &mut Reader<'a>) -> Result<(&'a [u8], Range<usize>, Entry), Problem> {
     if reader.u32()? != DIRECTORY_SIGNATURE {
         return Err(Problem::damaged("zip: a directory entry has a wrong signature"));
     }
@@ -211,18 +210,18 @@ fn read_entry<'a>(file: &'a [u8], reader: &mut Reader<'a>) -> Result<(&'a [u8], 
         }
     }
 
-    let mut local = Reader::at(file, local_header);
+    let local = file.read_range(local_header, LOCAL_LEN)?;
+    let mut local = Reader::new(&local);
     if local.u32()? != LOCAL_SIGNATURE {
         let name = lossy(name);
         return Err(Problem::Damaged(format!("zip: entry `{name}` is not where it should be")));
     }
     local.take(22)?;
     let (name_len, extra_len) = (local.u16()?, local.u16()?);
-    local.take(usize::from(name_len) + usize::from(extra_len))?;
-    let start = local.position();
-    local.take(packed_size)?;
-    let entry = Entry { method, encrypted, crc, size, data: start..local.position() };
-    Ok((name, local_header, entry))
+    let start = local_header + LOCAL_LEN + usize::from(name_len) + usize::from(extra_len);
+    let data = file.slice(start, packed_size)?;
+    let entry = Entry { method, encrypted, crc, size, data };
+    Ok((name, local_header..start + packed_size, entry))
 }
 
 /// The extra field with this `id`: they follow each other, each with its id and length.

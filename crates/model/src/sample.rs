@@ -62,7 +62,8 @@ impl Sample {
     /// (N, 1, H, W), of any floating-point type, and `labels` (N, H, W), of integers.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) that names the tensor which is missing or misshapen.
+    /// [`Error::Input`](crate::Error::Input) that names the tensor which is missing or misshapen;
+    /// [`Error::Checkpoint`](crate::Error::Checkpoint) where the file cannot be read.
     pub fn from_tensors(tensors: &Checkpoint) -> Result<Sample> {
         let get = |name: &str| {
             let found = || tensors.keys().take(8).collect::<Vec<_>>().join(", ");
@@ -86,7 +87,7 @@ impl Sample {
         if matches!(labels.dtype(), Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
             return Err(InputError::LabelType(labels.dtype()).into());
         }
-        let values = labels.to_f64();
+        let values = labels.to_f64()?;
         if let Some(at) = values.iter().position(|v| !(0.0..f64::from(CLASSES)).contains(v)) {
             return Err(InputError::Class { value: values[at], at }.into());
         }
@@ -94,10 +95,10 @@ impl Sample {
             batch,
             height,
             width,
-            agnostic: get("agnostic")?.to_f32(),
-            pose: of_shape("pose", &[batch, 3, height, width])?.to_f32(),
-            warped_cloth: of_shape("warped_cloth", &[batch, 3, height, width])?.to_f32(),
-            warped_mask: of_shape("warped_mask", &[batch, 1, height, width])?.to_f32(),
+            agnostic: get("agnostic")?.to_f32()?,
+            pose: of_shape("pose", &[batch, 3, height, width])?.to_f32()?,
+            warped_cloth: of_shape("warped_cloth", &[batch, 3, height, width])?.to_f32()?,
+            warped_mask: of_shape("warped_mask", &[batch, 1, height, width])?.to_f32()?,
             labels: values.iter().map(|&v| v as u8).collect(),
         })
     }

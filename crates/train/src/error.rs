@@ -60,3 +60,9 @@ impl From<alias_tensor::Error> for Error {
         Error::Model(error.into())
     }
 }
+
+impl From<alias_checkpoint::CheckpointError> for Error {
+    fn from(error: alias_checkpoint::CheckpointError) -> Error {
+        Error::Model(error.into())
+    }
+}

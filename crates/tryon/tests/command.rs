@@ -57,11 +57,11 @@ fn tensors_in_tensors_out() {
         succeeds(&arguments);
         let image = Checkpoint::read(&out).unwrap();
         assert_eq!(image.keys().collect::<Vec<_>>(), ["image"]);
-        image.get("image").unwrap().to_f64()
+        image.get("image").unwrap().to_f64().unwrap()
     };
     let golden = Checkpoint::read(&inputs).unwrap();
     let distance = |got: &[f64], name: &str| {
-        let want = golden.get(name).unwrap().to_f64();
+        let want = golden.get(name).unwrap().to_f64().unwrap();
         let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
         norm(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / norm(&mut want.iter().copied())
     };

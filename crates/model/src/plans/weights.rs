@@ -155,5 +155,5 @@ impl<P: Pack> NormWeights<P> {
 
 fn values(checkpoint: &Checkpoint, key: &str) -> Result<Vec<f32>> {
     let array = checkpoint.get(key).ok_or_else(|| StateDictError::Missing { key: key.to_owned() })?;
-    Ok(array.to_f32())
+    Ok(array.to_f32()?)
 }

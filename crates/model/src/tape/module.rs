@@ -97,7 +97,7 @@ impl Module {
     pub fn of_verified(gpu: &Gpu, network: Network, checkpoint: &Checkpoint) -> Result<Module> {
         Module::from_state(network, |key, shape| {
             let array = checkpoint.get(key).ok_or_else(|| StateDictError::Missing { key: key.to_owned() })?;
-            Ok(Tensor::new(gpu, shape, &array.to_f32())?)
+            Ok(Tensor::new(gpu, shape, &array.to_f32()?)?)
         })
     }
 

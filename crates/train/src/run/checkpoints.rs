@@ -31,7 +31,7 @@ pub struct Saved {
     pub step: u64,
     /// Of which run.
     pub run: Run,
-    /// What [`alias_model::Trainer::save`] gave. Its file is mapped into memory.
+    /// What [`alias_model::Trainer::save`] gave. Values of a checkpoint in a file are read from it when they are needed.
     pub state: Checkpoint,
 }
 
@@ -140,7 +140,7 @@ impl Checkpoints {
         let Saved { step, run, state } = saved;
         let path = self.path(*step);
         state.metadata_mut().insert(RUN.into(), serde_json::json!(run).to_string());
-        let checksum = checksum(state);
+        let checksum = checksum(state)?;
         state.metadata_mut().insert(CHECKSUM.into(), checksum);
         state.write_safetensors(path)?;
         let steps = self.steps()?;
@@ -222,7 +222,7 @@ impl Saved {
         let run = state.metadata().get(RUN).ok_or_else(|| damaged("this is no checkpoint of a training".into()))?;
         let run = serde_json::from_str(run).map_err(|error| damaged(error.to_string()))?;
         let stored = state.metadata_mut().remove(CHECKSUM);
-        if stored != Some(checksum(&state)) {
+        if stored != Some(checksum(&state)?) {
             return Err(damaged("damaged: its checksum is another".into()));
         }
         let step = state
@@ -256,22 +256,25 @@ pub fn read_generator(path: &Path) -> Result<Checkpoint, Error> {
 }
 
 /// Of names, elements and metadata.
-pub fn checksum(state: &Checkpoint) -> String {
+///
+/// # Errors
+/// If the elements cannot be read from the file that they lie in.
+pub fn checksum(state: &Checkpoint) -> Result<String, CheckpointError> {
     let mut hasher = crc32fast::Hasher::new();
     for (name, array) in state.iter() {
         hasher.update(name.as_bytes());
-        hasher.update(&array.to_le_bytes());
+        hasher.update(&array.to_le_bytes()?);
     }
     for (key, text) in state.metadata() {
         hasher.update(key.as_bytes());
         hasher.update(text.as_bytes());
     }
-    format!("{:08x}", hasher.finalize())
+    Ok(format!("{:08x}", hasher.finalize()))
 }
 
 fn verify_finite(Saved { step, state, .. }: &Saved) -> Result<(), Error> {
     for (name, array) in state.iter().filter(|(_, array)| array.dtype() == Dtype::F32) {
-        if let Some(&value) = array.to_f32().iter().find(|value| !value.is_finite()) {
+        if let Some(&value) = array.to_f32()?.iter().find(|value| !value.is_finite()) {
             return Err(Error::NotFinite { tensor: name.into(), step: *step, value });
         }
     }

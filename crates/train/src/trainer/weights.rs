@@ -32,13 +32,13 @@ impl TrainedWeights {
         for Parameter { key, shape, kind } in network.parameters() {
             let array = checkpoint.get(&key).filter(|array| *array.shape() == *shape);
             if kind == ParameterKind::BatchCount {
-                counts.1 = array.map_or(0, |array| array.to_f64()[0] as i64);
+                counts.1 = array.map_or(Ok(0), |array| array.to_f64().map(|count| count[0] as i64))?;
                 counts.0.push(key);
                 continue;
             }
             let array = array
                 .ok_or_else(|| Error::DamagedTraining { what: format!("no tensor '{key}' of shape {shape:?}") })?;
-            state.insert(key.clone(), Tensor::new(gpu, &shape, &array.to_f32())?);
+            state.insert(key.clone(), Tensor::new(gpu, &shape, &array.to_f32()?)?);
             if kind.is_learned() {
                 second_moments.insert(key.clone(), Tensor::new(gpu, &shape, &vec![0.0; array.numel()])?);
             }
@@ -55,7 +55,7 @@ impl TrainedWeights {
             let array = moments.get(key).filter(|array| *array.shape() == *tensor.shape());
             let array = array
                 .ok_or_else(|| Error::DamagedTraining { what: format!("no second moment of '{key}' of its shape") })?;
-            *tensor = Tensor::new(gpu, &tensor.shape(), &array.to_f32())?;
+            *tensor = Tensor::new(gpu, &tensor.shape(), &array.to_f32()?)?;
         }
         Ok(self)
     }

@@ -38,17 +38,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     };
     ensure!(!out.is_dir(), "{} is a folder; name a file to write", out.display());
     let weights = generator(&saved);
-    let weights = if *half { in_half(&weights) } else { weights };
+    let weights = if *half { in_half(&weights)? } else { weights };
     weights.write_safetensors(out)?;
     let size = std::fs::metadata(out).with_context(|| format!("{}", out.display()))?.len();
     Ok(format!("{}: step {}, {:.1} MiB\n", out.display(), saved.step, size as f64 / f64::from(1 << 20)))
 }
 
-fn in_half(weights: &Checkpoint) -> Checkpoint {
+fn in_half(weights: &Checkpoint) -> Result<Checkpoint> {
     let mut half = Checkpoint::new();
     for (name, array) in weights.iter() {
-        half.insert(name, array.to_half());
+        half.insert(name, array.to_half()?);
     }
     half.metadata_mut().extend(weights.metadata().clone());
-    half
+    Ok(half)
 }

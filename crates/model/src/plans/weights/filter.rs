@@ -2,35 +2,29 @@
 
 use super::values;
 use crate::network::Conv;
-use crate::{Checkpoint, Result, StateDictError};
-use alias_checkpoint::Array;
-use std::borrow::Cow;
+use crate::{Checkpoint, Result};
 
 /// A convolution's weight and bias, as a checkpoint has them.
-pub(in crate::plans) struct Filter<'a> {
-    /// Where the weight is from.
-    array: &'a Array,
+pub(in crate::plans) struct Filter {
     /// (Cout, Cin, K, K).
-    pub(in crate::plans) weight: Cow<'a, [f32]>,
+    pub(in crate::plans) weight: Vec<f32>,
     /// What the weight is to be multiplied with: one over its spectral norm.
     pub(in crate::plans) scale: f64,
     /// (Cout), zeros where there is none.
     pub(in crate::plans) bias: Vec<f32>,
 }
 
-impl<'a> Filter<'a> {
-    pub(in crate::plans) fn new(conv: &Conv, checkpoint: &'a Checkpoint) -> Result<Filter<'a>> {
+impl Filter {
+    pub(in crate::plans) fn new(conv: &Conv, checkpoint: &Checkpoint) -> Result<Filter> {
         let [orig, u, v] = conv.spectral_keys();
-        let key = if conv.spectral { orig } else { conv.weight_key() };
-        let array = checkpoint.get(&key).ok_or_else(|| StateDictError::Missing { key: key.to_owned() })?;
-        let weight = array.as_f32();
+        let weight = values(checkpoint, &if conv.spectral { orig } else { conv.weight_key() })?;
         let scale = if conv.spectral {
             1.0 / spectral_norm(&weight, &values(checkpoint, &u)?, &values(checkpoint, &v)?)
         } else {
             1.0
         };
         let bias = if conv.bias { values(checkpoint, &conv.bias_key())? } else { vec![0.0; conv.cout] };
-        Ok(Filter { array, weight, scale, bias })
+        Ok(Filter { weight, scale, bias })
     }
 
     /// The same, as processor cores pack it.
@@ -56,13 +50,6 @@ impl<'a> Filter<'a> {
             }
         }
         transposed
-    }
-}
-
-impl Drop for Filter<'_> {
-    /// Each filter is read once; all of them would be memory for nothing.
-    fn drop(&mut self) {
-        self.array.release();
     }
 }
 

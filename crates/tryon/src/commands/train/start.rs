@@ -74,7 +74,7 @@ impl Start {
         config.network()?;
         config.layers.check_size(height, width).context("give another --size")?;
         let vgg = settings.vgg.as_ref().map(Checkpoint::read).transpose().context("--vgg")?;
-        let vgg_checksum = vgg.as_ref().map(checksum);
+        let vgg_checksum = vgg.as_ref().map(checksum).transpose()?;
         let run = Run { data: DataSummary::new(&dataset), settings, vgg_checksum };
         Ok(Start { run, dataset: Arc::new(dataset), vgg, from, lock })
     }
