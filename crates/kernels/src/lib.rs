@@ -21,6 +21,7 @@ mod avg_pool;
 mod batch_norm;
 mod concat;
 mod conv2d;
+mod geometry;
 mod instance_norm;
 mod l1;
 mod leaky_relu;

@@ -2,28 +2,27 @@
 
 use super::DeviceBuffers;
 use super::input::holds;
+use crate::geometry::{AdapterKind, MatrixTile};
 use crate::{Source, kernel};
 use alias_plan::ModulationTable;
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
-/// Rows and quads of columns that an invocation keeps: 64 sums in registers on a GPU, four times as many on a software
-/// rasterizer, which spends its time on loads.
-macro_rules! source {
+/// shaders/modulation_table.wgsl for the rows and quads of a [`MatrixTile`].
+macro_rules! text {
     ($rows:literal, $quads:literal) => {
         stored!(MODULATION_TABLE, GRID; concat!("const ROWS = ", $rows, "u; const QUADS = ", $quads, "u;"))
     };
 }
-const GPU: Tile = Tile { source: source!(8, 2), rows: 8, quads: 2, workgroup: 64 };
-const SOFTWARE: Tile = Tile { source: source!(16, 4), rows: 16, quads: 4, workgroup: 8 };
 
 #[cfg(test)]
-const SOURCE: &[&str] = GPU.source.f32;
+const SOURCE: &[&str] = text!(8, 2).f32;
 
-struct Tile {
-    source: Source,
-    rows: usize,
-    quads: usize,
-    workgroup: usize,
+fn text(tile: MatrixTile) -> Source {
+    match (tile.rows, tile.quads) {
+        (8, 2) => text!(8, 2),
+        (16, 4) => text!(16, 4),
+        other => unreachable!("geometry.rs has no tile of {other:?}"),
+    }
 }
 
 params! {
@@ -51,9 +50,10 @@ pub(super) fn record(
     weights: &TableWeights,
 ) -> Result<()> {
     check(step, buffers, weights)?;
-    let software = recording.gpu().is_software();
-    let Tile { source, rows: tile_rows, quads, workgroup } = if software { SOFTWARE } else { GPU };
-    let linear = kernel("modulation_table", source.of(buffers.precision()), "linear").workgroup(workgroup as u32);
+    let tile = AdapterKind::of(recording.gpu()).table_tile();
+    let text = text(tile).of(buffers.precision());
+    let MatrixTile { rows: tile_rows, quads, workgroup } = tile;
+    let linear = kernel("modulation_table", text, "linear").workgroup(workgroup as u32);
     let mut launch = |params: Params, reads: [&Tensor; 4], y: &Tensor| {
         let across = (params.columns as usize).div_ceil(quads).next_power_of_two().min(workgroup);
         let groups = (params.rows as usize).div_ceil(tile_rows * workgroup / across)
@@ -86,7 +86,7 @@ pub(super) fn record(
     }
     let taps = buffers.stored("modulation_table", "taps", step.taps)?;
     launch(Params { columns: 9 * columns, biased: 0, ..params }, reads, taps)?;
-    let sum = kernel("modulation_table", source.of(buffers.precision()), "rows").workgroup(64);
+    let sum = kernel("modulation_table", text, "rows").workgroup(64);
     let elements = step.entries * ModulationTable::columns(step.channels);
     let work = Work::threads(elements / 4).flops(9 * elements as u64);
     recording.launch(&sum, &Params { rows: entries, columns, ..params }, &[taps, index, &weights.bias], &[output], work)

@@ -2,6 +2,7 @@
 
 use super::DeviceBuffers;
 use super::input::{InputParams, holds};
+use crate::geometry::AdapterKind;
 use crate::{Source, kernel};
 use alias_plan::Statistics;
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
@@ -43,9 +44,7 @@ pub(super) fn record(
     let noise = input.noise.map_or(noise_scale, |id| buffers.get(id));
     let mask = step.mask.map_or(noise_scale, |id| buffers.get(id));
     let output = buffers.get(step.output);
-    // Of a small plane, 256 invocations would have nothing to do but wait for each other; and a software rasterizer is
-    // slow at waiting.
-    let workgroup = if input.plane() <= 256 || recording.gpu().is_software() { 32 } else { 256 };
+    let workgroup = AdapterKind::of(recording.gpu()).statistics_workgroup(input.plane());
     let reduce = kernel("statistics", TEXT.of(buffers.precision()), "partial")
         .workgroup(workgroup)
         .constant("MASKED", step.mask.is_some().into())
