@@ -58,7 +58,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
                 var v = 0.0;
                 if inside && ci0 + c < p.input.channels {
                     let ci = ci0 + c;
-                    v = activation(source(n, ci, i, j), channel_at(n, ci), pixel, modulation_at(pixel, ci));
+                    v = activation(input_at(n, ci, i, j), channel_at(n, ci), pixel, modulation_at(pixel, ci));
                 }
                 activations[(c * (TILE_H + 2u) + k / seen_w) * PITCH + k % seen_w] = v;
             }
@@ -126,7 +126,7 @@ fn forward_strided(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nw
                 let j = column * p.stride + b - p.padding;
                 if i >= p.input.h || j >= p.input.w { continue; }
                 let pixel = pixel_at(n, i, j);
-                let v = activation(source(n, ci, i, j), channel, pixel, modulation_at(pixel, ci));
+                let v = activation(input_at(n, ci, i, j), channel, pixel, modulation_at(pixel, ci));
                 taps += v * vec4f(weight[((ci * K + a) * K + b) * quads + quad]);
             }
         }

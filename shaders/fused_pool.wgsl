@@ -29,7 +29,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
             let j = thread % p.out_w * p.stride + b - p.padding;
             if i >= p.input.h || j >= p.input.w { continue; }
             let pixel = pixel_at(n, i, j);
-            let v = activation(source(n, c, i, j), channel, pixel, modulation_at(pixel, c));
+            let v = activation(input_at(n, c, i, j), channel, pixel, modulation_at(pixel, c));
             // Not max(), which may lose NaN.
             if v > most || is_nan(v) { most = v; }
             sum += v;

@@ -68,12 +68,12 @@ fn linear(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u,
     }
 }
 
-// rows: one invocation per row and quad.   table[r, c] = bias[c] + sum over k of taps[index[r, k] - 1, k, c]
+// sum_products: one invocation per row and quad.   table[r, c] = bias[c] + sum over k of taps[index[r, k] - 1, k, c]
 @group(0) @binding(1) var<storage, read> taps: array<vec4f>;         // (windows, 9, columns)
 @group(0) @binding(4) var<storage, read_write> table: array<vec4f>;  // (rows, columns)
 
 @compute @workgroup_size(WG)
-fn rows(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn sum_products(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let thread = thread_index(wg, nwg, lane);
     if thread >= p.rows * p.columns { return; }
     let r = thread / p.columns;

@@ -56,7 +56,7 @@ fn stage(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, 
         }
         var v = vec4f();
         for (var m = 0u; m < 4u; m++) {
-            if inside[m] { v[m] = activation(source(n, c, i[m], j[m]), channel, pixel[m], modulation[m]); }
+            if inside[m] { v[m] = activation(input_at(n, c, i[m], j[m]), channel, pixel[m], modulation[m]); }
         }
         staged_out[(n * p.input.channels + c) * fours + four] = vec4<Stored>(v);
     }

@@ -39,8 +39,8 @@ fn merged(a: Moments, b: Moments) -> Moments {
 }
 
 // partial: one workgroup per part of a plane
-@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
-@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
+@group(0) @binding(1) var<storage, read> operand_0: array<Stored>;    // (batch, first, h_0, w_0)
+@group(0) @binding(2) var<storage, read> operand_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
 @group(0) @binding(3) var<storage, read> noise: array<f32>;          // (batch, h, w)
 @group(0) @binding(4) var<storage, read> noise_scale: array<f32>;    // (channels)
 @group(0) @binding(5) var<storage, read> mask: array<f32>;           // (batch, h, w)
@@ -61,7 +61,7 @@ fn partial(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let start = group % p.parts * p.part;
     let end = min(start + p.part, h * w);
 
-    var origin = source(n, c, 0u, 0u);
+    var origin = input_at(n, c, 0u, 0u);
     if NOISE != 0u { origin += noise_scale[c] * noise[n * h * w]; }
     var first = 0.0;
     var sum = vec2f();
@@ -74,7 +74,7 @@ fn partial(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
         if alone {
             v = element(n, c, k);
         } else {
-            v = source(n, c, k / w, k % w);
+            v = input_at(n, c, k / w, k % w);
             if NOISE != 0u { v += noise_scale[c] * noise[n * h * w + k]; }
         }
         v -= origin;
@@ -111,7 +111,7 @@ fn partial(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 // combine: one invocation per plane
 @group(0) @binding(1) var<storage, read> partial_in: array<Moments>; // (batch, channels, parts)
 @group(0) @binding(2) var<storage, read> scale_of_noise: array<f32>; // (channels)
-@group(0) @binding(3) var<storage, read_write> coefficients: array<vec4f>; // (batch, channels, 2), as convolution.wgsl reads them
+@group(0) @binding(3) var<storage, read_write> coefficients: array<vec4f>; // (batch, channels, 2), as load_store.wgsl reads them
 
 @compute @workgroup_size(WG)
 fn combine(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {

@@ -65,7 +65,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
                 var v = 0.0;
                 if inside && ci0 + c < p.input.channels {
                     let ci = ci0 + c;
-                    v = activation(source(n, ci, i, j), channel_at(n, ci), pixel, modulation_at(pixel, ci));
+                    v = activation(input_at(n, ci, i, j), channel_at(n, ci), pixel, modulation_at(pixel, ci));
                 }
                 memory[ACTIVATIONS + c * SEEN_H * SEEN_W + k] = v;
             }

@@ -28,7 +28,7 @@ mod leaky_relu;
 mod mask_norm;
 mod max_pool;
 mod modulate;
-mod modulate_rows;
+mod modulate_by_table;
 mod mul;
 mod noise;
 mod pack;
@@ -59,7 +59,7 @@ pub use leaky_relu::leaky_relu;
 pub use mask_norm::mask_norm;
 pub use max_pool::max_pool;
 pub use modulate::modulate;
-pub use modulate_rows::{Rows, modulate_rows};
+pub use modulate_by_table::{PixelEntries, modulate_by_table};
 pub use mul::mul;
 pub use noise::add_noise;
 pub use pack::PackedWeight;
@@ -77,12 +77,12 @@ pub use transpose::transpose;
 
 /// The text of a shader, by how weights and activations are stored.
 #[derive(Clone, Copy)]
-struct Source {
+struct ShaderText {
     f32: &'static [&'static str],
     f16: &'static [&'static str],
 }
 
-impl Source {
+impl ShaderText {
     const fn of(self, precision: Precision) -> &'static [&'static str] {
         match precision {
             Precision::F32 => self.f32,

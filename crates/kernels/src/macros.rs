@@ -28,7 +28,7 @@ macro_rules! params {
 /// [`wgsl!`] in both precisions: `Stored` is the type of stored weights and activations.
 macro_rules! stored {
     ($($pieces:tt)*) => {
-        $crate::Source {
+        $crate::ShaderText {
             f32: wgsl!("alias Stored = f32;", $($pieces)*),
             f16: wgsl!("enable f16; alias Stored = f16;", $($pieces)*),
         }

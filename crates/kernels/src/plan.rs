@@ -1,10 +1,10 @@
 //! The steps of an [`alias_plan::Plan`] on a GPU, one file each. They compute nothing that could be differentiated.
 
 mod buffers;
-mod convolution;
 mod fused_conv2d;
 mod fused_pool;
 mod input;
+mod load_store;
 mod modulation_table;
 mod rgba8;
 mod staged_conv2d;

@@ -4,7 +4,7 @@ use super::DeviceBuffers;
 use alias_plan::Input;
 use alias_tensor::{Error, Kernel, Result, Tensor};
 
-/// `struct Input` of shaders/shared/source.wgsl.
+/// `struct Input` of shaders/shared/input.wgsl.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct InputParams {
@@ -111,7 +111,7 @@ impl DeviceBuffers {
         [self.get(input.operands[0].buffer), self.get(input.operands[second].buffer)]
     }
 
-    /// Bindings 1 to 6 of shaders/shared/convolution.wgsl: where there is no norm or noise, nothing reads them.
+    /// Bindings 1 to 6 of shaders/shared/load_store.wgsl: where there is no norm or noise, nothing reads them.
     pub(crate) fn read_by(&self, input: &Input) -> [&Tensor; 6] {
         let [a, b] = self.operands(input);
         let or_first = |id: Option<alias_plan::BufferId>| id.map_or(a, |id| self.get(id));
@@ -140,10 +140,10 @@ mod tests {
         let fields =
             fields!(batch channels h w first h_0 w_0 up_0 down_0 h_1 w_1 up_1 down_1 band_start band_rows slope);
         let source = [
-            "@group(0) @binding(1) var<storage, read> source_0: array<f32>;",
-            "@group(0) @binding(2) var<storage, read> source_1: array<f32>;",
+            "@group(0) @binding(1) var<storage, read> operand_0: array<f32>;",
+            "@group(0) @binding(2) var<storage, read> operand_1: array<f32>;",
             "struct Params { input: Input } @group(0) @binding(0) var<uniform> p: Params; alias Stored = f32;",
-            alias_shaders::shared::SOURCE,
+            alias_shaders::shared::INPUT,
         ];
         alias_oracle::check_struct(&source.concat(), "Input", &fields);
         assert_eq!(size_of::<InputParams>(), 64, "a struct in a uniform takes a multiple of 16 bytes");

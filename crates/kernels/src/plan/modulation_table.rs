@@ -3,7 +3,7 @@
 use super::DeviceBuffers;
 use super::input::holds;
 use crate::geometry::{AdapterKind, MatrixTile};
-use crate::{Source, kernel};
+use crate::{ShaderText, kernel};
 use alias_plan::ModulationTable;
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
@@ -17,7 +17,7 @@ macro_rules! text {
 #[cfg(test)]
 const SOURCE: &[&str] = text!(8, 2).f32;
 
-fn text(tile: MatrixTile) -> Source {
+fn text(tile: MatrixTile) -> ShaderText {
     match (tile.rows, tile.quads) {
         (8, 2) => text!(8, 2),
         (16, 4) => text!(16, 4),
@@ -86,7 +86,7 @@ pub(super) fn record(
     }
     let taps = buffers.stored("modulation_table", "taps", step.taps)?;
     launch(Params { columns: 9 * columns, biased: 0, ..params }, reads, taps)?;
-    let sum = kernel("modulation_table", text, "rows").workgroup(64);
+    let sum = kernel("modulation_table", text, "sum_products").workgroup(64);
     let elements = step.entries * ModulationTable::columns(step.channels);
     let work = Work::threads(elements / 4).flops(9 * elements as u64);
     recording.launch(&sum, &Params { rows: entries, columns, ..params }, &[taps, index, &weights.bias], &[output], work)

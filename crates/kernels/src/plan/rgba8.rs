@@ -2,11 +2,11 @@
 
 use super::DeviceBuffers;
 use super::input::holds;
-use crate::{Source, kernel};
+use crate::{ShaderText, kernel};
 use alias_plan::BufferId;
 use alias_tensor::{Result, Tensor, Work};
 
-const TEXT: Source = stored!(RGBA8, GRID);
+const TEXT: ShaderText = stored!(RGBA8, GRID);
 #[cfg(test)]
 const SOURCE: &[&str] = TEXT.f32;
 

@@ -3,11 +3,11 @@
 use super::DeviceBuffers;
 use super::input::{InputParams, holds};
 use crate::geometry::AdapterKind;
-use crate::{Source, kernel};
+use crate::{ShaderText, kernel};
 use alias_plan::Statistics;
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
-const TEXT: Source = stored!(STATISTICS, GRID, SOURCE);
+const TEXT: ShaderText = stored!(STATISTICS, GRID, INPUT);
 #[cfg(test)]
 const SOURCE: &[&str] = TEXT.f32;
 

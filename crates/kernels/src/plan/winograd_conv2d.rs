@@ -1,13 +1,13 @@
 //! 3x3 convolution by Winograd's F(2x2, 3x3) that normalizes, modulates and activates what it loads.
 
 use super::DeviceBuffers;
-use super::convolution::ConvolutionParams;
 use super::input::reading;
-use crate::{Source, kernel};
+use super::load_store::LoadStoreParams;
+use crate::{ShaderText, kernel};
 use alias_plan::Convolution;
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
-const TEXT: Source = stored!(WINOGRAD_CONV2D, GRID, SOURCE, CONVOLUTION, MATH);
+const TEXT: ShaderText = stored!(WINOGRAD_CONV2D, GRID, INPUT, LOAD_STORE, MATH);
 
 /// A workgroup's share of the output: height, width, channels.
 const TILE: [usize; 3] = [8, 16, 32];
@@ -30,7 +30,7 @@ pub(super) fn record(
     let groups = step.rows.len().div_ceil(h) * step.input.width.div_ceil(w) * step.cout.div_ceil(couts);
     let work = Work::groups(step.input.batch * groups).flops(step.flops());
     let [a, b, c, d, e, f] = buffers.read_by(&step.input);
-    let (params, reads) = (ConvolutionParams::new(step, &step.rows), [a, b, c, d, e, f, weight]);
+    let (params, reads) = (LoadStoreParams::of_convolution(step, &step.rows), [a, b, c, d, e, f, weight]);
     recording.launch(&forward, &params, &reads, &[buffers.get(step.output)], work)
 }
 

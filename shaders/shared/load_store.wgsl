@@ -1,5 +1,5 @@
 // What convolutions and poolings of a plan have in common: how they load (noise added, normalized, modulated as in Park et al.
-// 2019, through a leaky ReLU) and how they store. Needs source.wgsl, math.wgsl, the overrides NORM, TABLE, MASKED and NOISE (naga 30
+// 2019, through a leaky ReLU) and how they store. Needs input.wgsl, math.wgsl, the overrides NORM, TABLE, MASKED and NOISE (naga 30
 // panics if they come after a use of K), and `y`, where results go.
 
 struct Params {
@@ -9,8 +9,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
-@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
+@group(0) @binding(1) var<storage, read> operand_0: array<Stored>;    // (batch, first, h_0, w_0)
+@group(0) @binding(2) var<storage, read> operand_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
 @group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
 @group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (entries, channels filled up to an even number)
 @group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): entry of the table, mask
@@ -52,8 +52,8 @@ fn modulation_at(pixel: Pixel, c: u32) -> vec2f {
     return vec2f();
 }
 
-fn activation(source: f32, channel: Channel, pixel: Pixel, modulation: vec2f) -> f32 {
-    var v = source;
+fn activation(input: f32, channel: Channel, pixel: Pixel, modulation: vec2f) -> f32 {
+    var v = input;
     if NORM != 0u {
         if NOISE != 0u { v += channel.under.w * pixel.noise; }
         v -= channel.under.x;

@@ -1,28 +1,28 @@
 // What a layer reads: one or two tensors, each resized to the nearest pixels of (H, W), one after the other along the channels.
-// Needs `source_0`, `source_1`, and an Input in Params.
+// Needs `operand_0`, `operand_1`, and an Input in Params.
 
 struct Input {
     batch: u32, channels: u32, h: u32, w: u32,
-    first: u32, h_0: u32, w_0: u32, up_0: u32,     // source 0: channels, height, width, how often it is doubled
-    down_0: u32, h_1: u32, w_1: u32, up_1: u32,    // and halved; source 1, likewise
+    first: u32, h_0: u32, w_0: u32, up_0: u32,     // operand 0: channels, height, width, how often it is doubled
+    down_0: u32, h_1: u32, w_1: u32, up_1: u32,    // and halved; operand 1, likewise
     down_1: u32,
     band_start: u32, band_rows: u32,               // the rows that `pixels` has
     slope: f32,                                    // of the leaky ReLU
 }
 
-fn source(n: u32, c: u32, i: u32, j: u32) -> f32 {
+fn input_at(n: u32, c: u32, i: u32, j: u32) -> f32 {
     let s = p.input;
     if c < s.first {
         let row = (n * s.first + c) * s.h_0 + ((i >> s.up_0) << s.down_0);
-        return f32(source_0[row * s.w_0 + ((j >> s.up_0) << s.down_0)]);
+        return f32(operand_0[row * s.w_0 + ((j >> s.up_0) << s.down_0)]);
     }
     let row = (n * (s.channels - s.first) + c - s.first) * s.h_1 + ((i >> s.up_1) << s.down_1);
-    return f32(source_1[row * s.w_1 + ((j >> s.up_1) << s.down_1)]);
+    return f32(operand_1[row * s.w_1 + ((j >> s.up_1) << s.down_1)]);
 }
 
 // Element k of a plane, before it is resized.
 fn element(n: u32, c: u32, k: u32) -> f32 {
     let s = p.input;
-    if c < s.first { return f32(source_0[(n * s.first + c) * s.h_0 * s.w_0 + k]); }
-    return f32(source_1[(n * (s.channels - s.first) + c - s.first) * s.h_1 * s.w_1 + k]);
+    if c < s.first { return f32(operand_0[(n * s.first + c) * s.h_0 * s.w_0 + k]); }
+    return f32(operand_1[(n * (s.channels - s.first) + c - s.first) * s.h_1 * s.w_1 + k]);
 }
