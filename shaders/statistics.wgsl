@@ -39,8 +39,8 @@ fn merged(a: Moments, b: Moments) -> Moments {
 }
 
 // partial: one workgroup per part of a plane
-@group(0) @binding(1) var<storage, read> operand_0: array<Stored>;    // (batch, first, h_0, w_0)
-@group(0) @binding(2) var<storage, read> operand_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
+@group(0) @binding(1) var<storage, read> operand_0: array<Stored>;   // (batch, first, h_0, w_0)
+@group(0) @binding(2) var<storage, read> operand_1: array<Stored>;   // (batch, channels - first, h_1, w_1)
 @group(0) @binding(3) var<storage, read> noise: array<f32>;          // (batch, h, w)
 @group(0) @binding(4) var<storage, read> noise_scale: array<f32>;    // (channels)
 @group(0) @binding(5) var<storage, read> mask: array<f32>;           // (batch, h, w)

@@ -9,8 +9,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> operand_0: array<Stored>;    // (batch, first, h_0, w_0)
-@group(0) @binding(2) var<storage, read> operand_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
+@group(0) @binding(1) var<storage, read> operand_0: array<Stored>;   // (batch, first, h_0, w_0)
+@group(0) @binding(2) var<storage, read> operand_1: array<Stored>;   // (batch, channels - first, h_1, w_1)
 @group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
 @group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (entries, channels filled up to an even number)
 @group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): entry of the table, mask
