@@ -1,4 +1,4 @@
-//! The memory of a plan's buffers.
+//! A plan's buffers in memory.
 
 use crate::aligned::Aligned;
 use alias_plan::{BufferId, Memory, Plan};
@@ -13,7 +13,7 @@ pub struct HostBuffers {
 }
 
 impl HostBuffers {
-    /// Room for all buffers of `plan`, zeros.
+    /// Allocates all buffers of `plan`, filled with zeros.
     pub fn new(plan: &Plan, memory: &Memory) -> HostBuffers {
         let slots = memory.slots.iter().map(|&bytes| Aligned::zeros(bytes as usize / 4)).collect();
         let elements = plan.buffers.iter().map(|buffer| buffer.elements);
@@ -32,7 +32,7 @@ impl HostBuffers {
         &mut self.slots[slot][..elements]
     }
 
-    /// A buffer of uint32, such as [`ModulationTable::index`](alias_plan::ModulationTable::index).
+    /// The elements of a uint32 buffer, such as [`ModulationTable::index`](alias_plan::ModulationTable::index).
     pub(crate) fn indices(&self, id: BufferId) -> &[u32] {
         bytemuck::cast_slice(self.get(id))
     }
@@ -51,7 +51,7 @@ impl HostBuffers {
             assert!(places[..k].iter().all(|(other, _)| other != slot), "two buffers to write share memory");
         }
         let mut slots = places.map(|(slot, _)| std::mem::replace(&mut self.slots[slot], Aligned::EMPTY));
-        // The memory comes back after a panic, too: a caller that catches it may draw another image.
+        // The memory is put back even after a panic, since a caller that catches the panic may use the buffers again.
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut elements = places.iter().map(|(_, elements)| *elements);
             work(self, slots.each_mut().map(|slot| &mut slot[..elements.next().unwrap_or_default()]))

@@ -1,10 +1,37 @@
-//! Runs an [`alias_plan::Plan`] on processor cores: for machines without a GPU.
+//! Runs an [`alias_plan::Plan`] on processor cores, for machines without a GPU.
 //!
-//! Activations are float32 and lie in blocks of [`BLOCK`] channels, (N, C / BLOCK, H, W, BLOCK): a pixel's block is a vector,
-//! or two, or four, and a row of pixels is what products multiply with a panel of weights. How a step is divided may depend on
-//! the number of threads, the order in which a sum's terms are added does not: nor do the bits of an image.
+//! Activations are float32 in blocks of [`BLOCK`] channels, (N, C / BLOCK, H, W, BLOCK). A pixel's block is one, two or
+//! four vectors, and the blocks of neighbouring pixels are the rows of matrix products with the weights. The number of
+//! threads may change how a step is divided, but not the order in which terms are summed: results are the same bit for
+//! bit.
 //!
-//! A software rasterizer would run the GPU's kernels on the same cores, in 14 times as long.
+//! A software rasterizer that runs the GPU's kernels on the same cores takes 14 times as long.
+//!
+//! 2x2 max pooling of a picture:
+//!
+//! ```
+//! use alias_cpu::{BLOCK, Cpu, CpuOptions, HostBuffers, StepWeights, pack_planes, run, unpack_planes};
+//! use alias_plan::{Buffer, BufferId, Input, Memory, Operand, Plan, Pool, Precision, Role, Step};
+//!
+//! let picture = Operand { buffer: BufferId(0), channels: 3, height: 8, width: 8 };
+//! let input = Input { batch: 1, height: 8, width: 8, operands: vec![picture], noise: None, norm: None, slope: 1.0 };
+//! let output = BufferId(1);
+//! let pool = Pool { name: "pool".into(), input, is_max: true, window: 2, stride: 2, padding: 0, output };
+//!
+//! // Three channels take a block of 16.
+//! let buffer = |name: &str, elements, role| Buffer { name: name.into(), elements, activations: true, role };
+//! let buffers = vec![buffer("picture", 8 * 8 * BLOCK, Role::Input), buffer("pooled", 4 * 4 * BLOCK, Role::Output)];
+//! let plan = Plan { precision: Precision::F32, block: BLOCK, buffers, steps: vec![Step::Pool(pool)] };
+//!
+//! let cpu = Cpu::open(CpuOptions::default())?;
+//! let mut buffers = HostBuffers::new(&plan, &Memory::assign(&plan));
+//! let pixels: Vec<f32> = (0..3 * 8 * 8).map(|k| k as f32).collect();
+//! pack_planes(&cpu, &[&pixels], 1, 8 * 8, buffers.get_mut(BufferId(0)));
+//! run(&cpu, &plan.steps[0], &mut buffers, StepWeights::None);
+//! let pooled = unpack_planes(&cpu, buffers.get(BufferId(1)), 3, 4 * 4); // (1, 3, 4, 4)
+//! assert_eq!(pooled[..4], [9.0, 11.0, 13.0, 15.0]);
+//! # Ok::<(), alias_cpu::Error>(())
+//! ```
 
 mod aligned;
 mod buffers;
@@ -33,28 +60,28 @@ pub use winograd::scratch_elements;
 
 use alias_plan::{Method, Step};
 
-/// Channels that lie together.
+/// Channels per block.
 pub const BLOCK: usize = 16;
-/// Columns of weights that lie together: two blocks of output channels.
+/// Columns per panel of weights: two blocks of output channels.
 const PANEL: usize = 2 * BLOCK;
 
-/// What a step computes with, besides buffers.
+/// The weights of a step.
 #[derive(Clone, Copy, Debug)]
 pub enum StepWeights<'a> {
-    /// Of a table.
+    /// Of a [`ModulationTable`](alias_plan::ModulationTable).
     Table(&'a TableWeights),
-    /// Of a convolution.
+    /// Of a [`Convolution`](alias_plan::Convolution).
     Convolution(&'a ConvolutionWeights),
-    /// Of statistics: (C), each channel's scale of the noise.
+    /// Of [`Statistics`](alias_plan::Statistics): (C), the factor of the noise in each channel.
     NoiseScale(&'a [f32]),
-    /// Other steps have none.
+    /// Of steps without weights.
     None,
 }
 
 /// Executes a step.
 ///
 /// # Panics
-/// Where the weights are not the step's, or a buffer is smaller than the step says.
+/// If the weights are those of another kind of step, or a buffer is smaller than the step says.
 pub fn run(cpu: &Cpu, step: &Step, buffers: &mut HostBuffers, weights: StepWeights) {
     cpu.install(|| match (step, weights) {
         (Step::Table(step), StepWeights::Table(weights)) => modulation_table::run(cpu, step, buffers, weights),
@@ -70,12 +97,12 @@ pub fn run(cpu: &Cpu, step: &Step, buffers: &mut HostBuffers, weights: StepWeigh
     });
 }
 
-/// Blocks that channels take.
+/// Blocks that `channels` take, the last one padded.
 fn blocks(channels: usize) -> usize {
     channels.div_ceil(BLOCK)
 }
 
-/// Where in the blocks the channels of concatenated tensors are: of each channel, its place.
+/// The place of each channel in blocks when tensors of these channels are concatenated: each tensor starts a new block.
 fn places(operands: &[usize]) -> impl Iterator<Item = usize> {
     operands
         .iter()

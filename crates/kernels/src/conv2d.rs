@@ -69,7 +69,7 @@ fn convolve(
     }))
 }
 
-/// [`conv2d`] with a weight packed in advance, which gets no gradient.
+/// [`conv2d`] with a weight packed in advance. The weight gets no gradient.
 ///
 /// # Errors
 /// As [`conv2d`].
@@ -111,7 +111,7 @@ struct Conv {
     stride: usize,
     padding: usize,
     has_bias: bool,
-    /// What the kernels are chosen for.
+    /// The kind of adapter that the kernels are chosen for.
     adapter: AdapterKind,
 }
 
@@ -147,7 +147,7 @@ impl Conv {
         self.k == 1 && self.stride == 1 && self.padding == 0
     }
 
-    /// Floating-point operations of the forward pass, and of the gradients by input and by weight.
+    /// Floating-point operations of the forward pass; the gradients by input and by weight take as many.
     fn flops(&self) -> u64 {
         [2, self.batch, self.cin, self.cout, self.k * self.k, self.oh, self.ow].iter().map(|&n| n as u64).product()
     }
@@ -237,7 +237,7 @@ impl Conv {
         Ok(dw)
     }
 
-    /// The gradient by weight: `parts` sums over a share of the tiles each, then their sum.
+    /// The gradient by weight: sums over `parts` of the tiles, then the sum of those.
     fn backward_weight_in(&self, parts: usize, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
         let (gpu, k) = (dy.gpu(), self.k);
         let packed = pack(dy, Matrices::row_major([self.batch, self.cout, self.oh * self.ow]), false, None)?;
@@ -381,11 +381,11 @@ mod tests {
         check_case([1, 37, 4, 3], 5, 3, 1, 1, false);
         check_case([3, 2, 33, 31], 3, 3, 1, 1, true);
         check_case([1, 3, 19, 23], 2, 4, 2, 2, false);
-        // 1x1 without padding: planes of less than a tile, with a cut last tile, and of whole tiles.
+        // 1x1 without padding: planes smaller than a tile, with a partial last tile, and of whole tiles.
         check_case([2, 19, 2, 2], 3, 1, 1, 0, true);
         check_case([2, 5, 6, 14], 67, 1, 1, 0, false);
         check_case([1, 33, 16, 8], 40, 1, 1, 0, true);
-        // One image, input channels a multiple of four: on software rasterizers `backward_weight_pointwise`.
+        // One image, input channels a multiple of four: software rasterizers call `backward_weight_pointwise`.
         check_case([1, 36, 7, 5], 70, 1, 1, 0, false);
     }
 
@@ -398,7 +398,7 @@ mod tests {
         check_case([1, 4, 129, 117], 2, 1, 1, 0, true);
     }
 
-    /// Parts of several runs of tiles, as when the channels alone fill a device. In the tests above parts are one run.
+    /// Parts of several runs of tiles, as when the channels alone fill a device. In the tests above a part is one run.
     #[test]
     fn parts_of_several_runs_match_twin() {
         let mut random = Random::new(1);
@@ -421,7 +421,7 @@ mod tests {
             for stride in [1, 2] {
                 let mut random = Random::new(1);
                 let twin = Conv2d { stride, padding };
-                // Three tiles of 4 across and down, the last ones cut; two blocks of channels. The 1x1 kernel gets
+                // Three tiles of 4 across and down, the last ones partial; two blocks of channels. The 1x1 kernel gets
                 // 11 x 12 pixels, a multiple of four, so that `forward_1x1` runs.
                 let inputs = [random.array(&[2, 5, 11, if k == 1 { 12 } else { 10 }]), random.array(&[35, 5, k, k])];
                 let y = twin.forward(&inputs);

@@ -1,4 +1,4 @@
-//! What depends on the kind of adapter: workgroup sizes, tile shapes, amounts of work. Operations ask here and nowhere else.
+//! What depends on the kind of adapter: workgroup sizes, tile shapes, amounts of work. Operations ask only here.
 //!
 //! Which method computes a planned convolution is not decided here: the plan says so.
 
@@ -13,7 +13,8 @@ pub(crate) enum AdapterKind {
     Rasterizer,
 }
 
-/// A square of output pixels whose sums one invocation of `conv2d` keeps.
+/// A square of output pixels whose sums one invocation of `conv2d` keeps, and the workgroup for it. Eight neighbouring
+/// invocations share a tile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PixelTile {
     pub(crate) side: usize,
@@ -48,16 +49,17 @@ impl AdapterKind {
         }
     }
 
-    /// The workgroup that reduces a plane of `elements` in `statistics`. On a small plane, most of 256 invocations would only
-    /// wait at barriers.
+    /// The workgroup that reduces a plane of `elements` in `statistics`. On a small plane, most of 256 invocations
+    /// would only wait at barriers.
     pub(crate) fn statistics_workgroup(self, elements: usize) -> u32 {
         if elements <= 256 { 32 } else { self.reduction_workgroup() }
     }
 
     /// The tiles that `conv2d` may choose from.
     ///
-    /// On a GPU an invocation keeps 64 sums in registers. On a rasterizer 256 sums are half again as fast, although most of
-    /// them spill, because they take fewer loads; but a tile that crosses the border of a plane costs as much as a whole one.
+    /// On a GPU an invocation keeps 64 sums in registers. On a rasterizer 256 sums are half again as fast, although
+    /// most of them spill, because they take fewer loads; but a tile that crosses the border of a plane costs as much
+    /// as a whole one.
     pub(crate) fn conv2d_tiles(self) -> &'static [PixelTile] {
         match self {
             AdapterKind::Gpu => &[PixelTile::SMALL],
@@ -73,7 +75,8 @@ impl AdapterKind {
         }
     }
 
-    /// The workgroup of `conv2d`'s gradient by weight: the invocations that share a tile, or eight times as many.
+    /// The workgroup of `conv2d`'s gradient by weight: as large as for the small tile on a GPU, the large on a
+    /// rasterizer.
     pub(crate) fn weight_gradient_workgroup(self) -> u32 {
         match self {
             AdapterKind::Gpu => 64,
@@ -81,8 +84,8 @@ impl AdapterKind {
         }
     }
 
-    /// Whether to compute the weight gradient of a 1x1 convolution as one matrix product. A rasterizer reaches 20 GFLOP/s that
-    /// way, and 7 by sums over parts of the pixels. A GPU needs the parallelism of those parts.
+    /// Whether to compute the weight gradient of a 1x1 convolution as one matrix product. A rasterizer reaches 20
+    /// GFLOP/s that way, and 7 by sums over parts of the pixels. A GPU needs the parallelism of those parts.
     pub(crate) fn multiplies_weight_gradient(self) -> bool {
         self == AdapterKind::Rasterizer
     }

@@ -1,5 +1,5 @@
-//! SPADE modulation by table: pixels with the same 5x5 window of labels have the same scale and shift, so a table has
-//! one entry for each distinct 5x5 window, and each pixel looks up its own.
+//! SPADE modulation by table: pixels with the same 5x5 window of labels have the same scale and shift. A table has one
+//! entry for each distinct 5x5 window, and each pixel looks up its entry.
 
 use crate::{kernel, sum_segments::Segments};
 use alias_tensor::{Error, Gpu, Kernel, Result, Tensor, Work};
@@ -12,7 +12,7 @@ static BACKWARD_PARTS: Kernel = kernel("modulate_by_table", SOURCE, "backward_pa
 
 params! { batch: u32, channels: u32, plane: u32, entries: u32, parts: u32 }
 
-/// The table entry of each pixel (N, H, W), that is, the number of its 5x5 window, from 1.
+/// The table entry of each pixel (N, H, W): the number of its 5x5 window, from 1.
 #[derive(Clone, Debug)]
 pub struct PixelEntries(Arc<Inner>);
 
@@ -21,12 +21,12 @@ struct Inner {
     map: Vec<u32>,
     on_device: Tensor,
     count: usize,
-    /// The pixels of each entry. Made when a gradient first needs it.
+    /// The pixels of each entry. Built when a gradient first needs it.
     inverse: OnceLock<Segments>,
 }
 
 impl PixelEntries {
-    /// Uploads `map`, of `shape` (N, H, W), whose values are 1 to `count`, the number of table entries.
+    /// Uploads `map` of `shape` (N, H, W). Its values are 1 to `count`, the number of table entries.
     ///
     /// # Errors
     /// If a value is out of range, `map` does not have N H W values, or the device reports an error.
@@ -47,8 +47,8 @@ impl PixelEntries {
     }
 }
 
-/// `x * (1 + gamma) + beta` for `x` (N, C, H, W), where `gamma` and `beta` (1, C, 1, E) are tables of E entries and
-/// `entries` is the entry of each pixel.
+/// `x * (1 + gamma) + beta` for `x` (N, C, H, W), where each pixel takes `gamma` and `beta` from its entry of two
+/// tables (1, C, 1, E).
 ///
 /// # Errors
 /// If the shapes do not match or the device reports an error.

@@ -1,5 +1,5 @@
-//! A 3x3 convolution at the centre of each distinct 5x5 window, from its nine 3x3 windows: adds nine tap products,
-//! which were computed once for each distinct 3x3 window.
+//! A 3x3 convolution at the centre of each distinct 5x5 window of a label map: adds, for each of its nine 3x3 windows,
+//! the product with one tap. The products are computed once for each distinct 3x3 window.
 
 use crate::{kernel, sum_segments::Segments};
 use alias_tensor::{Error, Gpu, Kernel, Result, Tensor, Work};
@@ -12,25 +12,25 @@ static BACKWARD_BIAS: Kernel = kernel("sum_windows", SOURCE, "backward_bias");
 
 params! { channels: u32, columns: u32, entries: u32, parts: u32 }
 
-/// For each distinct 5x5 window, the columns of its nine 3x3 windows in a table, from 1; 0 stands for outside the image.
+/// The nine 3x3 windows of each distinct 5x5 window, as columns of a table: from 1, or 0 outside the image.
 #[derive(Clone, Debug)]
 pub struct Windows(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// (9, E): for each tap, the column of every 5x5 window.
+    /// (9, E): for each tap, the column of each 5x5 window.
     index: Vec<u32>,
     on_device: Tensor,
     columns: usize,
-    /// The 5x5 windows that use each column at each tap. Made when a gradient first needs it.
+    /// The 5x5 windows that use each column at each tap. Built when a gradient first needs it.
     inverse: OnceLock<Segments>,
 }
 
 impl Windows {
-    /// Uploads 5x5 windows, each as nine columns of a table that has `columns` of them.
+    /// Uploads the nine columns of each 5x5 window in `entries`, in a table of `columns` columns.
     ///
     /// # Errors
-    /// If a number is over `columns`, there is no window, or the device reports an error.
+    /// If a number is over `columns`, `entries` is empty, or the device reports an error.
     pub fn new(gpu: &Gpu, entries: &[[u32; 9]], columns: usize) -> Result<Windows> {
         let index: Vec<u32> = (0..9).flat_map(|k| entries.iter().map(move |windows| windows[k])).collect();
         if let Some(&number) = index.iter().find(|&&number| number as usize > columns) {
@@ -65,8 +65,8 @@ impl Windows {
     }
 }
 
-/// For each of the E 5x5 windows, the sum of its nine tap products plus `bias` (C): (1, C, 1, E). `x` (1, 9 C, 1, U) is
-/// the table of products: channel 9 c + k of a column is the product of output channel c at tap k.
+/// The sum of nine products plus `bias` (C) for each of E 5x5 windows: (1, C, 1, E). `x` (1, 9 C, 1, U) is the table of
+/// products: channel 9 c + k of a column is the product of output channel c at tap k.
 ///
 /// # Errors
 /// If the shapes do not match each other and `windows`, or the device reports an error.
@@ -111,7 +111,7 @@ mod tests {
     struct SumWindows<'a>(&'a [[u32; 9]]);
 
     impl SumWindows<'_> {
-        /// The element of the table that 5x5 window `e` looks up at tap `k` for channel `c`; `None` outside the image.
+        /// The element of the table that 5x5 window `e` looks up at tap `k` for channel `c`, if it is inside the image.
         fn place(&self, c: usize, k: usize, e: usize) -> Option<[usize; 4]> {
             let column = self.0[e][k].checked_sub(1)?;
             Some([0, 9 * c + k, 0, column as usize])

@@ -29,8 +29,8 @@ const TARGET_JOBS: usize = 4096;
 /// Tiles that a part of the gradient by weight has at most: llvmpipe silently ends an invocation's loops after 65,535
 /// iterations in total.
 const MAX_TILES: usize = 1 << 14;
-/// Pixels that one sum has at most, for the same reason: with wgpu's bounds checks the inner loops do not unroll, and each
-/// pixel takes several iterations.
+/// Pixels that one sum has at most, for the same reason: with wgpu's bounds checks the inner loops do not unroll, and
+/// each pixel takes several iterations.
 const MAX_PIXELS: usize = 1 << 12;
 
 /// shaders/conv2d.wgsl plus the constants that size its arrays: a WGSL `override` cannot size arrays in functions.
@@ -124,8 +124,8 @@ pub(super) struct WeightForm {
     pub(super) sum_parts: Kernel,
     /// Pairs of a block of input and a block of output channels, of [`LANES`] invocations each for every part.
     pub(super) jobs: usize,
-    /// Parts of the tiles of `dy` that are summed apart: more than one where the channels alone cannot fill the device, and
-    /// always where a part would exceed the limit on loop iterations.
+    /// Parts of the tiles of `dy` that are summed apart: more than one where the channels alone cannot fill the device,
+    /// and always where a part would exceed the limit on loop iterations.
     pub(super) parts: usize,
 }
 

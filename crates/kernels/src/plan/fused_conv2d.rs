@@ -1,4 +1,4 @@
-//! Convolution that normalizes, modulates and activates what it loads: the form for GPUs.
+//! Convolution that normalizes, modulates and activates its input while loading it, in one kernel.
 
 use super::DeviceBuffers;
 use super::input::reading;
@@ -7,7 +7,7 @@ use crate::{ShaderText, kernel};
 use alias_plan::Convolution;
 use alias_tensor::{Recording, Result, Tensor, Work};
 
-/// shaders/fused_conv2d.wgsl for a workgroup's share of the output: height, width, channels.
+/// shaders/fused_conv2d.wgsl for a [`Tile`] of this height, width and number of channels.
 macro_rules! text {
     ($h:literal, $w:literal, $couts:literal) => {
         stored!(
@@ -17,7 +17,7 @@ macro_rules! text {
     };
 }
 
-/// A workgroup's share of the output. In each, 128 invocations keep 64 sums.
+/// The part of the output that a workgroup computes, 64 sums for each of its 128 invocations.
 struct Tile {
     text: ShaderText,
     h: usize,

@@ -1,4 +1,4 @@
-//! Pooling that normalizes, modulates and activates what it loads.
+//! Pooling that normalizes, modulates and activates its input while loading it.
 
 use super::DeviceBuffers;
 use super::input::{holds, reading};

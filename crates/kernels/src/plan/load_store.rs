@@ -1,4 +1,4 @@
-//! What the steps that read an [`Input`] have in common, as their shaders have it.
+//! How convolutions and poolings load their input and store their output: shaders/shared/load_store.wgsl.
 
 use super::DeviceBuffers;
 use super::input::{InputParams, holds};
@@ -24,7 +24,7 @@ pub(crate) struct LoadStoreParams {
 }
 
 impl LoadStoreParams {
-    /// Of `rows` of the output.
+    /// For `rows` of a convolution's output.
     pub(crate) fn of_convolution(step: &Convolution, rows: &Range<usize>) -> LoadStoreParams {
         LoadStoreParams {
             input: InputParams::new(&step.input),
@@ -41,7 +41,7 @@ impl LoadStoreParams {
         }
     }
 
-    /// Of a pooling.
+    /// For a pooling.
     pub(crate) fn of_pool(step: &Pool) -> LoadStoreParams {
         LoadStoreParams {
             input: InputParams::new(&step.input),
@@ -60,7 +60,8 @@ impl LoadStoreParams {
 }
 
 impl DeviceBuffers {
-    /// Errors unless every buffer of a convolution, and its packed weight of so many `taps`, has what the step says.
+    /// Errors if a buffer of a convolution is smaller than the step says, or its weight than `taps` matrices (Cin,
+    /// Cout).
     pub(crate) fn check_convolution(
         &self,
         op: &'static str,

@@ -1,4 +1,4 @@
-//! SPADE's scale and shift for each distinct window of a label map.
+//! SPADE's scale and shift for each distinct 5x5 window of a label map.
 
 use super::DeviceBuffers;
 use super::input::holds;
@@ -29,16 +29,16 @@ params! {
     rows: u32, inner: u32, columns: u32, gathers: u32, biased: u32, rectified: u32, across: u32,
 }
 
-/// What a table is made with.
+/// The weights of a [`ModulationTable`].
 #[derive(Clone, Debug)]
 pub struct TableWeights {
-    /// (9 labels, filled up with zeros to a multiple of 4; hidden): labels under a window to the hidden layer.
+    /// (9 labels padded with zeros to a multiple of 4, hidden): from the labels in a 3x3 window to the hidden layer.
     pub shared: Tensor,
-    /// (hidden): the bias of that, float32.
+    /// (hidden), float32: the hidden layer's bias.
     pub shared_bias: Tensor,
-    /// (hidden, 9, 2 C filled up with zeros to a multiple of 4): the hidden layer to gamma and beta, in turn.
+    /// (hidden, 9, 2 C padded with zeros to a multiple of 4): from the hidden layer to gamma and beta, which alternate.
     pub taps: Tensor,
-    /// (C, 2), filled up to a multiple of 4: one more than the bias of gamma, the bias of beta; float32.
+    /// (2 C padded to a multiple of 4), float32: 1 + gamma's bias and beta's bias, which alternate.
     pub bias: Tensor,
 }
 
@@ -92,7 +92,7 @@ pub(super) fn record(
     recording.launch(&sum, &Params { rows: entries, columns, ..params }, &[taps, index, &weights.bias], &[output], work)
 }
 
-/// Errors unless every buffer and weight has what `step` says.
+/// Errors if a buffer or a weight is smaller than `step` says.
 fn check(step: &ModulationTable, buffers: &DeviceBuffers, weights: &TableWeights) -> Result<()> {
     let ModulationTable { windows, entries, hidden_channels: hidden, .. } = *step;
     if !hidden.is_multiple_of(4) {

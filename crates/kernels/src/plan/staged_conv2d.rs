@@ -1,4 +1,5 @@
-//! Convolution in two steps, a band of rows at a time: the form for software rasterizers.
+//! Convolution by two kernels for each band of image rows: one normalizes, modulates and activates the band and stores
+//! it with its padding, the other convolves it. For software rasterizers.
 
 use super::DeviceBuffers;
 use super::input::{holds, reading};
@@ -7,7 +8,7 @@ use crate::{ShaderText, kernel};
 use alias_plan::Convolution;
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
-/// Invocations on one tile.
+/// Invocations that share a tile.
 const LANES: usize = 8;
 
 macro_rules! text {
@@ -16,7 +17,7 @@ macro_rules! text {
     };
 }
 
-/// Side of the tile of pixels that an invocation keeps.
+/// A square of pixels whose sums an invocation keeps.
 struct Tile {
     text: ShaderText,
     side: usize,
@@ -25,17 +26,18 @@ struct Tile {
 const SMALL: Tile = Tile { text: text!(4), side: 4 };
 const LARGE: Tile = Tile { text: text!(8), side: 8 };
 
-/// Elements of a staged image row, zeros around it: for 3x3, columns from -1 to a multiple of 8 and three more.
+/// Elements of a staged image row with its padding. For 3x3 kernels: one zero on the left, the width rounded up to a
+/// multiple of 8, and three more on the right.
 fn staged_width(step: &Convolution) -> usize {
     if step.kernel == 1 { step.input.width } else { step.input.width.next_multiple_of(8) + 4 }
 }
 
-/// Elements of a staged plane: a band of `rows` and what the kernel sees above and below, in whole vec4.
+/// Elements of a staged plane: a band of `rows` with `padding` more rows above and below, rounded up to whole vec4.
 fn staged_plane(step: &Convolution, rows: usize) -> usize {
     ((rows + 2 * step.padding) * staged_width(step)).next_multiple_of(4)
 }
 
-/// Elements of a convolution's [`scratch`](Convolution::scratch) where a band of at most `rows` image rows is staged at once.
+/// Elements of a convolution's [`scratch`](Convolution::scratch) for bands of at most `rows` image rows.
 pub fn staged_elements(step: &Convolution, rows: usize) -> usize {
     step.input.batch * step.input.channels() * staged_plane(step, rows)
 }
@@ -65,7 +67,7 @@ pub(super) fn record(
         let work = Work::threads(batch * channels.div_ceil(8) * plane).flops(step.loading_flops(&band));
         recording.launch(&stage, &params, &buffers.read_by(&step.input), &[scratch], work)?;
 
-        // On a plane that a small tile covers, most of a large one would be wasted.
+        // Most of a large tile would be wasted on a plane that a small one covers.
         let Tile { text, side } = if band.len().min(width) <= SMALL.side { SMALL } else { LARGE };
         let (entry, jobs) = if step.kernel == 1 {
             let wide = (step.input.height * width).is_multiple_of(4)

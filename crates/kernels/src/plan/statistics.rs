@@ -1,4 +1,4 @@
-//! The statistics that normalize a plan's activations: of instance norm, or of mask norm.
+//! The statistics of instance norm and mask norm.
 
 use super::DeviceBuffers;
 use super::input::{InputParams, holds};
@@ -13,7 +13,7 @@ const SOURCE: &[&str] = TEXT.f32;
 
 params! { input: InputParams, part: u32, parts: u32, eps: f32 }
 
-/// Records a step. `noise_scale` (C) is the norm's.
+/// Records a step. `noise_scale` (C) is the factor of the noise in each channel.
 pub(super) fn record(
     recording: &mut Recording,
     step: &Statistics,
