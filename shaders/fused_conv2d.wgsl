@@ -1,9 +1,10 @@
-// Convolution that normalizes, modulates and activates what it loads.
+// Convolution that normalizes, modulates and activates its input while loading it.
 //   y[n, co, i, j] = bias[co] + sum over ci, a, b of w[co, ci, a, b] activation(n, ci, i stride + a - padding, j stride + b - padding)
 //
-// forward: 1x1 and 3x3 kernels of stride 1 that keep the size. A workgroup computes COUTS channels of TILE_H x TILE_W pixels, an invocation eight channels of eight neighbouring pixels. Four
-// input channels at a time, activations and weights pass through workgroup memory: each is loaded, and each activation is
-// computed, once a workgroup.
+// forward: 1x1 and 3x3 kernels of stride 1 whose output has the input's size. A workgroup computes COUTS channels of
+// TILE_H x TILE_W pixels, an invocation eight channels of eight neighbouring pixels. Activations and weights of four
+// input channels at a time pass through workgroup memory, so that a workgroup computes each activation and loads each
+// weight once.
 //
 // fused_conv2d.rs appends TILE_H, TILE_W and COUTS.
 override WG: u32 = 128; // TILE_H TILE_W / 8 * COUTS / 8
@@ -14,7 +15,7 @@ override MASKED: u32 = 0;
 override NOISE: u32 = 0;
 
 const CHUNK = 4u;              // input channels in workgroup memory
-const PITCH = TILE_W + 4u;     // of a row of activations
+const PITCH = TILE_W + 4u;     // elements between rows of activations
 
 @group(0) @binding(7) var<storage, read> weight: array<vec4<Stored>>; // (channels K K + 1, ceil(cout / 4)); the last row is the bias
 @group(0) @binding(8) var<storage, read_write> y: array<Stored>;     // (batch, cout, h, w)
@@ -36,7 +37,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let i0 = p.row_start + tile / across * TILE_H;
     let j0 = tile % across * TILE_W;
 
-    // This invocation's pixels and channels within the workgroup's.
+    // The pixels and channels of this invocation, relative to the workgroup's.
     let groups = TILE_H * TILE_W / 8u;
     let row = lane % groups / (TILE_W / 8u);
     let column = lane % groups % (TILE_W / 8u) * 8u;
@@ -48,7 +49,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
         workgroupBarrier();
         let seen_w = TILE_W + K - 1u;
         for (var k = lane; k < (TILE_H + K - 1u) * seen_w; k += WG) {
-            // Above and left of the image these wrap around to large numbers, which are outside as well.
+            // Negative coordinates wrap to large numbers, which are outside the image as well.
             let i = i0 + k / seen_w - K / 2u;
             let j = j0 + k % seen_w - K / 2u;
             let inside = i < min(p.input.h, p.row_end + K / 2u) && j < p.input.w;
@@ -58,7 +59,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
                 var v = 0.0;
                 if inside && ci0 + c < p.input.channels {
                     let ci = ci0 + c;
-                    v = activation(source(n, ci, i, j), channel_at(n, ci), pixel, modulation_at(pixel, ci));
+                    v = activation(input_at(n, ci, i, j), channel_at(n, ci), pixel, modulation_at(pixel, ci));
                 }
                 activations[(c * (TILE_H + 2u) + k / seen_w) * PITCH + k % seen_w] = v;
             }
@@ -103,7 +104,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     }
 }
 
-// forward_strided: any kernel and stride; an invocation computes four channels of one pixel
+// forward_strided: any kernel and stride. An invocation computes four channels of one pixel.
 @compute @workgroup_size(WG)
 fn forward_strided(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let thread = thread_index(wg, nwg, lane);
@@ -117,16 +118,16 @@ fn forward_strided(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nw
     var sum = vec4f();
     for (var ci = 0u; ci < p.input.channels; ci++) {
         let channel = channel_at(n, ci);
-        // Sums stay short, for their rounding.
+        // The taps of a channel get a sum of their own: short sums round less.
         var taps = vec4f();
         for (var a = 0u; a < K; a++) {
             for (var b = 0u; b < K; b++) {
-                // Above and left of the image these wrap around to large numbers, which are outside as well.
+                // Negative coordinates wrap to large numbers, which are outside the image as well.
                 let i = row * p.stride + a - p.padding;
                 let j = column * p.stride + b - p.padding;
                 if i >= p.input.h || j >= p.input.w { continue; }
                 let pixel = pixel_at(n, i, j);
-                let v = activation(source(n, ci, i, j), channel, pixel, modulation_at(pixel, ci));
+                let v = activation(input_at(n, ci, i, j), channel, pixel, modulation_at(pixel, ci));
                 taps += v * vec4f(weight[((ci * K + a) * K + b) * quads + quad]);
             }
         }

@@ -1,6 +1,6 @@
-// Pooling that normalizes, modulates and activates what it loads: the largest value or the mean of what is inside the image.
+// Pooling that normalizes, modulates and activates its input while loading it.
 //   y[n, c, i, j] = max or mean over a, b of activation(n, c, i stride + a - padding, j stride + b - padding)
-// With a window of one pixel it stores what it reads.
+// Pixels outside the image do not count. With a window of one pixel it stores the activations themselves.
 override WG: u32 = 256;
 override WINDOW: u32 = 2; // side of the window
 override MAX: u32 = 1;
@@ -24,13 +24,13 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     var count = 0.0;
     for (var a = 0u; a < WINDOW; a++) {
         for (var b = 0u; b < WINDOW; b++) {
-            // Above and left of the image these wrap around to large numbers, which are outside as well.
+            // Negative coordinates wrap to large numbers, which are outside the image as well.
             let i = thread % plane / p.out_w * p.stride + a - p.padding;
             let j = thread % p.out_w * p.stride + b - p.padding;
             if i >= p.input.h || j >= p.input.w { continue; }
             let pixel = pixel_at(n, i, j);
-            let v = activation(source(n, c, i, j), channel, pixel, modulation_at(pixel, c));
-            // Not max(), which may lose NaN.
+            let v = activation(input_at(n, c, i, j), channel, pixel, modulation_at(pixel, c));
+            // max() may drop NaN.
             if v > most || is_nan(v) { most = v; }
             sum += v;
             count += 1.0;

@@ -35,7 +35,7 @@ texts! {
     MASK_NORM = "mask_norm",
     MAX_POOL = "max_pool",
     MODULATE = "modulate",
-    MODULATE_ROWS = "modulate_rows",
+    MODULATE_BY_TABLE = "modulate_by_table",
     MODULATION_TABLE = "modulation_table",
     MUL = "mul",
     NOISE = "noise",
@@ -62,12 +62,12 @@ texts! {
 pub mod shared {
     texts! {
         "shared/":
-        CONVOLUTION = "convolution",
         GRID = "grid",
+        INPUT = "input",
+        LOAD_STORE = "load_store",
         MATH = "math",
         PHILOX = "philox",
         REDUCE = "reduce",
-        SOURCE = "source",
     }
 }
 

@@ -1,27 +1,27 @@
-// SPADE's scale and shift (Park et al. 2019) for each distinct window of a label map.
+// SPADE's scale and shift (Park et al. 2019) for each distinct 5x5 window of a label map, by matrix products.
 override WG: u32 = 64;
 
 struct Params {
-    rows: u32, inner: u32, columns: u32, // columns: in quads
+    rows: u32, inner: u32, columns: u32, // of the product; columns in quads
     gathers: u32, biased: u32, rectified: u32,
-    across: u32,                         // invocations of a workgroup that are on the same rows
+    across: u32,                         // invocations of a workgroup on the same rows
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-@group(0) @binding(2) var<storage, read> index: array<u32>;          // (rows, 9): windows, from 1; 0 where there is none
+@group(0) @binding(2) var<storage, read> index: array<u32>;          // (entries, 9): 3x3 windows, from 1; 0 outside
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;         // (columns)
 
-// linear: y[r] = bias + x[r] w, or where it gathers, y[r] = bias + sum over k of x[index[r, k] - 1] w[:, k]; or relu of that.
-// table.rs appends ROWS and QUADS: rows and quads of columns that an invocation keeps. Products are
-// added up in fours, for their rounding.
+// linear: y[r] = x[r] w + bias, or if `gathers`, y[r] = sum over k of x[index[r, k] - 1] w[:, k] + bias; if
+// `rectified`, relu(y). Rows are 3x3 windows, or if `gathers`, 5x5 ones. An invocation keeps ROWS rows of QUADS quads
+// of columns; modulation_table.rs appends both. Products are added in fours to keep rounding errors small.
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;            // (windows, inner / 4)
 @group(0) @binding(4) var<storage, read> weight: array<vec4<Stored>>; // (inner, 9 if it gathers, columns)
 @group(0) @binding(5) var<storage, read_write> y: array<vec4f>;      // (rows, columns)
 
 @compute @workgroup_size(WG)
 fn linear(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
-    // Workgroups on the same columns come one after the other, so that the weight is still in a cache.
+    // Consecutive workgroups compute the same columns, so that the weight is still in a cache.
     let group = group_index(wg, nwg);
     let down = WG / p.across;
     let row_blocks = (p.rows + down * ROWS - 1u) / (down * ROWS);
@@ -33,7 +33,7 @@ fn linear(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u,
 
     var total: array<array<vec4f, QUADS>, ROWS>;
     for (var tap = 0u; tap < taps; tap++) {
-        var origin: array<u32, ROWS>; // from 1; 0: none
+        var origin: array<u32, ROWS>; // row of x, from 1; 0 outside the image
         for (var r = 0u; r < ROWS; r++) {
             let row = min(row0 + r, p.rows - 1u);
             origin[r] = row + 1u;
@@ -68,19 +68,19 @@ fn linear(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u,
     }
 }
 
-// rows: one invocation per row and quad.   table[r, c] = bias[c] + sum over k of taps[index[r, k] - 1, k, c]
+// sum_products: one invocation per entry and quad.   table[e, c] = bias[c] + sum over k of taps[index[e, k] - 1, k, c]
 @group(0) @binding(1) var<storage, read> taps: array<vec4f>;         // (windows, 9, columns)
-@group(0) @binding(4) var<storage, read_write> table: array<vec4f>;  // (rows, columns)
+@group(0) @binding(4) var<storage, read_write> table: array<vec4f>;  // (entries, columns)
 
 @compute @workgroup_size(WG)
-fn rows(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn sum_products(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let thread = thread_index(wg, nwg, lane);
     if thread >= p.rows * p.columns { return; }
-    let r = thread / p.columns;
+    let e = thread / p.columns;
     let c = thread % p.columns;
     var sum = vec4f();
     for (var k = 0u; k < 9u; k++) {
-        let window = index[9u * r + k];
+        let window = index[9u * e + k];
         if window != 0u { sum += taps[((window - 1u) * 9u + k) * p.columns + c]; }
     }
     table[thread] = bias[c] + sum;

@@ -14,7 +14,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     var word = 0xff000000u;
     for (var c = 0u; c < 3u; c++) {
         let v = f32(x[(i / p.plane * 3u + c) * p.plane + i % p.plane]);
-        // As the host rounds: half away from zero.
+        // Rounds half away from zero, as the host does.
         let byte = u32(clamp(floor((v + 1.0) / 2.0 * 255.0 + 0.5), 0.0, 255.0));
         word |= byte << (8u * c);
     }

@@ -1,8 +1,9 @@
-// Convolution, stride 1, in two steps: `stage` writes a band of activations, zeros around it, and the other two convolve it.
-// For adapters on which what counts is the number of loads per multiply-add: staged, each is loaded as part of a vec4, without
-// a look at borders.
+// Convolution, stride 1, by two kernels: `stage` stores a band of activations with zero padding, and a second kernel
+// convolves it. For adapters whose speed depends on the number of loads per multiply-add: the second kernel loads four
+// activations at once and tests no borders.
 //
-// staged_conv2d.rs appends TILE (side of the tile of pixels that an invocation keeps, 4 or 8) and LANES (invocations on a tile).
+// staged_conv2d.rs appends TILE (side of the square of pixels whose sums an invocation keeps: 4 or 8) and LANES
+// (invocations that share a tile).
 override WG: u32 = 8;
 override K: u32 = 3;    // side of the kernel: 1 or 3
 override NORM: u32 = 0;
@@ -10,15 +11,16 @@ override TABLE: u32 = 0;
 override MASKED: u32 = 0;
 override NOISE: u32 = 0;
 
-const CHANNEL_RUN = 16u; // input channels whose sum is short enough
+const CHANNEL_RUN = 16u; // input channels summed before that sum joins the total
 const STAGED = 8u;       // channels that an invocation stages
 
-// Of the staged band: elements of a row, zeros around it, for 3x3 columns from -1 to a multiple of 8 and three more; and vec4 of
-// a plane.
+// Elements of a staged row with its padding. For 3x3 kernels: one zero on the left, the width rounded up to a multiple
+// of 8, and three more on the right.
 fn pitch() -> u32 {
     if K == 1u { return p.input.w; }
     return (p.input.w + 7u) / 8u * 8u + 4u;
 }
+// Number of vec4 in a staged plane.
 fn plane() -> u32 { return ((p.row_end - p.row_start + K / 2u * 2u) * pitch() + 3u) / 4u; }
 
 // stage: one invocation per four elements of a staged plane and STAGED channels
@@ -38,13 +40,13 @@ fn stage(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, 
     var inside: array<bool, 4>;
     var pixel: array<Pixel, 4>;
     for (var m = 0u; m < 4u; m++) {
-        // Above and left of the image these wrap around to large numbers, which are outside as well.
+        // Negative coordinates wrap to large numbers, which are outside the image as well.
         i[m] = p.row_start + (4u * four + m) / pitch() - K / 2u;
         j[m] = (4u * four + m) % pitch() - K / 2u;
         inside[m] = i[m] < min(p.input.h, p.row_end + K / 2u) && j[m] < p.input.w;
         if inside[m] { pixel[m] = pixel_at(n, i[m], j[m]); }
     }
-    // Most pixels have the row of their neighbours, and a look at the table is what costs here.
+    // Neighbouring pixels mostly have the same table entry, and table look-ups take most of the time here.
     let alike = pixel[0].entry == pixel[1].entry && pixel[0].entry == pixel[2].entry && pixel[0].entry == pixel[3].entry;
     for (var c = c0; c < min(c0 + STAGED, p.input.channels); c++) {
         let channel = channel_at(n, c);
@@ -56,7 +58,7 @@ fn stage(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, 
         }
         var v = vec4f();
         for (var m = 0u; m < 4u; m++) {
-            if inside[m] { v[m] = activation(source(n, c, i[m], j[m]), channel, pixel[m], modulation[m]); }
+            if inside[m] { v[m] = activation(input_at(n, c, i[m], j[m]), channel, pixel[m], modulation[m]); }
         }
         staged_out[(n * p.input.channels + c) * fours + four] = vec4<Stored>(v);
     }
@@ -66,10 +68,11 @@ fn stage(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, 
 @group(0) @binding(2) var<storage, read> weight: array<vec4<Stored>>; // (channels K K + 1, ceil(cout / 4)); the last row is the bias
 @group(0) @binding(3) var<storage, read_write> y: array<Stored>;      // (batch, cout, h, w)
 
-const WINDOW = TILE + 2u;           // side of what a tile sees of the band
-const FOURS = (WINDOW + 3u) / 4u;   // vec4 that hold a row of it
+const WINDOW = TILE + 2u;           // side of a tile's receptive field in the band
+const FOURS = (WINDOW + 3u) / 4u;   // vec4 that hold one of its rows
 
-// forward_3x3: an invocation keeps four output channels of a tile; LANES neighbours, on 32 channels of it, load the same activations
+// forward_3x3: an invocation computes four output channels of a tile. LANES neighbouring invocations compute 4 LANES
+// channels of one tile, so they load the same activations.
 @compute @workgroup_size(WG)
 fn forward_3x3(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let quads = (p.cout + 3u) / 4u;
@@ -88,7 +91,7 @@ fn forward_3x3(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
     let row = pitch() / 4u;
     let fours = plane();
 
-    // Sums stay short, for their rounding: the taps of a channel, those of a run of channels, those of all runs.
+    // Three nested short sums keep rounding errors small: over the taps of a channel, the channels of a run, all runs.
     var total: array<array<vec4f, TILE>, TILE>;
     for (var start = 0u; start < p.input.channels; start += CHANNEL_RUN) {
         var sum: array<array<vec4f, TILE>, TILE>;
@@ -133,8 +136,8 @@ fn forward_3x3(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
 
 const QUADS = TILE / 4u;
 
-// 1x1: an invocation keeps QUADS times four channels of TILE times four pixels, whatever row they are in.
-struct Share { n: u32, quad: u32, four: u32, is_empty: bool } // the image, the first quad of channels, the first four pixels
+// 1x1: an invocation computes 4 QUADS channels of 4 TILE consecutive pixels, which may span several rows.
+struct Share { n: u32, quad: u32, four: u32, is_empty: bool } // image, first quad of channels, first four pixels
 
 fn share_of(thread: u32) -> Share {
     let quads = (p.cout + 3u) / 4u;
@@ -146,7 +149,7 @@ fn share_of(thread: u32) -> Share {
     return Share(n, quad, job % tiles * TILE, n >= p.input.batch || quad >= quads);
 }
 
-// Sums of a share, the bias included: [quad][four pixels][channel of the quad].
+// The sums of a share plus the bias: [quad of channels][four pixels][channel of the quad].
 var<private> total: array<array<array<vec4f, 4>, TILE>, QUADS>;
 
 fn product(share: Share) {
@@ -178,7 +181,7 @@ fn product(share: Share) {
     }
 }
 
-// forward_1x1: where planes are multiples of four pixels
+// forward_1x1: for planes and bands of a multiple of four pixels
 @group(0) @binding(3) var<storage, read_write> y4: array<vec4<Stored>>; // (batch, cout, h w / 4)
 
 @compute @workgroup_size(WG)
@@ -202,7 +205,7 @@ fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
     }
 }
 
-// forward_1x1_narrow: where they are not
+// forward_1x1_narrow: for all others
 @compute @workgroup_size(WG)
 fn forward_1x1_narrow(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let share = share_of(thread_index(wg, nwg, lane));

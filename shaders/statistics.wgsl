@@ -1,21 +1,21 @@
-// What it takes to standardize each plane, in one pass over the data: instance norm, or mask norm (VITON-HD, section 3.4), whose
-// regions under the mask m and under 1 - m are
-//   r (v - mu) k,   mu = sum(r v) / S,   k = sqrt(S / HW) / sqrt(V + eps),   V = sum(r^2 (v - mu)^2) / HW,   S = sum(r), or 1
-// All of it on v less the plane's first pixel: a mean far from zero would lose, in its own rounding, what little a plane of a
-// few alike pixels varies. Each invocation sums up deviations from the first value it sees, and such sums are merged as means
-// and squared deviations (Chan et al. 1979), so that a single outlier costs no digits either.
+// The statistics of instance norm, or of mask norm (VITON-HD, section 3.4), in one pass over each plane. Mask norm
+// standardizes the region under the mask m, with weights r = m, and the rest, with weights r = 1 - m:
+//   r (v - mu) k,   mu = sum(r v) / S,   k = sqrt(S / HW) / sqrt(V + eps),   V = sum(r^2 (v - mu)^2) / HW,   S = sum(r), or 1 if 0
+// Here v is the activation minus the plane's first pixel. Otherwise rounding a mean far from zero would hide the small
+// variation of a plane whose pixels are almost equal. An invocation sums deviations from the first v that it reads.
+// Those sums are merged as means and squared deviations (Chan et al. 1979), so that an outlier costs no digits either.
 override WG: u32 = 256;
 override MASKED: u32 = 0;
 override NOISE: u32 = 0;
 
 struct Params {
     input: Input,
-    part: u32, parts: u32, eps: f32, // part: elements of one, parts: of a plane
+    part: u32, parts: u32, eps: f32, // part: elements per part; parts: parts per plane
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// Two regions side by side. Both sums of weights are needed: the mean goes by r, the squares by r^2.
+// For both regions: x under the mask, y the rest. The mean is weighted by r, the squared deviations by r^2.
 struct Moments {
     sum: vec2f,     // sum(r)
     mean: vec2f,    // sum(r v) / sum(r)
@@ -39,8 +39,8 @@ fn merged(a: Moments, b: Moments) -> Moments {
 }
 
 // partial: one workgroup per part of a plane
-@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
-@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
+@group(0) @binding(1) var<storage, read> operand_0: array<Stored>;   // (batch, first, h_0, w_0)
+@group(0) @binding(2) var<storage, read> operand_1: array<Stored>;   // (batch, channels - first, h_1, w_1)
 @group(0) @binding(3) var<storage, read> noise: array<f32>;          // (batch, h, w)
 @group(0) @binding(4) var<storage, read> noise_scale: array<f32>;    // (channels)
 @group(0) @binding(5) var<storage, read> mask: array<f32>;           // (batch, h, w)
@@ -54,14 +54,14 @@ fn partial(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     if group >= p.input.batch * p.input.channels * p.parts { return; }
     let n = group / p.parts / p.input.channels;
     let c = group / p.parts % p.input.channels;
-    // Alone, a plane repeated to a larger size has the statistics that it has itself.
+    // Upsampling repeats all pixels equally often: without mask and noise, the operand's plane has the same statistics.
     let alone = MASKED == 0u && NOISE == 0u;
     let w = select(p.input.w, select(p.input.w_1, p.input.w_0, c < p.input.first), alone);
     let h = select(p.input.h, select(p.input.h_1, p.input.h_0, c < p.input.first), alone);
     let start = group % p.parts * p.part;
     let end = min(start + p.part, h * w);
 
-    var origin = source(n, c, 0u, 0u);
+    var origin = input_at(n, c, 0u, 0u);
     if NOISE != 0u { origin += noise_scale[c] * noise[n * h * w]; }
     var first = 0.0;
     var sum = vec2f();
@@ -74,7 +74,7 @@ fn partial(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
         if alone {
             v = element(n, c, k);
         } else {
-            v = source(n, c, k / w, k % w);
+            v = input_at(n, c, k / w, k % w);
             if NOISE != 0u { v += noise_scale[c] * noise[n * h * w + k]; }
         }
         v -= origin;
@@ -111,7 +111,7 @@ fn partial(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
 // combine: one invocation per plane
 @group(0) @binding(1) var<storage, read> partial_in: array<Moments>; // (batch, channels, parts)
 @group(0) @binding(2) var<storage, read> scale_of_noise: array<f32>; // (channels)
-@group(0) @binding(3) var<storage, read_write> coefficients: array<vec4f>; // (batch, channels, 2), as convolution.wgsl reads them
+@group(0) @binding(3) var<storage, read_write> coefficients: array<vec4f>; // (batch, channels, 2), as load_store.wgsl reads them
 
 @compute @workgroup_size(WG)
 fn combine(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {

@@ -1,10 +1,11 @@
-// 3x3 convolution, stride 1, by Winograd's F(2x2, 3x3) (Lavin and Gray 2016), that normalizes, modulates and activates what it
-// loads: for each tile of 2x2 pixels
+// 3x3 convolution, stride 1, by Winograd's F(2x2, 3x3) (Lavin and Gray 2016), that normalizes, modulates and activates
+// its input while loading it. For each tile of 2x2 output pixels
 //   Y = A^T (sum over ci of (G w G^T) . (B^T d B)) A
-// with 16 products instead of 36. B, G and A hold 0, 1, -1 and 1/2; G w G^T is computed beforehand.
+// with 16 products instead of 36. The elements of B, G and A are 0, 1, -1 and 1/2; G w G^T is computed beforehand.
 //
-// A workgroup computes 32 channels of 4x8 tiles. Four input channels at a time, activations pass through workgroup memory, and so
-// do their transforms; an invocation then has one of the 16 places of the transform, of eight channels and eight tiles.
+// A workgroup computes 32 channels of 4x8 tiles. Activations of four input channels at a time, and then their
+// transforms, pass through workgroup memory. An invocation sums the products at one of the 16 places of the transform,
+// for eight output channels of eight tiles.
 override WG: u32 = 256;
 override NORM: u32 = 0;
 override TABLE: u32 = 0;
@@ -18,12 +19,12 @@ const TILES_W = 8u;
 const CHUNK = 4u;                       // input channels in workgroup memory
 const SEEN_H = 2u * TILES_H + 2u;
 const SEEN_W = 2u * TILES_W + 2u;
-const ACTIVATIONS = 16u * CHUNK * 32u;  // where they are in workgroup memory: behind their transforms
+const ACTIVATIONS = 16u * CHUNK * 32u;  // offset of the activations in workgroup memory, behind their transforms
 
 @group(0) @binding(7) var<storage, read> weight: array<vec4<Stored>>; // (16 channels + 1, ceil(cout / 4)); the last row is the bias
 @group(0) @binding(8) var<storage, read_write> y: array<Stored>;     // (batch, cout, h, w)
 
-// Transforms (16, CHUNK, 32 tiles) and activations (CHUNK, SEEN_H, SEEN_W); in the end, results (16, 8 channels, 32 tiles).
+// Transforms (16, CHUNK, 32 tiles) and activations (CHUNK, SEEN_H, SEEN_W); at the end, sums (16, 8, 32 tiles).
 var<workgroup> memory: array<f32, 4096>;
 
 @compute @workgroup_size(WG)
@@ -40,10 +41,10 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let i0 = p.row_start + area / across * (2u * TILES_H);
     let j0 = area % across * (2u * TILES_W);
 
-    let place = lane / 16u;          // of the 16
-    let block = lane % 16u / 4u;     // of eight output channels
+    let place = lane / 16u;          // one of the 16
+    let block = lane % 16u / 4u;     // eight output channels
     let tiles = lane % 4u * 8u;      // the first of eight
-    // What this invocation transforms: half of the places of a tile in a channel.
+    // This invocation transforms one tile of one input channel, and of that half of the places.
     let half = lane / 128u;
     let channel = lane % 128u / 32u;
     let tile = lane % 32u;
@@ -53,9 +54,9 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let quad = min(quad0 + 2u * block, quads - 1u);
     let next_quad = min(quad0 + 2u * block + 1u, quads - 1u);
     for (var ci0 = 0u; ci0 < p.input.channels; ci0 += CHUNK) {
-        // The transforms before may be in use until the next barrier; the activations are not.
+        // Other invocations may read the previous transforms until the next barrier, but not the previous activations.
         for (var k = lane; k < SEEN_H * SEEN_W; k += WG) {
-            // Above and left of the image these wrap around to large numbers, which are outside as well.
+            // Negative coordinates wrap to large numbers, which are outside the image as well.
             let i = i0 + k / SEEN_W - 1u;
             let j = j0 + k % SEEN_W - 1u;
             let inside = i < min(p.input.h, p.row_end + 1u) && j < p.input.w;
@@ -65,14 +66,14 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
                 var v = 0.0;
                 if inside && ci0 + c < p.input.channels {
                     let ci = ci0 + c;
-                    v = activation(source(n, ci, i, j), channel_at(n, ci), pixel, modulation_at(pixel, ci));
+                    v = activation(input_at(n, ci, i, j), channel_at(n, ci), pixel, modulation_at(pixel, ci));
                 }
                 memory[ACTIVATIONS + c * SEEN_H * SEEN_W + k] = v;
             }
         }
         workgroupBarrier();
         let corner = ACTIVATIONS + (channel * SEEN_H + tile / TILES_W * 2u) * SEEN_W + tile % TILES_W * 2u;
-        // Two columns of d B: 0 and 1, or 2 and 3.
+        // Columns 0 and 1 of d B, or 2 and 3.
         var a: array<f32, 4>;
         var b: array<f32, 4>;
         for (var k = 0u; k < 4u; k++) {
@@ -100,7 +101,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
         memory[to + 3u * row + column] = b[1] - b[3];
         workgroupBarrier();
         for (var c = 0u; c < CHUNK; c++) {
-            // Past the last channel the activations are zeros.
+            // Activations past the last channel are zeros, whatever the weight.
             let at = (min(ci0 + c, p.input.channels - 1u) * 16u + place) * quads;
             let w0 = vec4f(weight[at + quad]);
             let w1 = vec4f(weight[at + next_quad]);
@@ -113,7 +114,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     }
     workgroupBarrier();
 
-    // Eight channels at a time, the 16 places of a tile come together.
+    // Brings the 16 places of each tile together, eight channels at a time, and transforms them into pixels.
     for (var pass_block = 0u; pass_block < COUTS / 8u; pass_block++) {
         if block == pass_block {
             for (var t = 0u; t < 8u; t++) {

@@ -15,15 +15,19 @@ fn files(directory: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// The Rust file that loads a shader: the tape for `accumulate`, otherwise the operation of the same name.
+/// The Rust text that loads a shader: the tape's for `accumulate`, otherwise that of the operation of the same name, with its
+/// choice of kernels where that is a file of its own.
 fn rust_of(path: &Path) -> String {
     let stem = path.file_stem().unwrap().to_string_lossy();
     let rust = match &*stem {
-        "accumulate" => "crates/tensor/src/tape.rs".into(),
-        stem => ["", "plan/"].map(|folder| format!("crates/kernels/src/{folder}{stem}.rs")).join(" "),
+        "accumulate" => vec!["crates/tensor/src/tape.rs".into()],
+        stem => [format!("{stem}.rs"), format!("{stem}/forms.rs"), format!("plan/{stem}.rs")]
+            .map(|file| format!("crates/kernels/src/{file}"))
+            .to_vec(),
     };
-    let found = rust.split(' ').find_map(|path| fs::read_to_string(path).ok());
-    found.unwrap_or_else(|| panic!("no file beside {}: {rust}", path.display()))
+    let found: String = rust.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
+    assert!(!found.is_empty(), "no file beside {}: {rust:?}", path.display());
+    found
 }
 
 /// The helpers that a shader's kernels list after it in `wgsl!(OP, HELPER, ...)`.

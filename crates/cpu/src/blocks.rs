@@ -1,16 +1,16 @@
 //! How channels lie in memory.
 
-/// Channels that lie together.
+/// Channels per block.
 pub const BLOCK: usize = 16;
-/// Columns of weights that lie together: two blocks of output channels.
+/// Columns per panel of weights: two blocks of output channels.
 pub(crate) const PANEL: usize = 2 * BLOCK;
 
-/// Blocks that channels take.
+/// Blocks that `channels` take, the last one padded.
 pub(crate) fn blocks(channels: usize) -> usize {
     channels.div_ceil(BLOCK)
 }
 
-/// Where in the blocks the channels of concatenated tensors are: of each channel, its place.
+/// The place of each channel in blocks when tensors of these channels are concatenated: each tensor starts a new block.
 pub(crate) fn places(operands: &[usize]) -> impl Iterator<Item = usize> {
     operands
         .iter()

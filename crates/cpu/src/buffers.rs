@@ -1,4 +1,4 @@
-//! The memory of a plan's buffers.
+//! A plan's buffers in memory.
 
 use crate::aligned::Aligned;
 use alias_plan::{BufferId, Memory, Plan};
@@ -13,7 +13,7 @@ pub struct HostBuffers {
 }
 
 impl HostBuffers {
-    /// Room for all buffers of `plan`, zeros.
+    /// Allocates all buffers of `plan`, filled with zeros.
     pub fn new(plan: &Plan, memory: &Memory) -> HostBuffers {
         let slots = memory.slots.iter().map(|&bytes| Aligned::zeros(bytes as usize / 4)).collect();
         let elements = plan.buffers.iter().map(|buffer| buffer.elements);
@@ -32,7 +32,7 @@ impl HostBuffers {
         &mut self.slots[slot][..elements]
     }
 
-    /// A buffer of uint32, such as [`ModulationTable::index`](alias_plan::ModulationTable::index).
+    /// The elements of a uint32 buffer, such as [`ModulationTable::index`](alias_plan::ModulationTable::index).
     pub(crate) fn indices(&self, id: BufferId) -> &[u32] {
         bytemuck::cast_slice(self.get(id))
     }
@@ -47,14 +47,49 @@ impl HostBuffers {
         work: impl FnOnce(&HostBuffers, [&mut [f32]; COUNT]) -> T,
     ) -> T {
         let places = ids.map(|id| self.places[id.0]);
+        for (k, (slot, _)) in places.iter().enumerate() {
+            assert!(places[..k].iter().all(|(other, _)| other != slot), "two buffers to write share memory");
+        }
         let mut slots = places.map(|(slot, _)| std::mem::replace(&mut self.slots[slot], Aligned::EMPTY));
-        let mut elements = places.iter().map(|(_, elements)| *elements);
-        let written = slots.each_mut().map(|slot| &mut slot[..elements.next().unwrap_or_default()]);
-        // The memory comes back after a panic, too: a caller that catches it may draw another image.
-        let result = catch_unwind(AssertUnwindSafe(|| work(self, written)));
+        // The memory is put back even after a panic, since a caller that catches the panic may use the buffers again.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let mut elements = places.iter().map(|(_, elements)| *elements);
+            work(self, slots.each_mut().map(|slot| &mut slot[..elements.next().unwrap_or_default()]))
+        }));
         for ((slot, _), memory) in places.into_iter().zip(slots) {
             self.slots[slot] = memory;
         }
         result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alias_plan::{Buffer, Precision, Role};
+
+    /// Two buffers that share a slot, and one that is larger than its slot.
+    fn buffers() -> HostBuffers {
+        let buffer = |elements| Buffer { name: String::new(), elements, activations: true, role: Role::Temporary };
+        let buffers = [3, 2, 5].map(buffer).to_vec();
+        let plan = Plan { precision: Precision::F32, block: 1, buffers, steps: Vec::new() };
+        HostBuffers::new(&plan, &Memory { slot_of: vec![0, 0, 1], slots: vec![12, 16] })
+    }
+
+    #[test]
+    fn memory_comes_back_after_every_panic() {
+        let [first, shares, too_large] = [0, 1, 2].map(BufferId);
+        let mut buffers = buffers();
+        buffers.get_mut(first).copy_from_slice(&[1.0, 2.0, 3.0]);
+        let mut write = |ids: [BufferId; 2]| {
+            let writing = AssertUnwindSafe(|| buffers.write(ids, |_, _| ()));
+            assert!(catch_unwind(writing).is_err(), "{ids:?} is refused");
+            assert_eq!(buffers.get(first), [1.0, 2.0, 3.0], "after {ids:?}");
+        };
+        write([first, shares]);
+        write([first, too_large]);
+        let working = AssertUnwindSafe(|| buffers.write([first], |_, _| panic!("of the work itself")));
+        assert!(catch_unwind(working).is_err());
+        assert_eq!(buffers.get(first), [1.0, 2.0, 3.0]);
     }
 }

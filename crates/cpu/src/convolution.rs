@@ -1,4 +1,4 @@
-//! Convolution by products of rows of pixels with panels of weights, one for each tap of the kernel.
+//! Direct convolution: for each tap of the kernel, a product of pixels (rows) with a panel of weights.
 
 use crate::aligned::Scratch;
 use crate::input::Activations;
@@ -10,7 +10,7 @@ use alias_plan::Convolution;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Pixels that a thread convolves at once: what it reads and writes then stays in its cache.
+/// Pixels that a thread convolves at once, few enough for their inputs and outputs to stay in its cache.
 const PIXELS: usize = 256;
 
 pub(crate) fn run(cpu: &Cpu, step: &Convolution, buffers: &mut HostBuffers, weights: &ConvolutionWeights) {
@@ -25,7 +25,7 @@ pub(crate) fn run(cpu: &Cpu, step: &Convolution, buffers: &mut HostBuffers, weig
     });
 }
 
-/// A strip, rectangles of `width` columns of it one after the other.
+/// The convolution of a strip, one rectangle of `width` columns after another.
 struct Direct<'a> {
     step: &'a Convolution,
     activations: &'a Activations<'a>,
@@ -43,9 +43,9 @@ impl WithSimd for Direct<'_> {
         let Strip { n, rows, panels, mut out } = strip;
         let (kernel, stride, padding) = (step.kernel, step.stride, step.padding);
         let (image_w, blocks, taps) = (step.width(), activations.view.blocks(), kernel * kernel);
-        // The input is staged by phase, pixels that are `stride` apart side by side, so that what a tap reads for neighbouring
-        // pixels of the output lies in a row. Pixels of the rectangle and those that taps see right of it are rows of one
-        // product; the latter's sums are not used.
+        // Pixels that are `stride` apart (a phase) are staged side by side, so that a tap reads consecutive pixels for
+        // neighbouring output pixels. The rectangle is staged with the columns to its right that taps read, and one
+        // product covers all of them; the sums for those columns are not used.
         let reach = (kernel - 1) / stride;
         let (seen_h, seen_w) = (rows.len() + reach, width + reach);
         let pixels = rows.len() * seen_w;

@@ -1,11 +1,11 @@
-//! What a convolution reads: resized, concatenated, noise added, normalized, modulated, through a leaky ReLU.
+//! A step's input: resized, concatenated, with noise, normalized, modulated, through a leaky ReLU.
 
 use crate::{BLOCK, HostBuffers, PANEL, blocks};
 use alias_plan::Input;
 use pulp::Simd;
 use std::ops::Range;
 
-/// A tensor (N, blocks, h, w, BLOCK).
+/// A tensor (N, blocks, h, w, BLOCK), before resizing.
 #[derive(Clone, Copy)]
 struct Operand<'a> {
     data: &'a [f32],
@@ -14,7 +14,7 @@ struct Operand<'a> {
     w: usize,
 }
 
-/// One or two operands, resized to the same size.
+/// One or two operands resized to one size and concatenated, and the noise.
 #[derive(Clone)]
 pub(crate) struct View<'a> {
     operands: Vec<Operand<'a>>,
@@ -41,7 +41,7 @@ impl<'a> View<'a> {
         self.operands.iter().map(|operand| operand.blocks).sum()
     }
 
-    /// The plane of a block, before it is resized, and its size.
+    /// The plane (h, w, BLOCK) of a block before resizing, and [h, w].
     pub(crate) fn plane(&self, n: usize, block: usize) -> (&'a [f32], [usize; 2]) {
         let mut block = block;
         for operand in &self.operands {
@@ -55,7 +55,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// A plane resized to the nearest pixels.
+/// A plane, read as if it were resized by nearest neighbour.
 #[derive(Clone, Copy)]
 pub(crate) struct Resized<'a> {
     data: &'a [f32],
@@ -65,7 +65,7 @@ pub(crate) struct Resized<'a> {
 }
 
 impl<'a> Resized<'a> {
-    /// To height `h`.
+    /// Resized to height `h`, and to a width by the same factor.
     pub(crate) fn new((data, [from_h, w]): (&'a [f32], [usize; 2]), h: usize) -> Resized<'a> {
         Resized { data, w, up: (h / from_h).max(1).ilog2(), down: (from_h / h).max(1).ilog2() }
     }
@@ -75,33 +75,33 @@ impl<'a> Resized<'a> {
         &self.data[((i >> self.up) << self.down) * self.w * BLOCK..][..self.w * BLOCK]
     }
 
-    /// Where in its row a pixel begins.
+    /// Index in its row of pixel `j`'s block.
     #[inline(always)]
     pub(crate) fn at(&self, j: usize) -> usize {
         ((j >> self.up) << self.down) * BLOCK
     }
 }
 
-/// What normalizes and modulates.
+/// A normalization and the modulation after it.
 struct Norm<'a> {
-    /// (N, blocks, 8, BLOCK), as statistics.rs writes it.
+    /// (N, blocks, 8, BLOCK), the eight of [`Statistics::output`](alias_plan::Statistics::output).
     coefficients: &'a [f32],
     modulation: Option<Modulation<'a>>,
 }
 
-/// Scale and shift of every pixel.
+/// Scale and shift for each pixel, from a table.
 struct Modulation<'a> {
     masked: bool,
-    /// (blocks, entries, PANEL): of a block of channels 1 + gamma, then beta.
+    /// (blocks, entries, PANEL): 1 + gamma for a block of channels, then beta.
     table: &'a [f32],
     entries: usize,
-    /// (N, rows, W, 2).
+    /// (N, rows, W, 2): entry and mask.
     pixels: &'a [u32],
-    /// Image rows.
+    /// Image rows in `pixels`.
     rows: Range<usize>,
 }
 
-/// All that a step reads.
+/// A step's input, ready to be computed.
 pub(crate) struct Activations<'a> {
     pub(crate) view: View<'a>,
     norm: Option<Norm<'a>>,
@@ -123,8 +123,8 @@ impl<'a> Activations<'a> {
         Activations { view: View::new(input, buffers), norm, slope: input.slope }
     }
 
-    /// Writes a block of channels of a rectangle of the image, which begins at row `top` and column `left` and may reach past
-    /// the image, where it is zero: (rows, columns, BLOCK).
+    /// Writes a block of channels in a rectangle whose upper left pixel is row `top` and column `left` of the image:
+    /// (rows, columns, BLOCK), zeros outside the image.
     #[inline(always)]
     pub(crate) fn stage<S: Simd>(
         &self,
@@ -138,7 +138,8 @@ impl<'a> Activations<'a> {
         let View { h, w, noise, .. } = self.view;
         let plane = Resized::new(self.view.plane(n, block), h);
         for (y, out) in out.chunks_exact_mut(columns * BLOCK).take(rows).enumerate() {
-            // A band of the image has pixels for the rows that it sees; a tile may reach past them.
+            // `pixels` has the rows that the band depends on. A tile may extend past them; its results there are
+            // unused.
             let modulation = self.norm.as_ref().and_then(|norm| norm.modulation.as_ref());
             let seen = modulation.map_or(0..h, |modulation| modulation.rows.clone());
             let i = usize::try_from(top + y as isize).unwrap_or(usize::MAX);
@@ -189,16 +190,16 @@ impl<'a> Activations<'a> {
     }
 }
 
-/// What a pixel's channels have in common.
+/// What all channels of a pixel share.
 #[derive(Clone, Copy)]
 struct Pixel {
     noise: Option<f32>,
-    /// Where a mask tells two regions apart.
+    /// The mask of mask norm.
     mask: Option<f32>,
 }
 
 impl Pixel {
-    /// Normalizes a block of channels, scales and shifts it by `affine`, and applies a leaky ReLU.
+    /// Normalizes a block of channels, scales and shifts it by `affine` (2, BLOCK), and applies the leaky ReLU.
     #[inline(always)]
     fn apply<S: Simd>(self, simd: S, from: &[f32], coefficients: &[f32], affine: &[f32], slope: f32, out: &mut [f32]) {
         let per = BLOCK / S::F32_LANES;

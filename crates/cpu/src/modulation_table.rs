@@ -1,4 +1,4 @@
-//! SPADE's scale and shift for each distinct window of a label map.
+//! SPADE's scale and shift for each distinct 5x5 window of a label map.
 
 use crate::aligned::{Aligned, Scratch};
 use crate::product::{SLACK, product};
@@ -8,22 +8,22 @@ use alias_plan::ModulationTable;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// What a table is made with. A panel has a block of channels of 1 + gamma, then of beta.
+/// The weights of a [`ModulationTable`]. A panel of taps is 1 + gamma for a block of channels, then beta for it.
 #[derive(Debug)]
 pub struct TableWeights {
-    /// (panels, blocks of labels' columns, BLOCK, PANEL): labels under a window to the hidden layer.
+    /// (panels, blocks of a patch, BLOCK, PANEL): from the labels in a 3x3 window, a patch, to the hidden layer.
     shared: Aligned,
     /// (panels, PANEL).
     shared_bias: Vec<f32>,
-    /// (panels, 9, blocks of hidden, BLOCK, PANEL): the hidden layer to the taps of gamma and beta.
+    /// (panels, 9, blocks of hidden, BLOCK, PANEL): from the hidden layer to gamma and beta, for each tap.
     taps: Aligned,
     /// (panels, PANEL).
     bias: Vec<f32>,
 }
 
 impl TableWeights {
-    /// Of a norm's shared convolution (hidden, labels, 3, 3), gamma's and beta's (C, hidden, 3, 3), whose channels are those of
-    /// `operands`, one after the other.
+    /// Packs a norm's three convolutions: shared (hidden, labels, 3, 3), gamma and beta (C, hidden, 3, 3). C is the sum
+    /// of `operands`, the channels of each tensor that the norm's input concatenates.
     pub fn new([shared, gamma, beta]: &[Filter; 3], operands: &[usize]) -> TableWeights {
         let hidden = shared.bias.len();
         let labels = shared.weight.len() / (9 * hidden);
@@ -33,7 +33,7 @@ impl TableWeights {
         for (co, row) in shared.weight.chunks_exact(9 * labels).enumerate() {
             let to = &mut packed_shared[co / PANEL * inner * PANEL + co % PANEL..];
             for (k, &w) in row.iter().enumerate() {
-                // A patch is (9, labels), a row of the weight (labels, 9).
+                // A patch is (9, labels), but a row of the weight (labels, 9).
                 to[(k % 9 * labels + k / 9) * PANEL] = (f64::from(w) * shared.scale) as f32;
             }
         }
@@ -70,7 +70,7 @@ impl TableWeights {
 pub(crate) fn run(cpu: &Cpu, step: &ModulationTable, buffers: &mut HostBuffers, weights: &TableWeights) {
     let (windows, width) = (step.windows, ModulationTable::patch_width(step.labels));
     buffers.write([step.output], |buffers, [out]| {
-        // (blocks, windows, BLOCK), as products want rows.
+        // Patches and hidden layer as (blocks, windows, BLOCK), the layout in which `product` reads its rows.
         let patches = buffers.get(step.patches);
         let plane = (windows + SLACK) * BLOCK;
         let (inner, hidden) = (blocks(width) * plane, blocks(step.hidden_channels) * plane);
@@ -105,7 +105,7 @@ struct Hidden<'a> {
     windows: usize,
     b: &'a [f32],
     bias: &'a [f32],
-    /// Two blocks, or one.
+    /// The panel's two blocks, or the last one alone.
     hidden: &'a mut [f32],
 }
 
@@ -135,16 +135,16 @@ impl WithSimd for Hidden<'_> {
 struct Taps<'a> {
     hidden: &'a [f32],
     windows: usize,
-    /// (rows, 9), from 1; 0 for none.
+    /// (entries, 9): 3x3 windows, from 1; 0 outside the image.
     index: &'a [u32],
     b: &'a [f32],
     bias: &'a [f32],
     shares_products: bool,
-    /// (rows, PANEL).
+    /// (entries, PANEL).
     out: &'a mut [f32],
 }
 
-/// Rows that convolve by themselves at once.
+/// Entries that are convolved at once, if each is convolved by itself.
 const ROWS: usize = 64;
 
 impl WithSimd for Taps<'_> {

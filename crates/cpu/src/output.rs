@@ -1,4 +1,4 @@
-//! How a convolution's output is divided among threads, and how a sum becomes what is stored.
+//! Dividing a convolution's output among threads, and storing it: bias, addition, activation.
 
 use crate::tanh::tanh;
 use crate::{BLOCK, PANEL, blocks};
@@ -6,18 +6,19 @@ use alias_plan::{Activation, Convolution};
 use pulp::Simd;
 use std::ops::Range;
 
-/// Rows of an image and channels of it that one thread computes.
+/// Rows and channels of an image that one thread computes.
 pub(crate) struct Strip<'a> {
     pub(crate) n: usize,
-    /// Of the output.
+    /// Rows of the output.
     pub(crate) rows: Range<usize>,
-    /// Of output channels.
+    /// Panels of output channels.
     pub(crate) panels: Range<usize>,
-    /// For each block of channels in the panels, (rows, W, BLOCK).
+    /// (rows, W, BLOCK) for each block of channels in the panels.
     pub(crate) out: Vec<&'a mut [f32]>,
 }
 
-/// Divides the output of `step` into strips of some rows, and those by channels where there would be fewer than `wanted`.
+/// Divides the output of `step` into strips of at most `rows` rows. If those are fewer than `wanted`, divides them by
+/// channels, too.
 pub(crate) fn strips<'a>(step: &Convolution, out: &'a mut [f32], rows: usize, wanted: usize) -> Vec<Strip<'a>> {
     let (blocks, panels) = (blocks(step.cout), step.cout.div_ceil(PANEL));
     let line = step.width() * BLOCK;
@@ -45,7 +46,7 @@ pub(crate) fn strips<'a>(step: &Convolution, out: &'a mut [f32], rows: usize, wa
     strips
 }
 
-/// How a sum becomes what is stored.
+/// What happens to a sum before it is stored.
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue {
     accumulate: bool,
@@ -57,7 +58,7 @@ impl Epilogue {
         Epilogue { accumulate: step.accumulate, activation: step.activation }
     }
 
-    /// Stores vector `v` of a pixel's block.
+    /// Stores vector number `v` of a pixel's block.
     #[inline(always)]
     pub(crate) fn store<S: Simd>(self, simd: S, sum: S::f32s, v: usize, bias: &[f32], out: &mut [f32]) {
         let bias = S::as_simd_f32s(bias).0[v];

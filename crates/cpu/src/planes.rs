@@ -6,10 +6,10 @@ use rayon::prelude::*;
 /// Pixels per task.
 const PART: usize = 4096;
 
-/// From tensors (N, C, H, W) of `plane` pixels, concatenated along the channels, to (N, blocks, H, W, BLOCK).
+/// Concatenates tensors (N, C, H, W) of `plane` = H W pixels along the channels into (N, blocks, H, W, BLOCK).
 ///
 /// # Panics
-/// Where the tensors are not those of `batch` images, or have more elements than `out`.
+/// If the tensors are not those of `batch` images or do not fit into `out`.
 pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], batch: usize, plane: usize, out: &mut [f32]) {
     let image = |tensor: &&[f32]| tensor.len() / batch;
     let channels: usize = tensors.iter().map(image).sum::<usize>() / plane;
@@ -32,11 +32,11 @@ pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], batch: usize, plane: usize, ou
     });
 }
 
-/// From (N, blocks, H, W, BLOCK) to (N, `channels`, H, W).
+/// From (N, blocks, H, W, BLOCK) to (N, `channels`, H, W), where `plane` = H W.
 pub fn unpack_planes(cpu: &Cpu, data: &[f32], channels: usize, plane: usize) -> Vec<f32> {
     let blocks = blocks(channels);
     let mut out = vec![0.0; data.len() / (blocks * BLOCK) * channels];
-    // For each part of a block's plane, its part of each channel.
+    // For each part of a block's plane, that part of each of its channels.
     let mut parts: Vec<Vec<&mut [f32]>> = Vec::new();
     for image in out.chunks_exact_mut(channels * plane) {
         for block in image.chunks_mut(BLOCK * plane) {
@@ -59,7 +59,8 @@ pub fn unpack_planes(cpu: &Cpu, data: &[f32], channels: usize, plane: usize) -> 
     out
 }
 
-/// From (C, 8), C the channels of `operands`, to (blocks, 8, BLOCK), for each image.
+/// From the coefficients (C, 8) of [`Statistics::output`](alias_plan::Statistics::output) to (blocks, 8, BLOCK), the
+/// same for each image in `out`. C is the sum of `operands`, the channels of each tensor that the input concatenates.
 pub fn pack_coefficients(values: &[f32], operands: &[usize], out: &mut [f32]) {
     let each: usize = operands.iter().map(|channels| channels.next_multiple_of(BLOCK) * 8).sum();
     for out in out.chunks_exact_mut(each) {

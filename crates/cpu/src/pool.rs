@@ -1,4 +1,4 @@
-//! Pooling.
+//! Maximum and mean pooling.
 
 use crate::input::Activations;
 use crate::{BLOCK, Cpu, HostBuffers, blocks, places};
@@ -12,7 +12,7 @@ const ROWS: usize = 8;
 pub(crate) fn run(cpu: &Cpu, step: &Pool, buffers: &mut HostBuffers) {
     buffers.write([step.output], |buffers, [out]| {
         let activations = Activations::new(&step.input, buffers);
-        // Operands begin with a block each; the result's channels follow one another.
+        // In the input each operand starts a new block; in the output channels follow without gaps.
         let places: Vec<usize> = places(&step.input.operand_channels()).collect();
         let (count, line) = (blocks(places.len()), step.width() * BLOCK);
         let plane = step.height() * line;
@@ -31,7 +31,7 @@ struct Rows<'a> {
     step: &'a Pool,
     activations: &'a Activations<'a>,
     n: usize,
-    /// Of each channel, where it is in the input's blocks.
+    /// The place of each channel in the input's blocks.
     places: &'a [usize],
     /// The first row of the output.
     top: usize,
@@ -41,7 +41,7 @@ struct Rows<'a> {
 impl WithSimd for Rows<'_> {
     type Output = ();
 
-    // Plain loops over a block: the compiler makes vectors of them.
+    // The compiler vectorizes these plain loops over a block.
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Rows { step, activations, n, places, top, out } = self;
@@ -67,7 +67,7 @@ impl WithSimd for Rows<'_> {
                         count += 1.0;
                         for (c, &v) in staged[(a * seen[1] + b) * BLOCK..][..BLOCK].iter().enumerate() {
                             sum[c] += v;
-                            // Not max(), which may lose NaN.
+                            // `max` would drop NaN.
                             if v > most[c] || v.is_nan() {
                                 most[c] = v;
                             }

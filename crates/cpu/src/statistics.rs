@@ -1,4 +1,4 @@
-//! The statistics that normalize activations: of instance norm, or of mask norm.
+//! The statistics of instance norm and mask norm.
 
 use crate::input::{Resized, View};
 use crate::{BLOCK, Cpu, HostBuffers, places};
@@ -7,14 +7,14 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Pixels of a plane that are summed up as one.
+/// Pixels of a plane that one task sums.
 const PART: usize = 16384;
 
-/// Sums over pixels, a lane for each channel, in float64. A value v is counted from the plane's first pixel, so that the mean's
-/// square takes little from the mean of squares.
+/// Sums over pixels for each channel of a block, in float64. The values v are minus the plane's first pixel, so that
+/// the square of the mean cancels few digits of the mean of squares.
 #[derive(Clone, Copy)]
 struct Sums {
-    /// For what is under the mask and for the rest: weights r, r v, r^2, r^2 v, r^2 v^2.
+    /// Sums of r, r v, r^2, r^2 v and r^2 v^2, with weights r = mask, then r = 1 - mask.
     regions: [[[f64; BLOCK]; 5]; 2],
 }
 
@@ -31,7 +31,7 @@ impl Sums {
     }
 }
 
-/// `noise_scale` is (C).
+/// `noise_scale` (C) is the factor of the noise in each channel.
 pub(crate) fn run(cpu: &Cpu, step: &Statistics, buffers: &mut HostBuffers, noise_scale: &[f32]) {
     buffers.write([step.output], |buffers, [out]| {
         let view = View::new(&step.input, buffers);
@@ -43,8 +43,8 @@ pub(crate) fn run(cpu: &Cpu, step: &Statistics, buffers: &mut HostBuffers, noise
         planes.zip(out.par_chunks_mut(8 * BLOCK)).for_each(|(plane, out)| {
             let (n, block) = (plane / count, plane % count);
             let scales = &scales[block * BLOCK..][..BLOCK];
-            // Upsampling repeats all pixels equally often: unless a mask or noise tells them apart, the source has the mean and
-            // the variance.
+            // Upsampling repeats all pixels equally often: without mask and noise, the plane before it has the same
+            // mean and variance.
             let plain = mask.is_none() && view.noise.is_none();
             let (data, size) = view.plane(n, block);
             let [h, w] = if plain { size } else { [view.h, view.w] };
@@ -80,7 +80,7 @@ struct Part<'a> {
 impl WithSimd for Part<'_> {
     type Output = Sums;
 
-    // Plain loops over a block: the compiler makes vectors of them, for whatever instructions this is dispatched to.
+    // The compiler vectorizes these plain loops over a block for the instructions that this is dispatched to.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Sums {
         let Part { source, w, rows, mask, noise, scales, first } = self;
@@ -130,7 +130,7 @@ impl WithSimd for Part<'_> {
     }
 }
 
-/// (8, BLOCK): the first pixel, mean less that, scale, scale of the noise; mean and scale outside the mask; the scale and shift that follow.
+/// Writes the coefficients (8, BLOCK) of a block, as [`Statistics::output`] lists them.
 fn finish(sums: &Sums, masked: bool, pixels: f64, first: &[f32; BLOCK], scales: &[f32], out: &mut [f32]) {
     let eps = f64::from(Statistics::EPS);
     for c in 0..BLOCK {

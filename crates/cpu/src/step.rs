@@ -5,23 +5,23 @@ use crate::weights::ConvolutionWeights;
 use crate::{Cpu, HostBuffers, convolution, noise, pool, statistics, winograd};
 use alias_plan::{Method, Step};
 
-/// What a step computes with, besides buffers.
+/// The weights of a step.
 #[derive(Clone, Copy, Debug)]
 pub enum StepWeights<'a> {
-    /// Of a table.
+    /// Of a [`ModulationTable`](alias_plan::ModulationTable).
     Table(&'a TableWeights),
-    /// Of a convolution.
+    /// Of a [`Convolution`](alias_plan::Convolution).
     Convolution(&'a ConvolutionWeights),
-    /// Of statistics: (C), each channel's scale of the noise.
+    /// Of [`Statistics`](alias_plan::Statistics): (C), the factor of the noise in each channel.
     NoiseScale(&'a [f32]),
-    /// Other steps have none.
+    /// Of steps without weights.
     None,
 }
 
 /// Executes a step.
 ///
 /// # Panics
-/// Where the weights are not the step's, or a buffer is smaller than the step says.
+/// If the weights are those of another kind of step, or a buffer is smaller than the step says.
 pub fn run(cpu: &Cpu, step: &Step, buffers: &mut HostBuffers, weights: StepWeights) {
     cpu.install(|| match (step, weights) {
         (Step::Table(step), StepWeights::Table(weights)) => modulation_table::run(cpu, step, buffers, weights),

@@ -1,4 +1,4 @@
-//! A convolution's weights, packed as its method reads them.
+//! A convolution's weights, packed for its method.
 
 use crate::aligned::Aligned;
 use crate::winograd_transform::{transform_weights, weight_transform};
@@ -6,35 +6,36 @@ use crate::{BLOCK, Cpu, PANEL, blocks, places};
 use alias_plan::Method;
 use pulp::{Simd, WithSimd};
 
-/// No kernel has more taps: 4x4.
+/// Taps that a kernel may have: 4x4.
 pub const MAX_TAPS: usize = 16;
 
-/// A convolution's weight, as its method reads it.
+/// A convolution's weight and bias, packed for its method.
 #[derive(Debug)]
 pub struct ConvolutionWeights {
-    /// (panels, blocks of cin, taps, BLOCK, PANEL), or by Winograd's algorithm (panels, places, blocks of cin, BLOCK, PANEL).
+    /// (panels, blocks of cin, taps, BLOCK, PANEL); for Winograd's algorithm (panels, places, blocks of cin, BLOCK,
+    /// PANEL).
     pub(crate) panels: Aligned,
     /// (panels, PANEL).
     pub(crate) bias: Vec<f32>,
 }
 
-/// A convolution's weight and bias, as a checkpoint has them.
+/// A convolution's weight and bias in the layout of a checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Filter<'a> {
     /// (Cout, Cin, K, K).
     pub weight: &'a [f32],
-    /// What the weight is to be multiplied with.
+    /// Factor of the weight, such as 1 / spectral norm.
     pub scale: f64,
     /// (Cout).
     pub bias: &'a [f32],
 }
 
 impl ConvolutionWeights {
-    /// Packs a filter whose input's channels are those of `operands`, one after the other.
+    /// Packs a filter for an input that concatenates tensors with `operands` channels.
     ///
     /// # Panics
-    /// Where the kernel has more than [`MAX_TAPS`] taps, or by Winograd's algorithm is not 3x3, or its tiles are not of 2 or 4
-    /// pixels.
+    /// If the kernel has more than [`MAX_TAPS`] taps, or if `method` is Winograd's algorithm and the kernel is not 3x3
+    /// or the tiles are not of 2 or 4 pixels.
     pub fn new(cpu: &Cpu, filter: &Filter, operands: &[usize], method: Method) -> ConvolutionWeights {
         let (cout, cin) = (filter.bias.len(), operands.iter().sum::<usize>());
         let taps = filter.weight.len() / cout / cin;
@@ -54,7 +55,7 @@ impl ConvolutionWeights {
         ConvolutionWeights { panels, bias }
     }
 
-    /// Bytes that a weight and its bias take; `kernel` is its side.
+    /// Bytes of a packed weight and bias. `kernel` is the side of the kernel.
     pub fn bytes(operands: &[usize], kernel: usize, cout: usize, method: Method) -> u64 {
         let inner: usize = operands.iter().map(|&channels| blocks(channels)).sum();
         let taps = method.taps(kernel);
@@ -62,13 +63,13 @@ impl ConvolutionWeights {
     }
 }
 
-/// A panel of weights in the making.
+/// Packs one panel of weights.
 struct Packing<'a> {
     filter: &'a Filter<'a>,
     taps: usize,
-    /// Of each channel in.
+    /// The place of each input channel in the input's blocks.
     places: &'a [usize],
-    /// Blocks of those.
+    /// Number of those blocks.
     inner: usize,
     transform: Option<&'a [[f64; 3]]>,
     panel: usize,
@@ -78,7 +79,7 @@ struct Packing<'a> {
 impl WithSimd for Packing<'_> {
     type Output = ();
 
-    // Plain loops over a panel: the compiler makes vectors of them.
+    // The compiler vectorizes these plain loops over a panel.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Packing { filter, taps, places, inner, transform, panel, to } = self;
@@ -114,7 +115,7 @@ mod tests {
     use crate::{Cpu, CpuOptions};
     use alias_plan::Method;
 
-    /// What a plan says of weights is what they take.
+    /// `bytes` is the size of what `new` makes.
     #[test]
     fn weights_take_the_bytes_that_are_told() {
         let cpu = Cpu::open(CpuOptions::default()).unwrap();

@@ -1,10 +1,13 @@
 //! 3x3 convolution by Winograd's algorithm (Lavin and Gray 2016): F(2x2, 3x3) and F(4x4, 3x3).
 //!
-//! For each tile of M x M pixels, `Y = A^T (sum over ci of (G w G^T) . (B^T d B)) A`: (M + 2)^2 products instead of 9 M^2. A
-//! rectangle of tiles goes through three phases, transforming its input a block of channels at a time, multiplying at each
-//! place of the transforms, and transforming a panel of sums at a time. Where weights are small, each thread computes its own
-//! rectangles, so that what it transforms stays in its cache. Where they are large, or strips of rectangles few, the threads
-//! share a larger rectangle, phase by phase, so that weights are read from memory less often.
+//! For each tile of M x M pixels, `Y = A^T (sum over ci of (G w G^T) . (B^T d B)) A`. This takes (M + 2)^2 products
+//! instead of 9 M^2.
+//!
+//! A rectangle of tiles goes through three phases: transform the input, a block of channels at a time; multiply, one of
+//! the (M + 2)^2 places of the transform at a time; transform the sums, a panel at a time. If the weights are small,
+//! each thread computes rectangles of its own, whose transforms stay in its cache. If the weights are large or the
+//! strips few, all threads compute one larger rectangle together, phase by phase, so that weights are read from memory
+//! less often.
 
 use crate::aligned::Scratch;
 use crate::input::Activations;
@@ -18,25 +21,25 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Tiles of a thread's own rectangle, down and across.
+/// Tiles of a rectangle that one thread computes, down and across.
 const TILES: [usize; 2] = [4, 12];
-/// Strips of such rectangles that are enough for most processors. Not a matter of the threads at hand: a plan is made, and its
-/// scratch measured, without a device.
+/// Strips of such rectangles that keep most processors busy. The actual number of threads must not matter, since a plan
+/// and its scratch memory are made without a device.
 const STRIPS: usize = 16;
-/// Tiles across a rectangle that threads share, at most.
+/// Tiles across a shared rectangle, at most.
 const ACROSS: usize = 36;
-/// Bytes that the transforms of a shared rectangle take at one place: part of a core's L2.
+/// Bytes of a shared rectangle's transformed input at one place, at most: a part of a core's L2 cache.
 const SHARED: usize = 512 << 10;
-/// Bytes of weights from which on threads share rectangles.
+/// Bytes of weights from which threads share rectangles.
 const LARGE: u64 = 8 << 20;
 
-/// Whether threads had better share rectangles of a convolution.
+/// Whether all threads compute a rectangle together.
 fn is_shared(step: &Convolution, m: usize) -> bool {
     let weights = ConvolutionWeights::bytes(&step.input.operand_channels(), step.kernel, step.cout, step.method);
     weights >= LARGE || step.input.batch * step.rows.len().div_ceil(TILES[0] * m) < STRIPS
 }
 
-/// Tiles of a rectangle, down and across: all of them have the same, or nearly.
+/// Tiles of a rectangle, down and across. Divides the output into rectangles of about equal size.
 fn rectangle(step: &Convolution, m: usize, shared: bool) -> [usize; 2] {
     let [down, across] = [step.rows.len(), step.input.width].map(|pixels| pixels.div_ceil(m));
     let most = if shared {
@@ -48,13 +51,13 @@ fn rectangle(step: &Convolution, m: usize, shared: bool) -> [usize; 2] {
     [(down, most[0]), (across, most[1])].map(|(tiles, most)| tiles.div_ceil(tiles.div_ceil(most)))
 }
 
-/// Elements of what is between the phases.
+/// Elements of a rectangle's transformed input and its sums, which the phases hand on.
 fn between(step: &Convolution, m: usize, [down, across]: [usize; 2]) -> usize {
     let channels = step.input.stored_channels(BLOCK) + step.cout.next_multiple_of(PANEL);
     (m + 2) * (m + 2) * (down * across + SLACK) * channels
 }
 
-/// Elements of a step's [`scratch`](Convolution::scratch); 0 where it needs none.
+/// Elements of a step's [`scratch`](Convolution::scratch), 0 if it needs none.
 pub fn scratch_elements(step: &Convolution) -> usize {
     match step.method {
         Method::Winograd(m) if is_shared(step, m) => between(step, m, rectangle(step, m, true)),
@@ -99,13 +102,13 @@ fn convolve<const M: usize, const N: usize>(
     }
 }
 
-/// What the strips of a convolution have in common.
+/// A convolution, for all of its strips.
 struct Work<'a, const M: usize, const N: usize> {
     cpu: &'a Cpu,
     step: &'a Convolution,
     activations: &'a Activations<'a>,
     weights: &'a ConvolutionWeights,
-    /// Tiles of a rectangle.
+    /// Tiles across a rectangle.
     across: usize,
     /// Whether all threads compute a rectangle together.
     shared: bool,
@@ -115,17 +118,17 @@ impl<const M: usize, const N: usize> Work<'_, M, N>
 where
     F<M, N>: Transform<M, N>,
 {
-    /// A strip, which has all panels, rectangles of it one after the other. `between` has room for what is between the phases.
+    /// Computes a strip of all output channels, one rectangle after another. `between` holds what the phases hand on.
     fn strip(&self, strip: Strip, between: &mut [f32]) {
         let Work::<M, N> { cpu, step, activations, weights, across, .. } = *self;
         let Strip { n, rows, mut out, .. } = strip;
         let (blocks, panels, width) = (activations.view.blocks(), step.cout.div_ceil(PANEL), step.input.width);
         let down = rows.len().div_ceil(M);
         let slots = down * across + SLACK;
-        // (blocks, places, slots, BLOCK) and (places, panels, slots, PANEL).
+        // The transformed input (blocks, places, slots, BLOCK) and the sums (places, panels, slots, PANEL).
         let (inputs, sums) = between.split_at_mut(blocks * N * N * slots * BLOCK);
         let sums = &mut sums[..N * N * panels * slots * PANEL];
-        // A place's products, in so many parts that there are some for every thread.
+        // The panels of a place are divided so that there is work for every thread.
         let parts = if self.shared { (4 * cpu.threads()).div_ceil(N * N).min(panels) } else { 1 };
         let each = panels.div_ceil(parts);
         for left in (0..width).step_by(across * M) {
@@ -148,7 +151,7 @@ where
         }
     }
 
-    /// `work` of all items, with their numbers.
+    /// Calls `work` with each item and its number, in parallel if the rectangle is shared.
     fn for_each<I: Send>(&self, items: impl Iterator<Item = I>, work: impl Fn((usize, I)) + Sync + Send) {
         if self.shared {
             items.enumerate().collect::<Vec<_>>().into_par_iter().for_each(work);
@@ -162,17 +165,17 @@ where
 #[derive(Clone, Copy)]
 struct Tiles<'a> {
     n: usize,
-    /// Of the image.
+    /// Rows of the image.
     rows: &'a Range<usize>,
-    /// The first column of the image.
+    /// First column of the image.
     left: usize,
     down: usize,
     across: usize,
-    /// Tiles that there is room for.
+    /// Tiles for which there is memory, with those that [`product`] may touch past the last one.
     slots: usize,
 }
 
-/// The first phase, of one block of channels: `B^T d B` of each tile.
+/// The first phase, for one block of channels: `B^T d B` of each tile.
 struct Load<'a, const M: usize, const N: usize> {
     activations: &'a Activations<'a>,
     tiles: Tiles<'a>,
@@ -198,8 +201,8 @@ where
         for tile in 0..down * across {
             let corner = (tile / across * M * seen[1] + tile % across * M) * BLOCK;
             for v in (0..BLOCK).step_by(S::F32_LANES) {
-                // By columns; then each row times B. Loops, since closures over arrays are not always compiled into their
-                // caller, and then not for its instructions.
+                // First B^T d by columns, then the rows of that times B. Loops, because a closure that is not inlined
+                // is not compiled for the vector instructions of its caller.
                 let mut half = [[simd.splat_f32s(0.0); N]; N];
                 for j in 0..N {
                     let mut d = [simd.splat_f32s(0.0); N];
@@ -222,7 +225,7 @@ where
     }
 }
 
-/// The second, of one place and some panels.
+/// The second phase, for one place and some panels.
 struct Multiply<'a> {
     /// (blocks, places, slots, BLOCK).
     inputs: &'a [f32],
@@ -230,7 +233,7 @@ struct Multiply<'a> {
     tiles: Tiles<'a>,
     place: usize,
     places: usize,
-    /// The first of them.
+    /// The first panel.
     panel: usize,
     cout: usize,
     /// (panels, slots, PANEL).
@@ -254,7 +257,7 @@ impl WithSimd for Multiply<'_> {
     }
 }
 
-/// The third, of one panel: `A^T m A`, and what is left to do with the output.
+/// The third phase, for one panel: `A^T m A`, then bias, addition and activation.
 struct Store<'a, 'out, const M: usize, const N: usize> {
     step: &'a Convolution,
     tiles: Tiles<'a>,
@@ -310,7 +313,7 @@ where
     }
 }
 
-/// The first elements as a vector.
+/// The first elements of `values`, as a vector.
 #[inline(always)]
 fn vector<S: Simd>(values: &[f32]) -> S::f32s {
     S::as_simd_f32s(&values[..S::F32_LANES]).0[0]

@@ -1,41 +1,14 @@
 //! 2-D convolution and its gradients by input, weight and bias.
 
-use crate::kernel;
+mod forms;
+
+use crate::geometry::AdapterKind;
 use crate::pack::{Matrices, PackedWeight, pack};
 use crate::spectral_norm::SpectralNorm;
-use alias_tensor::{Error, Kernel, Result, Shape, Tensor, Work};
-
-// Macros, because `concat!` below accepts only literals.
-macro_rules! lanes {
-    () => {
-        8
-    };
-}
-macro_rules! run {
-    () => {
-        64
-    };
-}
-
-/// Invocations that share a tile, each with four output channels of its own.
-const LANES: usize = lanes!();
-/// Tiles that the gradient by weight sums before that sum joins the total: short sums round less.
-const RUN: usize = run!();
-
-/// shaders/conv2d.wgsl plus the constants that size its arrays: a WGSL `override` cannot size arrays in functions.
-macro_rules! source {
-    ($k:literal, $stride:literal, $dilation:literal, $tile:literal, $channels:literal) => {
-        wgsl!(
-            CONV2D, GRID, REDUCE;
-            concat!("const K = ", $k, "u; const STRIDE = ", $stride, "u; const DILATION = ", $dilation, "u;"),
-            concat!("const TILE = ", $tile, "u; const CHANNELS = ", $channels, "u;"),
-            concat!("const LANES = ", lanes!(), "u; const RUN = ", run!(), "u;")
-        )
-    };
-}
-
+use alias_tensor::{Error, Result, Shape, Tensor, Work};
 #[cfg(test)]
-const SOURCE: &[&str] = source!(3, 1, 1, 4, 4);
+use forms::SOURCE;
+use forms::{Form, LANES, WeightForm};
 
 params! {
     batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32,
@@ -96,7 +69,7 @@ fn convolve(
     }))
 }
 
-/// [`conv2d`] with a weight packed in advance, which gets no gradient.
+/// [`conv2d`] with a weight packed in advance. The weight gets no gradient.
 ///
 /// # Errors
 /// As [`conv2d`].
@@ -138,8 +111,8 @@ struct Conv {
     stride: usize,
     padding: usize,
     has_bias: bool,
-    /// Whether to use the kernels for a software rasterizer.
-    software: bool,
+    /// The kind of adapter that the kernels are chosen for.
+    adapter: AdapterKind,
 }
 
 impl Conv {
@@ -165,11 +138,16 @@ impl Conv {
             return Err(Error::shape("conv2d", "x", x.shape(), expected));
         }
         let output = |side: usize| (side + 2 * padding - k) / stride + 1;
-        let (oh, ow, has_bias, software) = (output(h), output(w), bias.is_some(), x.gpu().is_software());
-        Ok(Conv { batch, cin, cout, h, w, oh, ow, k, stride, padding, has_bias, software })
+        let (oh, ow, has_bias, adapter) = (output(h), output(w), bias.is_some(), AdapterKind::of(x.gpu()));
+        Ok(Conv { batch, cin, cout, h, w, oh, ow, k, stride, padding, has_bias, adapter })
     }
 
-    /// Floating-point operations of the forward pass, and of the gradients by input and by weight.
+    /// Whether each output pixel depends on one input pixel.
+    fn is_pointwise(&self) -> bool {
+        self.k == 1 && self.stride == 1 && self.padding == 0
+    }
+
+    /// Floating-point operations of the forward pass; the gradients by input and by weight take as many.
     fn flops(&self) -> u64 {
         [2, self.batch, self.cin, self.cout, self.k * self.k, self.oh, self.ow].iter().map(|&n| n as u64).product()
     }
@@ -206,7 +184,7 @@ impl Conv {
         // Every binding needs a buffer; without a bias the shader does not read this one.
         let packed = &weight.packed;
         let bias = bias.unwrap_or(packed);
-        self.launch_forward(self.forward_form(1, self.oh, self.ow), &params, &[x, packed, bias], &y)?;
+        self.launch(&Form::forward(self), &params, &[x, packed, bias], &y)?;
         Ok(y)
     }
 
@@ -231,198 +209,64 @@ impl Conv {
             padding: self.k as i32 - 1 - self.padding as i32,
             ..self.params()
         };
-        let form = self.forward_form(self.stride, self.h, self.w);
-        let phase = params.padding.rem_euclid(self.stride as i32) as u32;
-        let form = Form { kernel: form.kernel.constant("PHASE", phase), ..form };
-        self.launch_forward(form, &params, &[dy, &packed, &packed], &dx)?;
+        self.launch(&Form::backward_input(self, params.padding), &params, &[dy, &packed, &packed], &dx)?;
         Ok(dx)
     }
 
-    /// The kernel for an output of `height` by `width` pixels. `dilation` is 1 for the convolution itself and the
-    /// stride for its gradient by input.
-    fn forward_form(&self, dilation: usize, height: usize, width: usize) -> Form {
-        let stride = if dilation == 1 { self.stride } else { 1 };
-        let forms = forward_forms(self.k, stride, dilation);
-        let cycles = |form: &Form| form.tiles(height, width) * rasterizer_cycles(self.k, stride, form.tile);
-        let cheapest = forms.into_iter().min_by_key(cycles);
-        if self.software { cheapest.unwrap_or(forms[0]) } else { forms[0] }
-    }
-
-    fn launch_forward(&self, form: Form, params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
-        let gpu = y.gpu();
-        let (oh, ow, cout) = (params.oh as usize, params.ow as usize, params.cout as usize);
-        let (kernel, jobs) = if self.is_pointwise() && (oh * ow).is_multiple_of(4) {
-            let Form { kernel, tile } = pointwise_forms()[usize::from(self.software)];
-            (kernel, (oh * ow).div_ceil(4 * tile) * cout.div_ceil(tile * LANES))
-        } else {
-            (form.kernel, form.tiles(oh, ow) * cout.div_ceil(4 * LANES))
-        };
-        gpu.launch(&kernel, params, inputs, &[y], Work::threads(LANES * self.batch * jobs).flops(self.flops()))
+    fn launch(&self, form: &Form, params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
+        let work = Work::threads(LANES * self.batch * form.jobs).flops(self.flops());
+        y.gpu().launch(&form.kernel, params, inputs, &[y], work)
     }
 
     fn backward_weight(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
-        let is_product = self.is_pointwise() && self.batch == 1 && self.cin.is_multiple_of(4);
-        if self.software && is_product && self.oh * self.ow <= MAX_PIXELS {
+        if forms::weight_gradient_is_product(self) {
             return self.backward_weight_pointwise(dy, x);
         }
-        let tiles = self.weight_tiles();
-        // The tiles are split into parts where the channels alone cannot fill the device, and always where a part would
-        // exceed the limit on loop iterations.
-        let parts = TARGET_JOBS.div_ceil(self.weight_jobs()).min(tiles.div_ceil(RUN)).max(tiles.div_ceil(MAX_TILES));
-        self.backward_weight_in(parts, dy, x)
+        self.backward_weight_in(WeightForm::of(self).parts, dy, x)
     }
 
     /// The gradient by weight of a 1x1 convolution, dw = dy x^T, as another 1x1 convolution: of an image whose channels
-    /// are the pixels of `x` and whose pixels are the channels of `x`. With a single tap, [`Conv::backward_weight_in`]
-    /// has few sums per load and reaches 7 GFLOP/s on a software rasterizer; this reaches 20. GPUs need the parallelism
-    /// of summing parts of the pixels separately, which only the former has.
+    /// are the pixels of `x` and whose pixels are the channels of `x`.
     fn backward_weight_pointwise(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
         let pixels = self.oh * self.ow;
         let dy = pack(dy, Matrices::row_major([1, self.cout, pixels]), false, None)?;
         let x = pack(x, Matrices::row_major([1, self.cin, pixels]), false, None)?;
         let dw = Tensor::empty(x.gpu(), &[self.cout, self.cin, 1, 1])?;
         let product = Conv { cin: pixels, h: 1, w: self.cin, oh: 1, ow: self.cin, ..*self };
-        product.launch_forward(product.forward_form(1, 1, self.cin), &product.params(), &[&x, &dy, &dy], &dw)?;
+        product.launch(&Form::forward(&product), &product.params(), &[&x, &dy, &dy], &dw)?;
         Ok(dw)
     }
 
-    /// Whether each output pixel depends on one input pixel.
-    fn is_pointwise(&self) -> bool {
-        self.k == 1 && self.stride == 1 && self.padding == 0
-    }
-
-    /// The gradient by weight: `parts` sums over a share of the tiles each, then their sum.
+    /// The gradient by weight: sums over `parts` of the tiles, then the sum of those.
     fn backward_weight_in(&self, parts: usize, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
         let (gpu, k) = (dy.gpu(), self.k);
         let packed = pack(dy, Matrices::row_major([self.batch, self.cout, self.oh * self.ow]), false, None)?;
         let params = Params { parts: parts as u32, ..self.params() };
         let dw = Tensor::empty(gpu, &[self.cout, self.cin, k, k])?;
         let dw_parts = if parts == 1 { dw.clone() } else { Tensor::empty(gpu, &[parts, dw.numel()])? };
-        let kernels = weight_kernels(k, self.stride);
-        let kernel = if self.software { kernels.software } else { kernels.gpu };
-        let work = Work::threads(LANES * self.weight_jobs() * parts).flops(self.flops());
-        gpu.launch(kernel, &params, &[x, &packed], &[&dw_parts], work)?;
+        let form = WeightForm::of(self);
+        let work = Work::threads(LANES * form.jobs * parts).flops(self.flops());
+        gpu.launch(&form.kernel, &params, &[x, &packed], &[&dw_parts], work)?;
         if parts > 1 {
             let work = Work::threads(dw.numel()).flops(dw_parts.numel() as u64);
-            gpu.launch(kernels.sum_parts, &params, &[&dw_parts], &[&dw], work)?;
+            gpu.launch(&form.sum_parts, &params, &[&dw_parts], &[&dw], work)?;
         }
         Ok(dw)
     }
 
-    /// Tiles of `dy` that the gradient by weight sums over.
-    fn weight_tiles(&self) -> usize {
-        self.batch * self.oh.div_ceil(WEIGHT_TILE) * self.ow.div_ceil(WEIGHT_TILE)
-    }
-
-    /// Pairs of an input and an output channel block in the gradient by weight.
-    fn weight_jobs(&self) -> usize {
-        self.cin.div_ceil(weight_kernels(self.k, self.stride).channels) * self.cout.div_ceil(4 * LANES)
-    }
-
     fn backward_bias(&self, dy: &Tensor) -> Result<Tensor> {
-        static GPU: Kernel = kernel("conv2d", source!(1, 1, 1, 4, 1), "backward_bias");
-        // Barriers are slow on a software rasterizer, more so in large workgroups.
-        static SOFTWARE: Kernel = GPU.workgroup(32);
-        let kernel = if self.software { &SOFTWARE } else { &GPU };
         let db = Tensor::empty(dy.gpu(), &[self.cout])?;
         let work = Work::groups(self.cout).flops(dy.numel() as u64);
-        dy.gpu().launch(kernel, &self.params(), &[dy], &[&db], work)?;
+        dy.gpu().launch(&forms::backward_bias(self.adapter), &self.params(), &[dy], &[&db], work)?;
         Ok(db)
     }
-}
-
-/// Tiles per part, at most: Mesa's llvmpipe silently ends an invocation's loops after 65,535 iterations in total.
-const MAX_TILES: usize = 1 << 14;
-/// Pixels per sum, at most, for the same reason: with wgpu's bounds checks the inner loops do not unroll, and each
-/// pixel takes several iterations.
-const MAX_PIXELS: usize = 1 << 12;
-/// Side of the tiles in the gradient by weight, in pixels.
-const WEIGHT_TILE: usize = 4;
-/// Jobs, of [`LANES`] invocations each, that fill any device.
-const TARGET_JOBS: usize = 4096;
-
-/// A forward kernel and its tile size.
-#[derive(Clone, Copy)]
-struct Form {
-    kernel: Kernel,
-    tile: usize,
-}
-
-impl Form {
-    /// Tiles that cover a plane.
-    fn tiles(&self, height: usize, width: usize) -> usize {
-        height.div_ceil(self.tile) * width.div_ceil(self.tile)
-    }
-}
-
-/// Cycles that llvmpipe takes for one channel of a tile (docs/performance.md): 35 for a scalar load of an activation,
-/// 60 for a vec4 load of weights, 4 for a vec4 multiply-add.
-fn rasterizer_cycles(k: usize, stride: usize, tile: usize) -> usize {
-    let window = (tile - 1) * stride + k;
-    35 * window * window + 60 * k * k + 4 * tile * tile * k * k
-}
-
-/// The forward kernels by tile size. A GPU uses the first, a software rasterizer the one with the lowest cost.
-///
-/// On a GPU an invocation keeps 64 sums in registers, and many invocations run at once. A software rasterizer spends
-/// its time on loads, so 256 sums per invocation are half again as fast, although most of them spill. But a tile that
-/// crosses the border of a plane costs as much as a whole one.
-fn forward_forms(k: usize, stride: usize, dilation: usize) -> [Form; 3] {
-    macro_rules! forms {
-        ($($k:literal $stride:literal $dilation:literal),*) => {
-            match (k, stride, dilation) {
-                $(($k, $stride, $dilation) => {
-                    static SMALL: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 4, 1), "forward").workgroup(64);
-                    static MIDDLE: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 6, 1), "forward").workgroup(8);
-                    static LARGE: Kernel = kernel("conv2d", source!($k, $stride, $dilation, 8, 1), "forward").workgroup(8);
-                    [(4, SMALL), (6, MIDDLE), (8, LARGE)].map(|(tile, kernel)| Form { kernel, tile })
-                })*
-                other => unreachable!("Conv::new lets no {other:?} through"),
-            }
-        };
-    }
-    forms!(1 1 1, 1 2 1, 1 1 2, 3 1 1, 3 2 1, 3 1 2, 4 1 1, 4 2 1, 4 1 2)
-}
-
-/// The forward kernels for 1x1: for a GPU, for a software rasterizer. An invocation computes `tile` channels of
-/// 4 `tile` pixels.
-fn pointwise_forms() -> [Form; 2] {
-    static SMALL: Kernel = kernel("conv2d", source!(1, 1, 1, 4, 1), "forward_1x1").workgroup(64);
-    static LARGE: Kernel = kernel("conv2d", source!(1, 1, 1, 8, 1), "forward_1x1").workgroup(8);
-    [Form { kernel: SMALL, tile: 4 }, Form { kernel: LARGE, tile: 8 }]
-}
-
-/// The kernels of the gradient by weight.
-struct WeightKernels {
-    gpu: &'static Kernel,
-    software: &'static Kernel,
-    sum_parts: &'static Kernel,
-    /// Input channels per invocation.
-    channels: usize,
-}
-
-fn weight_kernels(k: usize, stride: usize) -> WeightKernels {
-    macro_rules! kernels {
-        ($($k:literal $stride:literal $channels:literal),*) => {
-            match (k, stride) {
-                $(($k, $stride) => {
-                    static GPU: Kernel = kernel("conv2d", source!($k, $stride, 1, 4, $channels), "backward_weight").workgroup(64);
-                    static SOFTWARE: Kernel = kernel("conv2d", source!($k, $stride, 1, 4, $channels), "backward_weight").workgroup(8);
-                    static SUM_PARTS: Kernel = kernel("conv2d", source!($k, $stride, 1, 4, $channels), "sum_parts");
-                    WeightKernels { gpu: &GPU, software: &SOFTWARE, sum_parts: &SUM_PARTS, channels: $channels }
-                })*
-                other => unreachable!("Conv::new lets no {other:?} through"),
-            }
-        };
-    }
-    // Kernel, stride and input channels per invocation, which keeps up to 36 vec4 sums.
-    kernels!(1 1 8, 1 2 8, 3 1 4, 3 2 4, 4 1 2, 4 2 2)
 }
 
 #[cfg(test)]
 mod tests {
     use super::Conv;
     use crate::PackedWeight;
+    use crate::geometry::AdapterKind;
     use alias_oracle::{Array, Random, Twin, check, gpu, relative_l2};
     use alias_tensor::Tensor;
 
@@ -537,11 +381,11 @@ mod tests {
         check_case([1, 37, 4, 3], 5, 3, 1, 1, false);
         check_case([3, 2, 33, 31], 3, 3, 1, 1, true);
         check_case([1, 3, 19, 23], 2, 4, 2, 2, false);
-        // 1x1 without padding: planes of less than a tile, with a cut last tile, and of whole tiles.
+        // 1x1 without padding: planes smaller than a tile, with a partial last tile, and of whole tiles.
         check_case([2, 19, 2, 2], 3, 1, 1, 0, true);
         check_case([2, 5, 6, 14], 67, 1, 1, 0, false);
         check_case([1, 33, 16, 8], 40, 1, 1, 0, true);
-        // One image, input channels a multiple of four: on software rasterizers `backward_weight_pointwise`.
+        // One image, input channels a multiple of four: software rasterizers call `backward_weight_pointwise`.
         check_case([1, 36, 7, 5], 70, 1, 1, 0, false);
     }
 
@@ -554,7 +398,7 @@ mod tests {
         check_case([1, 4, 129, 117], 2, 1, 1, 0, true);
     }
 
-    /// Parts of several runs of tiles, as when the channels alone fill a device. In the tests above parts are one run.
+    /// Parts of several runs of tiles, as when the channels alone fill a device. In the tests above a part is one run.
     #[test]
     fn parts_of_several_runs_match_twin() {
         let mut random = Random::new(1);
@@ -577,7 +421,7 @@ mod tests {
             for stride in [1, 2] {
                 let mut random = Random::new(1);
                 let twin = Conv2d { stride, padding };
-                // Three tiles of 4 across and down, the last ones cut; two blocks of channels. The 1x1 kernel gets
+                // Three tiles of 4 across and down, the last ones partial; two blocks of channels. The 1x1 kernel gets
                 // 11 x 12 pixels, a multiple of four, so that `forward_1x1` runs.
                 let inputs = [random.array(&[2, 5, 11, if k == 1 { 12 } else { 10 }]), random.array(&[35, 5, k, k])];
                 let y = twin.forward(&inputs);
@@ -586,7 +430,10 @@ mod tests {
                 let [x, w] = inputs.each_ref().map(|a| Tensor::new(gpu(), &a.shape, &a.to_f32()).unwrap());
                 let cotangent = Tensor::new(gpu(), &dy.shape, &dy.to_f32()).unwrap();
                 let mut conv = Conv::new(&x, w.shape(), None, stride, padding).unwrap();
-                conv.software = !conv.software;
+                conv.adapter = match conv.adapter {
+                    AdapterKind::Gpu => AdapterKind::Rasterizer,
+                    AdapterKind::Rasterizer => AdapterKind::Gpu,
+                };
                 let close = |what: &str, got: Tensor, want: &Array| {
                     let error = relative_l2(&got.to_vec().unwrap(), &want.data);
                     assert!(error <= 2e-6, "{what}, kernel {k}, stride {stride}: {error:.2e}");

@@ -1,11 +1,33 @@
-//! The operations of the network, each a `.rs` here and a `.wgsl` in `shaders/`: forward, backward, float64 twin, check.
+//! Differentiable operations on GPUs. Each is a `.rs` here and a `.wgsl` in `shaders/`: forward, backward, float64
+//! twin, check.
 //!
-//! They are free functions on (N, C, H, W) tensors of float32. What bears the name of a function of
-//! `torch.nn.functional` does what that does; the others say in their first line what they are there. Each refuses shapes
-//! it does not fit with an [`Error`](alias_tensor::Error) that names the operation, the argument, what it got and what it
-//! expected.
+//! Operations are free functions on (N, C, H, W) tensors of float32. An operation named like a function of
+//! `torch.nn.functional` computes the same; the documentation of any other begins with what it computes. For shapes
+//! that it does not support, an operation returns an [`Error`](alias_tensor::Error) with the operation, the argument,
+//! what it got and what it expected.
 //!
-//! [`plan`] holds the steps of an [`alias_plan::Plan`]: fused kernels that only draw.
+//! ```
+//! use alias_kernels::{conv2d, leaky_relu, philox};
+//! use alias_tensor::{Gpu, GpuOptions, Tensor};
+//!
+//! let gpu = Gpu::open(&GpuOptions::default())?;
+//! let mut numbers = philox::normal(0, 0).map(|z| z as f32); // seed 0, stream 0
+//! let mut random = |shape: &[usize]| {
+//!     let values: Vec<f32> = numbers.by_ref().take(shape.iter().product()).collect();
+//!     Tensor::new(&gpu, shape, &values)
+//! };
+//! let (x, weight) = (random(&[1, 3, 8, 8])?, random(&[4, 3, 3, 3])?.requires_grad());
+//! let y = leaky_relu(&conv2d(&x, &weight, None, 1, 1)?, 0.2)?; // stride 1, padding 1
+//!
+//! let cotangent = random(&[1, 4, 8, 8])?;
+//! let gradients = y.backward(&cotangent)?; // of the sum of y * cotangent
+//! let by_weight = gradients.get(&weight).expect("the weight requires a gradient");
+//! assert_eq!(by_weight.shape(), weight.shape());
+//! assert!(by_weight.to_vec()?.iter().all(|g| g.is_finite()));
+//! # Ok::<(), alias_tensor::Error>(())
+//! ```
+//!
+//! [`plan`] executes the steps of an [`alias_plan::Plan`] by fused kernels, without gradients.
 
 use alias_plan::Precision;
 pub use alias_plan::philox;
@@ -21,13 +43,14 @@ mod avg_pool;
 mod batch_norm;
 mod concat;
 mod conv2d;
+mod geometry;
 mod instance_norm;
 mod l1;
 mod leaky_relu;
 mod mask_norm;
 mod max_pool;
 mod modulate;
-mod modulate_rows;
+mod modulate_by_table;
 mod mul;
 mod noise;
 mod pack;
@@ -58,7 +81,7 @@ pub use leaky_relu::leaky_relu;
 pub use mask_norm::mask_norm;
 pub use max_pool::max_pool;
 pub use modulate::modulate;
-pub use modulate_rows::{Rows, modulate_rows};
+pub use modulate_by_table::{PixelEntries, modulate_by_table};
 pub use mul::mul;
 pub use noise::add_noise;
 pub use pack::PackedWeight;
@@ -74,14 +97,14 @@ pub use sum_windows::{Windows, sum_windows};
 pub use tanh::tanh;
 pub use transpose::transpose;
 
-/// The text of a shader, by how weights and activations are stored.
+/// A shader's text for each [`Precision`] of stored weights and activations.
 #[derive(Clone, Copy)]
-struct Source {
+struct ShaderText {
     f32: &'static [&'static str],
     f16: &'static [&'static str],
 }
 
-impl Source {
+impl ShaderText {
     const fn of(self, precision: Precision) -> &'static [&'static str] {
         match precision {
             Precision::F32 => self.f32,
@@ -90,13 +113,13 @@ impl Source {
     }
 }
 
-/// Entry point `entry` of this project's shader `source`.
+/// Entry point `entry` of this project's shader `source`, compiled without bounds checks.
 #[expect(unsafe_code, reason = "the one place that vouches for the shaders")]
 const fn kernel(name: &'static str, source: &'static [&'static str], entry: &'static str) -> Kernel {
-    // SAFETY: every entry point of shaders/ returns before it indexes past the sizes in its Params, which the function
-    // that launches it has checked against the tensors; loops run over those sizes; workgroup memory is written before it
-    // is read. What they look up by (labels' windows, rows of a table) is made in this workspace, from 1 or 0 to the size
-    // that the Params have. `alias_oracle::check`, and for a plan's steps tests/painter.rs, run each with and without the
-    // checks and compare the bits.
+    // SAFETY: An entry point of shaders/ returns before it indexes past the sizes in its Params, and the function that
+    // launches it has checked the tensors against those sizes. Its loops run over the same sizes, and it writes
+    // workgroup memory before it reads it. Indices that lie in buffers (windows, table entries) were checked on upload:
+    // by `PixelEntries`, `Windows`, `Segments` and `DeviceBuffers`. Tests run every operation (`alias_oracle::check`)
+    // and every step of a plan (tests/painter.rs) with and without bounds checks and compare the bits.
     unsafe { Kernel::new(name, source, entry).assume_in_bounds() }
 }

@@ -1,14 +1,15 @@
-//! What each operation's file begins with.
+//! Macros for the head of an operation's file: its shader's text and its parameters.
 
-/// The pieces of a shader's text: the operation's own file, then the helpers it names from `shaders/shared/`, then, after a
-/// semicolon, constants. `first` goes on the first line, so that the file's line numbers hold.
+/// A shader's text in pieces: the operation's own file, the helpers from `shaders/shared/` that it calls, and, after a
+/// semicolon, constants. `first` shares a line with the file's first one, so that line numbers in errors are the
+/// file's.
 macro_rules! wgsl {
     ($($first:literal,)? $op:ident $(, $shared:ident)* $(; $($constants:expr),+)?) => {
         &[$($first,)? alias_shaders::$op, $(alias_shaders::shared::$shared,)* $($($constants),+)?]
     };
 }
 
-/// Declares `Params`, the uniform at binding 0 of the file's `SOURCE`, and the test that both languages agree on it.
+/// Declares `Params`, the uniform at binding 0, and a test that it matches the struct in the shader `SOURCE`.
 macro_rules! params {
     ($($field:ident: $type:ty),* $(,)?) => {
         #[repr(C)]
@@ -25,10 +26,10 @@ macro_rules! params {
     };
 }
 
-/// [`wgsl!`] in both precisions: `Stored` is the type of stored weights and activations.
+/// [`wgsl!`] in both precisions. `Stored` is the WGSL type of stored weights and activations.
 macro_rules! stored {
     ($($pieces:tt)*) => {
-        $crate::Source {
+        $crate::ShaderText {
             f32: wgsl!("alias Stored = f32;", $($pieces)*),
             f16: wgsl!("enable f16; alias Stored = f16;", $($pieces)*),
         }

@@ -1,5 +1,6 @@
 //! Measures an adapter's peak arithmetic and copy throughput, to which other measurements are compared.
 
+use crate::geometry::AdapterKind;
 use crate::kernel;
 use alias_tensor::{Gpu, Kernel, Recording, Result, Tensor, Work};
 
@@ -24,9 +25,8 @@ impl Peak {
     /// # Errors
     /// If the device reports an error.
     pub fn measure(gpu: &Gpu) -> Result<Peak> {
-        let software = gpu.is_software();
-        // 2^18 invocations fill any GPU; a processor needs few. llvmpipe allows 65,535 loop iterations.
-        let (n, rounds) = if software { (1 << 12, 1 << 10) } else { (1 << 18, 1 << 10) };
+        // llvmpipe silently ends an invocation's loops after 65,535 iterations.
+        let (n, rounds) = (AdapterKind::of(gpu).peak_invocations(), 1 << 10);
         let flops = 2 * 4 * 64 * n as u64 * u64::from(rounds);
         let small = Tensor::new(gpu, &[n, 4], &vec![0.5; 4 * n])?;
         let out = Tensor::empty(gpu, &[n, 4])?;

@@ -1,10 +1,10 @@
-//! The steps of an [`alias_plan::Plan`] on a GPU, one file each. They compute nothing that could be differentiated.
+//! The steps of an [`alias_plan::Plan`] on a GPU, a file each. They have no gradients.
 
 mod buffers;
-mod convolution;
 mod fused_conv2d;
 mod fused_pool;
 mod input;
+mod load_store;
 mod modulation_table;
 mod rgba8;
 mod staged_conv2d;
@@ -20,7 +20,7 @@ pub use winograd_conv2d::winograd_weight;
 
 use alias_plan::{Method, Step};
 
-/// Kernels that a GPU launches for a step.
+/// Number of kernels that a step launches.
 pub fn launches(step: &Step) -> usize {
     match step {
         Step::Table(table) => 2 + usize::from(table.taps.is_some()),

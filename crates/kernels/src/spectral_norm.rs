@@ -1,5 +1,6 @@
 //! Spectral norm (Miyato et al. 2018): a weight divided by its largest singular value, which power iteration estimates.
 
+use crate::geometry::AdapterKind;
 use crate::kernel;
 use alias_tensor::{Gpu, Kernel, Result, Tensor, Work};
 
@@ -87,8 +88,7 @@ fn matrix(op: &'static str, weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<P
 
 /// A kernel that has one workgroup for one or more rows of the weight.
 fn by_row(gpu: &Gpu, entry: &'static str) -> Kernel {
-    // Barriers are slow on a software rasterizer, more so in large workgroups.
-    kernel("spectral_norm", SOURCE, entry).workgroup(if gpu.is_software() { 32 } else { 256 })
+    kernel("spectral_norm", SOURCE, entry).workgroup(AdapterKind::of(gpu).reduction_workgroup())
 }
 
 /// W v

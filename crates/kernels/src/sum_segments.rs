@@ -15,10 +15,10 @@ const PART: usize = 256;
 /// The inverse of a look-up: for each target, the places that look it up, its segment.
 #[derive(Debug)]
 pub(crate) struct Segments {
-    /// (parts, 2): start and end (exclusive) in `entries` of each run of at most [`PART`] places of one segment.
+    /// (parts, 2): start and end (exclusive) in `places` of each run of at most [`PART`] places of one segment.
     pub(crate) parts: Tensor,
     /// (places): the places, segment by segment.
-    pub(crate) entries: Tensor,
+    pub(crate) places: Tensor,
     /// (segments + 1): each segment's first part, then the number of parts.
     first: Tensor,
 }
@@ -33,14 +33,14 @@ impl Segments {
         for target in 0..=segments {
             starts[target + 1] += starts[target];
         }
-        let mut entries = vec![0; index.len()];
+        let mut places = vec![0; index.len()];
         let mut next = starts.clone();
         for (place, &target) in (0..).zip(index) {
-            entries[next[target as usize] as usize] = place;
+            places[next[target as usize] as usize] = place;
             next[target as usize] += 1;
         }
         let (mut parts, mut first) = (Vec::new(), vec![0]);
-        // Places without a target come first in `entries` and belong to no part.
+        // Places without a target come first in `places` and belong to no part.
         for target in 1..=segments {
             let end = starts[target + 1];
             for start in (starts[target]..end).step_by(PART) {
@@ -50,7 +50,7 @@ impl Segments {
         }
         Ok(Segments {
             parts: Tensor::indices(gpu, &[parts.len(), 2], parts.as_flattened())?,
-            entries: Tensor::indices(gpu, &[entries.len()], &entries)?,
+            places: Tensor::indices(gpu, &[places.len()], &places)?,
             first: Tensor::indices(gpu, &[first.len()], &first)?,
         })
     }

@@ -1,5 +1,5 @@
-//! A 3x3 convolution at the centre of each distinct 5x5 window, from its nine 3x3 windows: adds nine tap products,
-//! which were computed once for each distinct 3x3 window.
+//! A 3x3 convolution at the centre of each distinct 5x5 window of a label map: adds, for each of its nine 3x3 windows,
+//! the product with one tap. The products are computed once for each distinct 3x3 window.
 
 use crate::{kernel, sum_segments::Segments};
 use alias_tensor::{Error, Gpu, Kernel, Result, Tensor, Work};
@@ -10,38 +10,38 @@ static FORWARD: Kernel = kernel("sum_windows", SOURCE, "forward");
 static BACKWARD_PARTS: Kernel = kernel("sum_windows", SOURCE, "backward_parts");
 static BACKWARD_BIAS: Kernel = kernel("sum_windows", SOURCE, "backward_bias");
 
-params! { channels: u32, columns: u32, rows: u32, parts: u32 }
+params! { channels: u32, columns: u32, entries: u32, parts: u32 }
 
-/// For each distinct 5x5 window, the columns of its nine 3x3 windows in a table, from 1; 0 stands for outside the image.
+/// The nine 3x3 windows of each distinct 5x5 window, as columns of a table: from 1, or 0 outside the image.
 #[derive(Clone, Debug)]
 pub struct Windows(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// (9, R): for each tap, the column of every 5x5 window.
+    /// (9, E): for each tap, the column of each 5x5 window.
     index: Vec<u32>,
     on_device: Tensor,
     columns: usize,
-    /// The 5x5 windows that use each column at each tap. Made when a gradient first needs it.
+    /// The 5x5 windows that use each column at each tap. Built when a gradient first needs it.
     inverse: OnceLock<Segments>,
 }
 
 impl Windows {
-    /// Uploads 5x5 windows, each as nine columns of a table that has `columns` of them.
+    /// Uploads the nine columns of each 5x5 window in `entries`, in a table of `columns` columns.
     ///
     /// # Errors
-    /// If a number is over `columns`, there is no window, or the device reports an error.
-    pub fn new(gpu: &Gpu, windows: &[[u32; 9]], columns: usize) -> Result<Windows> {
-        let index: Vec<u32> = (0..9).flat_map(|k| windows.iter().map(move |window| window[k])).collect();
+    /// If a number is over `columns`, `entries` is empty, or the device reports an error.
+    pub fn new(gpu: &Gpu, entries: &[[u32; 9]], columns: usize) -> Result<Windows> {
+        let index: Vec<u32> = (0..9).flat_map(|k| entries.iter().map(move |windows| windows[k])).collect();
         if let Some(&number) = index.iter().find(|&&number| number as usize > columns) {
             return Err(Error::argument("windows", "a number", number, format!("at most {columns}")));
         }
-        let on_device = Tensor::indices(gpu, &[9, windows.len()], &index)?;
+        let on_device = Tensor::indices(gpu, &[9, entries.len()], &index)?;
         Ok(Windows(Arc::new(Inner { index, on_device, columns, inverse: OnceLock::new() })))
     }
 
-    /// Number of 5x5 windows, R.
-    pub fn rows(&self) -> usize {
+    /// Number of 5x5 windows, E.
+    pub fn entries(&self) -> usize {
         self.0.index.len() / 9
     }
 
@@ -57,7 +57,7 @@ impl Windows {
         // A column has a different product at each tap, so each pair (tap, column) is a target.
         let target = |(at, &column): (usize, &u32)| match column {
             0 => 0,
-            column => (at / self.rows() * self.0.columns) as u32 + column,
+            column => (at / self.entries() * self.0.columns) as u32 + column,
         };
         let targets: Vec<_> = self.0.index.iter().enumerate().map(target).collect();
         let made = Segments::new(gpu, &targets, 9 * self.0.columns)?;
@@ -65,8 +65,8 @@ impl Windows {
     }
 }
 
-/// For each of the R 5x5 windows, the sum of its nine tap products plus `bias` (C): (1, C, 1, R). `x` (1, 9 C, 1, U) is
-/// the table of products: channel 9 c + k of a column is the product of output channel c at tap k.
+/// The sum of nine products plus `bias` (C) for each of E 5x5 windows: (1, C, 1, E). `x` (1, 9 C, 1, U) is the table of
+/// products: channel 9 c + k of a column is the product of output channel c at tap k.
 ///
 /// # Errors
 /// If the shapes do not match each other and `windows`, or the device reports an error.
@@ -76,9 +76,9 @@ pub fn sum_windows(x: &Tensor, windows: &Windows, bias: &Tensor) -> Result<Tenso
     };
     let columns = windows.0.columns;
     x.shape().check("sum_windows", "x", &[1, 9 * c, 1, columns])?;
-    let rows = windows.rows();
-    let params = Params { channels: c as u32, columns: columns as u32, rows: rows as u32, parts: 0 };
-    let y = Tensor::empty(x.gpu(), &[1, c, 1, rows])?;
+    let entries = windows.entries();
+    let params = Params { channels: c as u32, columns: columns as u32, entries: entries as u32, parts: 0 };
+    let y = Tensor::empty(x.gpu(), &[1, c, 1, entries])?;
     let work = Work::threads(y.numel()).flops(9 * y.numel() as u64);
     x.gpu().launch(&FORWARD, &params, &[x, &windows.0.on_device, bias], &[&y], work)?;
 
@@ -90,7 +90,7 @@ pub fn sum_windows(x: &Tensor, windows: &Windows, bias: &Tensor) -> Result<Tenso
             let params = Params { parts: inverse.parts() as u32, ..params };
             let partial = Tensor::empty(gpu, &[c, inverse.parts()])?;
             let work = Work::threads(partial.numel()).flops(9 * dy.numel() as u64);
-            gpu.launch(&BACKWARD_PARTS, &params, &[dy, &inverse.parts, &inverse.entries], &[&partial], work)?;
+            gpu.launch(&BACKWARD_PARTS, &params, &[dy, &inverse.parts, &inverse.places], &[&partial], work)?;
             inverse.sum(&partial)?.reshape(&[1, 9 * c, 1, columns])
         };
         let by_bias = || {
@@ -111,24 +111,24 @@ mod tests {
     struct SumWindows<'a>(&'a [[u32; 9]]);
 
     impl SumWindows<'_> {
-        /// The element of the table that 5x5 window `r` looks up at tap `k` for channel `c`; `None` outside the image.
-        fn place(&self, c: usize, k: usize, r: usize) -> Option<[usize; 4]> {
-            let column = self.0[r][k].checked_sub(1)?;
+        /// The element of the table that 5x5 window `e` looks up at tap `k` for channel `c`, if it is inside the image.
+        fn place(&self, c: usize, k: usize, e: usize) -> Option<[usize; 4]> {
+            let column = self.0[e][k].checked_sub(1)?;
             Some([0, 9 * c + k, 0, column as usize])
         }
     }
 
     impl Twin for SumWindows<'_> {
         fn forward(&self, x: &[Array]) -> Array {
-            Array::from_fn([1, x[1].shape[0], 1, self.0.len()], |[_, c, _, r]| {
-                x[1][[c]] + (0..9).filter_map(|k| self.place(c, k, r)).map(|at| x[0][at]).sum::<f64>()
+            Array::from_fn([1, x[1].shape[0], 1, self.0.len()], |[_, c, _, e]| {
+                x[1][[c]] + (0..9).filter_map(|k| self.place(c, k, e)).map(|at| x[0][at]).sum::<f64>()
             })
         }
 
         fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
             let (mut dx, mut dbias) = (Array::zeros(&x[0].shape), Array::zeros(&x[1].shape));
-            Array::from_fn(dy.nchw(), |at @ [_, c, _, r]| {
-                (0..9).filter_map(|k| self.place(c, k, r)).for_each(|place| dx[place] += dy[at]);
+            Array::from_fn(dy.nchw(), |at @ [_, c, _, e]| {
+                (0..9).filter_map(|k| self.place(c, k, e)).for_each(|place| dx[place] += dy[at]);
                 dbias[[c]] += dy[at];
                 0.0
             });
@@ -139,13 +139,13 @@ mod tests {
     #[test]
     fn matches_twin() {
         // The last case has segments of more than one part.
-        for (channels, columns, rows) in [(1, 1, 1), (3, 5, 7), (2, 40, 11), (5, 2, 90), (2, 2, 1200)] {
+        for (channels, columns, entries) in [(1, 1, 1), (3, 5, 7), (2, 40, 11), (5, 2, 90), (2, 2, 1200)] {
             let mut random = Random::new(3);
-            let windows: Vec<[u32; 9]> =
-                (0..rows).map(|_| std::array::from_fn(|_| (random.bits() % (columns as u64 + 1)) as u32)).collect();
+            let drawn: Vec<[u32; 9]> =
+                (0..entries).map(|_| std::array::from_fn(|_| (random.bits() % (columns as u64 + 1)) as u32)).collect();
             let inputs = [random.array(&[1, 9 * channels, 1, columns]), random.array(&[channels])];
-            check(&SumWindows(&windows), &inputs, |t| {
-                super::sum_windows(&t[0], &Windows::new(t[0].gpu(), &windows, columns)?, &t[1])
+            check(&SumWindows(&drawn), &inputs, |t| {
+                super::sum_windows(&t[0], &Windows::new(t[0].gpu(), &drawn, columns)?, &t[1])
             });
         }
     }

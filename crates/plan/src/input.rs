@@ -1,24 +1,24 @@
-//! What a step reads.
+//! The input of a step.
 
 use crate::{BufferId, Plan};
 use std::ops::Range;
 
-/// A tensor (N, channels, height, width), resized to the nearest pixels of the [`Input`] that it belongs to.
+/// A tensor (N, channels, height, width), resized by nearest neighbour to the height and width of its [`Input`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operand {
-    /// Where it lies.
+    /// Its buffer.
     pub buffer: BufferId,
     /// Its channels.
     pub channels: usize,
-    /// Its height: the input's, times or divided by a power of two. For [`Statistics`](crate::Statistics) it is at most the
-    /// input's.
+    /// Its height: the input's, multiplied or divided by a power of two. In [`Statistics`](crate::Statistics), at most
+    /// the input's.
     pub height: usize,
-    /// Its width, by the same factor.
+    /// Its width: the input's, multiplied or divided by the same.
     pub width: usize,
 }
 
-/// What a step reads: `leaky_relu(modulate(normalize(concatenate(resize(operands)) + noise)))`, where noise, normalization and
-/// activation are optional. None of it is stored: kernels compute it where they load.
+/// A step's input: `leaky_relu(modulate(normalize(concatenate(resize(operands)) + noise)))`, where noise,
+/// normalization, modulation and activation are optional. A step computes it while loading, and never stores it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Input {
     /// Images, N.
@@ -29,35 +29,36 @@ pub struct Input {
     pub width: usize,
     /// One or two tensors, concatenated along the channels.
     pub operands: Vec<Operand>,
-    /// (N, H, W): the plane of noise to add, times each channel's scale, before the normalization.
+    /// (N, H, W): noise, which each channel multiplies by its own factor and adds before the normalization.
     pub noise: Option<BufferId>,
     /// The normalization.
     pub norm: Option<Normalization>,
-    /// Slope of the leaky ReLU, at most 1: 1 for none, 0 for ReLU.
+    /// Slope of the leaky ReLU for negative numbers, at most 1: 1 for none, 0 for ReLU.
     pub slope: f32,
 }
 
 /// How an input is normalized and modulated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalization {
-    /// As [`Statistics`](crate::Statistics) writes it, or from running statistics.
+    /// In the layout of [`Statistics::output`](crate::Statistics::output): computed by that step, or from running
+    /// statistics.
     pub coefficients: BufferId,
-    /// Scale and shift of every pixel, from a table. Without it, the coefficients' scale and shift of the channel.
+    /// Scale and shift for each pixel, from a table. Without it, those of the channel in `coefficients`.
     pub modulation: Option<Modulation>,
 }
 
-/// Scale and shift of every pixel, looked up in a table.
+/// SPADE's scale and shift for each pixel, looked up in a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Modulation {
-    /// As [`ModulationTable`](crate::ModulationTable) writes it.
+    /// The table, [`ModulationTable::output`](crate::ModulationTable::output).
     pub table: BufferId,
-    /// How many entries the table has.
+    /// Number of entries of the table.
     pub entries: usize,
-    /// (N, rows, W, 2) uint32: the pixel's entry of the table, from 0, and its mask as the bits of a float32.
+    /// (N, rows, W, 2) uint32: each pixel's entry in the table, from 0, and its mask as the bits of a float32.
     pub pixels: BufferId,
-    /// Image rows that `pixels` has: all that the step sees.
+    /// Image rows in `pixels`: all that the step reads.
     pub rows: Range<usize>,
-    /// Whether the mask tells two regions apart, each with statistics of its own.
+    /// Whether the regions inside and outside the mask have statistics of their own, as in mask norm.
     pub masked: bool,
 }
 
@@ -82,17 +83,17 @@ impl Input {
         self.batch * self.channels() * self.plane()
     }
 
-    /// Channels, where each operand's last block is filled up.
+    /// Channels of all operands, each rounded up to whole blocks of `block`.
     pub fn stored_channels(&self, block: usize) -> usize {
         self.operands.iter().map(|operand| operand.channels.next_multiple_of(block)).sum()
     }
 
-    /// How pixels are modulated.
+    /// The modulation by table, if there is one.
     pub fn modulation(&self) -> Option<&Modulation> {
         self.norm.as_ref()?.modulation.as_ref()
     }
 
-    /// Operations to normalize, modulate and activate so many elements.
+    /// Operations that normalize, modulate and activate this many elements.
     pub(crate) fn loading_flops(&self, elements: u64) -> u64 {
         elements
             * match &self.norm {
@@ -102,7 +103,7 @@ impl Input {
             }
     }
 
-    /// Bytes of the operands and the noise. Of an operand that is larger than the input, most is skipped.
+    /// Bytes of the operands and the noise. Of an operand larger than the input, only the nearest pixels are read.
     pub(crate) fn bytes_read(&self, plan: &Plan) -> u64 {
         let of_operand = |o: &Operand| plan.bytes(o.buffer) / (o.height / self.height).max(1).pow(2) as u64;
         self.operands.iter().map(of_operand).sum::<u64>() + self.noise.map_or(0, |noise| plan.bytes(noise))

@@ -1,12 +1,32 @@
-//! What a network computes for one input, step by step, as plain data: shapes, operations, bytes, and when each buffer is free.
+//! A network's computation for one input, as plain data: steps, shapes, operations, bytes, lifetimes of buffers.
 //!
-//! Nothing here knows a device. `alias-model` makes the list from a network; each executor runs it: the kernels of
-//! `alias-kernels` on a GPU, `alias-cpu` on processor cores.
+//! This crate knows no device. `alias-model` makes a [`Plan`] from a network; `alias-kernels` executes it on a GPU,
+//! `alias-cpu` on processor cores.
 //!
-//! There are five kinds of steps. [`ModulationTable`]: SPADE's scale and shift for each distinct window of a label map.
-//! [`NoisePlane`]: a plane of Gaussian noise. [`Statistics`]: mean and deviation of each plane. [`Convolution`] and [`Pool`]:
-//! everything else, since resizing, concatenation, normalization, modulation, activation and addition all happen where a
-//! convolution or a pooling loads ([`Input`]) or stores.
+//! A [`Step`] is of one of five kinds:
+//!
+//! * [`ModulationTable`]: SPADE's scale and shift for each distinct 5x5 window of a label map;
+//! * [`NoisePlane`]: a plane of Gaussian noise;
+//! * [`Statistics`]: mean and scale of each plane, for instance norm or mask norm;
+//! * [`Convolution`] and [`Pool`]: everything else. Resizing, concatenation, normalization, modulation and activation
+//!   happen when they load their [`Input`], addition and the last activation when they store.
+//!
+//! 2x2 max pooling of a picture, as a plan:
+//!
+//! ```
+//! use alias_plan::{Buffer, BufferId, Input, Operand, Plan, Pool, Precision, Role, Step};
+//!
+//! let picture = Operand { buffer: BufferId(0), channels: 3, height: 8, width: 8 };
+//! let input = Input { batch: 1, height: 8, width: 8, operands: vec![picture], noise: None, norm: None, slope: 1.0 };
+//! let output = BufferId(1);
+//! let pool = Pool { name: "pool".into(), input, is_max: true, window: 2, stride: 2, padding: 0, output };
+//!
+//! let buffer = |name: &str, elements, role| Buffer { name: name.into(), elements, activations: true, role };
+//! let buffers = vec![buffer("picture", 3 * 8 * 8, Role::Input), buffer("pooled", 3 * 4 * 4, Role::Output)];
+//! let plan = Plan { precision: Precision::F32, block: 1, buffers, steps: vec![Step::Pool(pool)] };
+//! println!("{} operations, {} bytes moved", plan.flops(), plan.bytes_moved());
+//! assert_eq!(plan.flops(), 384); // an activation for each of 192 elements, and 4 comparisons for each of 48
+//! ```
 
 mod convolution;
 mod input;
@@ -25,43 +45,43 @@ pub use pool::Pool;
 pub use statistics::Statistics;
 pub use step::{NoisePlane, Step};
 
-/// A buffer of a plan, by its place in [`Plan::buffers`].
+/// A buffer of a plan: its index in [`Plan::buffers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub usize);
 
 /// How long a buffer's content lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// From the host, before the first step of each image, to the last step that reads it.
+    /// The host fills it before the first step of each run; it lasts to the last step that reads it.
     Input,
     /// From the first step that writes it to the last one that reads it.
     Temporary,
-    /// From the first step that writes it to the end of the image.
+    /// From the first step that writes it to the end of the run.
     Output,
-    /// From one image to the next: what only depends on the person.
+    /// From one run to the next: for what depends on the person alone.
     Kept,
 }
 
 /// A buffer that steps read and write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
-    /// What is in it, such as `up_3.conv_0`.
+    /// Name of its content, such as `up_3.conv_0`.
     pub name: String,
-    /// How many elements: of four bytes, or if they are activations, as [`Plan::precision`] says.
+    /// Number of elements, of four bytes each, or for activations as [`Plan::precision`] says.
     pub elements: usize,
-    /// Whether it holds activations, which may be stored in half precision, and not coefficients or indices.
+    /// Whether it holds activations. Coefficients and indices always take four bytes each.
     pub activations: bool,
     /// How long it lasts.
     pub role: Role,
 }
 
-/// How numbers are stored. Sums are float32 in any case.
+/// How weights and activations are stored. Sums are always float32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// Everything in float32.
+    /// In float32.
     #[default]
     F32,
-    /// Weights and activations in float16.
+    /// In float16.
     F16,
 }
 
@@ -75,21 +95,22 @@ impl Precision {
     }
 }
 
-/// The steps that make an image, in order.
+/// The steps from a network's inputs to its outputs, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// How weights and activations are stored.
     pub precision: Precision,
-    /// In what blocks the channels of activations lie: (N, C / block, H, W, block), the last block filled up. 1 is (N, C, H, W).
+    /// Channels per block of activations, which have the layout (N, C / block, H, W, block), with the last block
+    /// padded. 1 means (N, C, H, W).
     pub block: usize,
-    /// Everything that steps read and write besides weights.
+    /// Everything that steps read and write, except weights.
     pub buffers: Vec<Buffer>,
-    /// What happens.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
 impl Plan {
-    /// Bytes of a buffer.
+    /// Bytes of a buffer, a multiple of four.
     pub fn bytes(&self, buffer: BufferId) -> u64 {
         let Buffer { elements, activations, .. } = self.buffers[buffer.0];
         let each = if activations { self.precision.bytes() } else { 4 };
@@ -101,7 +122,7 @@ impl Plan {
         self.steps.iter().map(Step::flops).sum()
     }
 
-    /// Bytes that the steps have to move at least: everything that each of them reads and writes, once.
+    /// A lower bound on the bytes that the steps move: each reads and writes its buffers and weights once.
     pub fn bytes_moved(&self) -> u64 {
         self.steps.iter().map(|step| step.bytes_moved(self)).sum()
     }

@@ -6,15 +6,15 @@ use std::ops::Range;
 /// The memory layout of a plan's buffers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// The slot of each buffer of the plan.
+    /// The slot of each buffer, by [`BufferId`].
     pub slot_of: Vec<usize>,
     /// Bytes of each slot.
     pub slots: Vec<u64>,
 }
 
 impl Memory {
-    /// Assigns the buffers of `plan` to slots, the largest first. Buffers in one slot have disjoint lifetimes, by their
-    /// steps and [`Role`]s.
+    /// Assigns the buffers of `plan` to slots, largest buffer first. Buffers in one slot have disjoint lifetimes, which
+    /// follow from the steps that use them and from their [`Role`]s.
     pub fn assign(plan: &Plan) -> Memory {
         let lifetimes = lifetimes(plan);
         let mut order: Vec<_> = (0..plan.buffers.len()).collect();
@@ -42,10 +42,10 @@ impl Memory {
     }
 }
 
-/// The lifetime of each buffer: the steps during which no other buffer may use its memory.
+/// The lifetime of each buffer: the steps at which no other buffer may use its memory.
 fn lifetimes(plan: &Plan) -> Vec<Range<usize>> {
     let forever = 0..usize::MAX;
-    // A buffer that no step uses gets a slot of its own, so that every buffer has one.
+    // A buffer that no step uses keeps this lifetime and gets a slot to itself.
     let mut lifetimes = vec![forever.clone(); plan.buffers.len()];
     for (at, step) in plan.steps.iter().enumerate() {
         for BufferId(buffer) in step.buffers() {

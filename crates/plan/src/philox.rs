@@ -1,6 +1,6 @@
 //! Counter-based Gaussian noise on the host: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
-//! 3", SC'11) and Box-Muller, in float64. The twin of shaders/shared/philox.wgsl, and the generator behind noise on
-//! processor cores and `fill`.
+//! 3", SC'11) and Box-Muller, in float64. Draws noise on processor cores and random weights, and is the twin of
+//! shaders/shared/philox.wgsl.
 
 /// Philox4x32-10: four random words for a counter and a key.
 pub fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
@@ -14,8 +14,8 @@ pub fn philox4x32_10(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// Standard normal numbers: up to 2^34 for each stream of a seed. Element e is number e % 4 of block e / 4, whose
-/// counter is (e / 4, stream, 0, 0).
+/// Up to 2^34 standard normal numbers for each stream of a seed. Element e is number e % 4 of the block with counter
+/// (e / 4, stream, 0, 0).
 pub fn normal(seed: u64, stream: u32) -> impl Iterator<Item = f64> {
     normal_from(seed, stream, 0)
 }

@@ -1,23 +1,23 @@
-//! A pooling, and what happens where it loads.
+//! Pooling, with all that happens when it loads its input.
 
 use crate::{BufferId, Input, Plan};
 
-/// The largest value or the mean of each window of an input. With a window of one pixel it stores its input as it is.
+/// Maximum or mean of each window of an input. With a window of one pixel it stores the input itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// What it reads.
+    /// Its input.
     pub input: Input,
-    /// Whether it takes the largest value; otherwise the mean.
+    /// Whether it takes the maximum of a window; otherwise the mean.
     pub is_max: bool,
     /// Side of the window.
     pub window: usize,
     /// Stride.
     pub stride: usize,
-    /// Pixels around the image that belong to no window's maximum or mean.
+    /// Pixels on each side of the input that windows cover but leave out of the maximum or mean.
     pub padding: usize,
-    /// (N, C, height, width), or in blocks.
+    /// (N, C, height, width), in the plan's blocks.
     pub output: BufferId,
 }
 

@@ -1,30 +1,38 @@
-//! The statistics that normalize a plane.
+//! The statistics of instance norm and mask norm.
 
 use crate::{BufferId, Input, Plan};
 
-/// What it takes to standardize each plane of an input: instance norm, or mask norm (VITON-HD, section 3.4).
+/// Mean and scale that standardize each plane of an input: instance norm, or mask norm (VITON-HD, section 3.4).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statistics {
-    /// The norm's name: whose scale of the noise it is.
+    /// The norm's name in the state dict, which holds the noise's factor for each channel.
     pub norm: String,
-    /// What is normalized.
+    /// The tensor to normalize.
     pub input: Input,
-    /// (N, H, W) in [0, 1]: the region that mask norm standardizes apart.
+    /// (N, H, W) in [0, 1]: the mask whose inside and outside mask norm standardizes apart.
     pub mask: Option<BufferId>,
-    /// (N, C, parts, 12): the statistics of the parts of a plane, where they are stored: on a GPU.
+    /// (N, C, parts, 12): the statistics of each part of a plane, stored on GPUs only.
     pub partial: Option<BufferId>,
-    /// (N, C, 8), where channels lie in blocks (N, C / block, 8, block): the plane's first pixel, mean less that, scale, scale
-    /// of the noise; outside the mask mean less the first pixel, and scale; the scale and the shift that follow, 1 and 0.
+    /// (N, C, 8), or in blocks of channels (N, C / block, 8, block). The eight coefficients of a plane:
+    ///
+    /// 0. its first pixel;
+    /// 1. mean minus first pixel, and
+    /// 2. scale, of the region under the mask, or without a mask of all;
+    /// 3. the noise's factor;
+    /// 4. mean minus first pixel, and
+    /// 5. scale, outside the mask;
+    /// 6. scale, here 1, and
+    /// 7. shift, here 0, to apply after the normalization.
     pub output: BufferId,
 }
 
 impl Statistics {
-    /// What every normalization adds to a variance.
+    /// Added to every variance.
     pub const EPS: f32 = 1e-5;
-    /// Elements of a part of a plane.
+    /// Elements per part of a plane.
     pub const PART: usize = 16384;
 
-    /// Floating-point operations. Without mask and noise, a plane that is repeated to a larger size counts once.
+    /// Floating-point operations. Without mask and noise, an operand is reduced before it is upsampled.
     pub fn flops(&self) -> u64 {
         let Input { batch, noise, ref operands, .. } = self.input;
         if self.mask.is_some() || noise.is_some() {
@@ -33,7 +41,7 @@ impl Statistics {
         operands.iter().map(|o| 5 * (batch * o.channels * o.height * o.width) as u64).sum()
     }
 
-    /// Parts of a plane.
+    /// Number of parts per plane.
     pub fn parts(&self) -> usize {
         self.input.plane().div_ceil(Statistics::PART)
     }

@@ -1,37 +1,37 @@
-//! The kinds of steps.
+//! The kinds of steps in a plan.
 
 use crate::{BufferId, Convolution, ModulationTable, Plan, Pool, Statistics};
 
-/// One thing to do.
+/// A step of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Scale and shift for each distinct window of a label map.
+    /// SPADE's scale and shift for each distinct 5x5 window of a label map.
     Table(ModulationTable),
     /// A plane of noise.
     Noise(NoisePlane),
-    /// Means and deviations.
+    /// The statistics of instance norm or mask norm.
     Statistics(Statistics),
-    /// A convolution and all that happens where it loads and stores.
+    /// A convolution, with all that happens when it loads and stores.
     Convolution(Convolution),
-    /// A pooling and all that happens where it loads.
+    /// A pooling, with all that happens when it loads.
     Pool(Pool),
 }
 
-/// One plane of Gaussian noise an image.
+/// A plane of Gaussian noise for each image of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoisePlane {
-    /// Which stream of the seed.
+    /// The stream of the seed, as in [`philox::normal`](crate::philox::normal).
     pub stream: u32,
     /// Elements, N H W.
     pub elements: usize,
-    /// (2) uint32: the seed, its low half first.
+    /// (2) uint32: the seed, low half first.
     pub seed: BufferId,
-    /// (N, H, W).
+    /// (N, H, W): the noise.
     pub output: BufferId,
 }
 
 impl Step {
-    /// What it is called in the network.
+    /// Its name in the network.
     pub fn name(&self) -> String {
         match self {
             Step::Table(step) => step.norm.clone(),
@@ -42,7 +42,7 @@ impl Step {
         }
     }
 
-    /// Every buffer that it writes.
+    /// The buffers that it writes.
     pub fn writes(&self) -> Vec<BufferId> {
         match self {
             Step::Table(t) => [t.output].into_iter().chain(t.hidden).chain(t.taps).collect(),
@@ -53,7 +53,7 @@ impl Step {
         }
     }
 
-    /// Every buffer that it reads, but for what it has written itself.
+    /// The buffers that it reads, except those that it has written itself.
     pub fn reads(&self) -> Vec<BufferId> {
         match self {
             Step::Table(t) => vec![t.patches, t.index],
@@ -64,7 +64,7 @@ impl Step {
         }
     }
 
-    /// Every buffer that it reads or writes.
+    /// All buffers that it reads or writes.
     pub fn buffers(&self) -> impl Iterator<Item = BufferId> {
         self.reads().into_iter().chain(self.writes())
     }
@@ -80,7 +80,8 @@ impl Step {
         }
     }
 
-    /// Bytes that it reads and writes, each once: operands, weights, results. What a core keeps in its cache is not counted.
+    /// Bytes of the operands and weights that it reads and the results that it writes, each counted once. Intermediate
+    /// results count if they are stored in buffers.
     pub fn bytes_moved(&self, plan: &Plan) -> u64 {
         match self {
             Step::Table(t) => t.bytes_moved(plan),

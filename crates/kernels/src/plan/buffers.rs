@@ -1,4 +1,4 @@
-//! The buffers of a plan on a GPU.
+//! A plan's buffers on a GPU.
 
 use super::{TableWeights, fused_conv2d, fused_pool, modulation_table, staged_conv2d, statistics, winograd_conv2d};
 use crate::noise;
@@ -6,40 +6,41 @@ use alias_plan::{BufferId, Memory, Method, Plan, Precision, Role, Step};
 use alias_tensor::{Error, Gpu, Recording, Result, Tensor};
 use std::cell::Cell;
 
-/// What a step computes with, besides buffers.
+/// The weights of a step.
 #[derive(Clone, Copy, Debug)]
 pub enum StepWeights<'a> {
-    /// Of a table.
+    /// Of a [`ModulationTable`](alias_plan::ModulationTable).
     Table(&'a TableWeights),
-    /// Of a convolution: (Cin K K + 1, Cout filled up with zeros to a multiple of 4), by Winograd's algorithm
-    /// (16 Cin + 1, ...), each kernel as [`winograd_weight`](super::winograd_weight) transforms it. The last row is the bias.
+    /// Of a [`Convolution`](alias_plan::Convolution): a matrix (Cin K K + 1, Cout padded with zeros to a multiple of 4)
+    /// whose last row is the bias. For Winograd's algorithm it has 16 Cin + 1 rows, and
+    /// [`winograd_weight`](super::winograd_weight) has transformed each kernel.
     Convolution(&'a Tensor),
-    /// Of statistics: (C), each channel's scale of the noise.
+    /// Of [`Statistics`](alias_plan::Statistics): (C), the factor of the noise in each channel.
     NoiseScale(&'a Tensor),
-    /// Other steps have none.
+    /// Of steps without weights.
     None,
 }
 
 /// A plan and its buffers on a GPU.
 ///
-/// Kernels run without checks on indices, and some look up by indices that lie in buffers: the 3x3 windows of a 5x5 one, and
-/// each pixel's entry of a table. So these buffers are filled through [`DeviceBuffers::upload`] alone, which checks every index
-/// against the plan; no step may write to them, and no step that reads them is recorded before.
+/// Kernels run without bounds checks, and some buffers hold indices: the 3x3 windows of a 5x5 window, and the table
+/// entry of a pixel. Only [`DeviceBuffers::upload`] fills such a buffer, and it checks every index against the plan. A
+/// plan whose steps write to one is refused, and so is the recording of a step that reads one before the upload.
 #[derive(Debug)]
 pub struct DeviceBuffers {
     plan: Plan,
-    /// By buffer of the plan.
+    /// One for each buffer of the plan.
     tensors: Vec<Tensor>,
-    /// For each buffer that holds indices, what they must be below, and whether they are there.
+    /// For each buffer of the plan, what its indices must satisfy; `None` for a buffer that holds none.
     indices: Vec<Option<Indices>>,
 }
 
-/// What is known of a buffer of indices.
+/// What the indices in a buffer must satisfy.
 #[derive(Clone, Debug)]
 struct Indices {
     /// All indices are below this.
     below: usize,
-    /// Indices are this many elements apart: what lies between them is data.
+    /// Every `stride`-th element is an index; the elements between are data.
     stride: usize,
     uploaded: Cell<bool>,
 }
@@ -48,7 +49,8 @@ impl DeviceBuffers {
     /// Buffers for `plan`; those with disjoint lifetimes share memory.
     ///
     /// # Errors
-    /// [`Error::Argument`] where the plan has steps write to a buffer of indices; what the device reports.
+    /// [`Error::Argument`] if a step of the plan writes to a buffer of indices, or such a buffer is not
+    /// [kept](Role::Kept); what the device reports.
     pub fn new(gpu: &Gpu, plan: Plan) -> Result<DeviceBuffers> {
         let indices = indices(&plan)?;
         let memory = Memory::assign(&plan);
@@ -64,10 +66,10 @@ impl DeviceBuffers {
         &self.plan
     }
 
-    /// Fills a buffer that holds no activations, from its start.
+    /// Writes `bytes` to the start of a buffer that holds coefficients or indices.
     ///
     /// # Errors
-    /// [`Error::Argument`] where an index reaches past what it is looked up in; what the device reports.
+    /// [`Error::Argument`] if an index is out of bounds or indices are missing; what the device reports.
     pub fn upload(&self, id: BufferId, bytes: &[u8]) -> Result<()> {
         if let Some(Indices { below, stride, uploaded }) = &self.indices[id.0] {
             let values: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
@@ -85,11 +87,11 @@ impl DeviceBuffers {
         self.tensors[id.0].overwrite(0, bytes)
     }
 
-    /// Fills activations from element `start` on, in the plan's precision. In half precision, `start` and the number of values
-    /// are even.
+    /// Writes activations in the plan's precision, from element `start` on. In half precision, `start` and the number
+    /// of values must be even.
     ///
     /// # Errors
-    /// [`Error::Argument`] where the buffer holds no activations, or ends before; what the device reports.
+    /// [`Error::Argument`] if the buffer does not hold activations or ends too early; what the device reports.
     pub fn write(&self, id: BufferId, start: usize, values: &[f32]) -> Result<()> {
         if !self.plan.buffers[id.0].activations {
             return Err(Error::argument("write", "the buffer", "coefficients or indices", "activations"));
@@ -117,23 +119,23 @@ impl DeviceBuffers {
         Ok(values)
     }
 
-    /// An output as it lies on the device, in the plan's precision.
+    /// An output on the device, in the plan's precision.
     ///
     /// # Panics
-    /// Where the buffer is no output.
+    /// If the buffer is not an output.
     pub fn output(&self, id: BufferId) -> &Tensor {
         assert_eq!(self.plan.buffers[id.0].role, Role::Output, "only outputs are given away");
         &self.tensors[id.0]
     }
 
-    /// Records a step of the plan.
+    /// Records step number `step` of the plan.
     ///
     /// # Errors
-    /// [`Error::Argument`] where a buffer or a weight is smaller than the step says, or its indices were not uploaded; what the
-    /// device reports.
+    /// [`Error::Argument`] if a buffer or a weight is smaller than the step says, or its indices were not uploaded;
+    /// what the device reports.
     ///
     /// # Panics
-    /// Where the weights are those of another kind of step.
+    /// If the weights are those of another kind of step.
     pub fn record(&self, recording: &mut Recording, step: usize, weights: StepWeights) -> Result<()> {
         let step = &self.plan.steps[step];
         for id in step.reads() {
@@ -168,20 +170,20 @@ impl DeviceBuffers {
         &self.tensors[id.0]
     }
 
-    /// A buffer that a plan for processor cores does without.
+    /// A buffer that plans for GPUs have and plans for processor cores lack.
     pub(crate) fn stored(&self, op: &'static str, what: &'static str, id: Option<BufferId>) -> Result<&Tensor> {
         id.map(|id| self.get(id))
             .ok_or_else(|| Error::argument(op, what, "none", "a buffer, as plans for GPUs have it"))
     }
 }
 
-/// For each buffer of `plan`, what its indices must be below, if it has any.
+/// What the indices in each buffer of `plan` must satisfy.
 fn indices(plan: &Plan) -> Result<Vec<Option<Indices>>> {
     let mut indices: Vec<Option<Indices>> = vec![None; plan.buffers.len()];
     let mut add = |BufferId(id): BufferId, below: usize, stride: usize| {
         let uploaded = Cell::new(false);
         let found = indices[id].get_or_insert(Indices { below, stride, uploaded });
-        // Two steps may look up in tables of different lengths.
+        // Several steps may use the indices, for tables of different lengths.
         found.below = found.below.min(below);
         (found.stride == stride)
             .then_some(())

@@ -1,35 +1,35 @@
-//! Convolution that normalizes, modulates and activates what it loads: the form for GPUs.
+//! Convolution that normalizes, modulates and activates its input while loading it, in one kernel.
 
 use super::DeviceBuffers;
-use super::convolution::ConvolutionParams;
 use super::input::reading;
-use crate::{Source, kernel};
+use super::load_store::LoadStoreParams;
+use crate::{ShaderText, kernel};
 use alias_plan::Convolution;
 use alias_tensor::{Recording, Result, Tensor, Work};
 
-/// shaders/fused_conv2d.wgsl for a workgroup's share of the output: height, width, channels.
-macro_rules! source {
+/// shaders/fused_conv2d.wgsl for a [`Tile`] of this height, width and number of channels.
+macro_rules! text {
     ($h:literal, $w:literal, $couts:literal) => {
         stored!(
-            FUSED_CONV2D, GRID, SOURCE, CONVOLUTION, MATH;
+            FUSED_CONV2D, GRID, INPUT, LOAD_STORE, MATH;
             concat!("const TILE_H = ", $h, "u; const TILE_W = ", $w, "u; const COUTS = ", $couts, "u;")
         )
     };
 }
 
-/// A workgroup's share of the output. In each, 128 invocations keep 64 sums.
+/// The part of the output that a workgroup computes, 64 sums for each of its 128 invocations.
 struct Tile {
-    source: Source,
+    text: ShaderText,
     h: usize,
     w: usize,
     couts: usize,
 }
 
 const TILES: [Tile; 4] = [
-    Tile { source: source!(16, 8, 64), h: 16, w: 8, couts: 64 },
-    Tile { source: source!(8, 16, 64), h: 8, w: 16, couts: 64 },
-    Tile { source: source!(16, 16, 32), h: 16, w: 16, couts: 32 },
-    Tile { source: source!(16, 32, 16), h: 16, w: 32, couts: 16 },
+    Tile { text: text!(16, 8, 64), h: 16, w: 8, couts: 64 },
+    Tile { text: text!(8, 16, 64), h: 8, w: 16, couts: 64 },
+    Tile { text: text!(16, 16, 32), h: 16, w: 16, couts: 32 },
+    Tile { text: text!(16, 32, 16), h: 16, w: 32, couts: 16 },
 ];
 const WORKGROUP: u32 = 128;
 
@@ -41,10 +41,10 @@ pub(super) fn record(
     weight: &Tensor,
 ) -> Result<()> {
     buffers.check_convolution("fused_conv2d", step, weight, step.kernel * step.kernel)?;
-    let Tile { source, h, w, couts } = tile(step);
+    let Tile { text, h, w, couts } = tile(step);
     let is_tiled = step.keeps_size() && step.kernel <= 3;
     let entry = if is_tiled { "forward" } else { "forward_strided" };
-    let forward = kernel("fused_conv2d", source.of(buffers.precision()), entry);
+    let forward = kernel("fused_conv2d", text.of(buffers.precision()), entry);
     let forward = reading(forward, &step.input).workgroup(WORKGROUP).constant("K", step.kernel as u32);
     let (batch, rows, width) = (step.input.batch, step.rows.len(), step.width());
     let work = if is_tiled {
@@ -53,7 +53,7 @@ pub(super) fn record(
         Work::threads(batch * rows * width * step.cout.div_ceil(4))
     };
     let [a, b, c, d, e, f] = buffers.read_by(&step.input);
-    let (params, reads) = (ConvolutionParams::new(step, &step.rows), [a, b, c, d, e, f, weight]);
+    let (params, reads) = (LoadStoreParams::of_convolution(step, &step.rows), [a, b, c, d, e, f, weight]);
     recording.launch(&forward, &params, &reads, &[buffers.get(step.output)], work.flops(step.flops()))
 }
 

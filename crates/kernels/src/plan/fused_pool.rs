@@ -1,13 +1,13 @@
-//! Pooling that normalizes, modulates and activates what it loads.
+//! Pooling that normalizes, modulates and activates its input while loading it.
 
 use super::DeviceBuffers;
-use super::convolution::ConvolutionParams;
 use super::input::{holds, reading};
-use crate::{Source, kernel};
+use super::load_store::LoadStoreParams;
+use crate::{ShaderText, kernel};
 use alias_plan::Pool;
 use alias_tensor::{Error, Recording, Result, Work};
 
-const TEXT: Source = stored!(FUSED_POOL, GRID, SOURCE, CONVOLUTION, MATH);
+const TEXT: ShaderText = stored!(FUSED_POOL, GRID, INPUT, LOAD_STORE, MATH);
 
 /// Records a step.
 pub(super) fn record(recording: &mut Recording, step: &Pool, buffers: &DeviceBuffers) -> Result<()> {
@@ -22,6 +22,6 @@ pub(super) fn record(recording: &mut Recording, step: &Pool, buffers: &DeviceBuf
         .constant("WINDOW", window as u32)
         .constant("MAX", step.is_max.into());
     let work = Work::threads(elements).flops(step.flops());
-    let (params, reads) = (ConvolutionParams::of_pool(step), buffers.read_by(input));
+    let (params, reads) = (LoadStoreParams::of_pool(step), buffers.read_by(input));
     recording.launch(&forward, &params, &reads, &[buffers.get(step.output)], work)
 }

@@ -1,10 +1,10 @@
-//! What the layers of a plan read, as their shaders have it.
+//! The input of a plan's steps: shaders/shared/input.wgsl.
 
 use super::DeviceBuffers;
 use alias_plan::Input;
 use alias_tensor::{Error, Kernel, Result, Tensor};
 
-/// `struct Input` of shaders/shared/source.wgsl.
+/// `struct Input` of shaders/shared/input.wgsl.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct InputParams {
@@ -53,7 +53,7 @@ impl InputParams {
     }
 }
 
-/// Errors unless `tensor` has as many bytes as a kernel is going to read or write.
+/// Errors if `tensor` has fewer `bytes` than a kernel reads or writes.
 pub(crate) fn holds(op: &'static str, what: &'static str, tensor: &Tensor, bytes: u64) -> Result<()> {
     if tensor.bytes() >= bytes {
         return Ok(());
@@ -61,7 +61,7 @@ pub(crate) fn holds(op: &'static str, what: &'static str, tensor: &Tensor, bytes
     Err(Error::argument(op, what, format!("{} bytes", tensor.bytes()), format!("at least {bytes}")))
 }
 
-/// `kernel`, told what `input` does where it loads.
+/// `kernel` with the overrides that switch on what happens when it loads `input`.
 pub(crate) fn reading(kernel: Kernel, input: &Input) -> Kernel {
     let modulation = input.modulation();
     kernel
@@ -72,7 +72,7 @@ pub(crate) fn reading(kernel: Kernel, input: &Input) -> Kernel {
 }
 
 impl DeviceBuffers {
-    /// Errors unless every buffer that `input` is read from, on the image rows `seen`, has what its shape says.
+    /// Errors if a buffer of `input` is smaller than a step needs that reads the image rows `seen`.
     pub(crate) fn check_input(&self, op: &'static str, input: &Input, seen: &std::ops::Range<usize>) -> Result<()> {
         let Input { batch, height, width, ref operands, noise, .. } = *input;
         if !(1..=2).contains(&operands.len()) {
@@ -105,13 +105,14 @@ impl DeviceBuffers {
         holds(op, "the pixels", self.get(modulation.pixels), 8 * (batch * rows.len() * width) as u64)
     }
 
-    /// Both operands of `input`, the same twice where it has only one.
+    /// Both operands of `input`, or its only one twice.
     pub(crate) fn operands(&self, input: &Input) -> [&Tensor; 2] {
         let second = input.operands.len() - 1;
         [self.get(input.operands[0].buffer), self.get(input.operands[second].buffer)]
     }
 
-    /// Bindings 1 to 6 of shaders/shared/convolution.wgsl: where there is no norm or noise, nothing reads them.
+    /// Bindings 1 to 6 of shaders/shared/load_store.wgsl. A binding without a buffer gets the first operand, which the
+    /// kernel then does not read.
     pub(crate) fn read_by(&self, input: &Input) -> [&Tensor; 6] {
         let [a, b] = self.operands(input);
         let or_first = |id: Option<alias_plan::BufferId>| id.map_or(a, |id| self.get(id));
@@ -140,10 +141,10 @@ mod tests {
         let fields =
             fields!(batch channels h w first h_0 w_0 up_0 down_0 h_1 w_1 up_1 down_1 band_start band_rows slope);
         let source = [
-            "@group(0) @binding(1) var<storage, read> source_0: array<f32>;",
-            "@group(0) @binding(2) var<storage, read> source_1: array<f32>;",
+            "@group(0) @binding(1) var<storage, read> operand_0: array<f32>;",
+            "@group(0) @binding(2) var<storage, read> operand_1: array<f32>;",
             "struct Params { input: Input } @group(0) @binding(0) var<uniform> p: Params; alias Stored = f32;",
-            alias_shaders::shared::SOURCE,
+            alias_shaders::shared::INPUT,
         ];
         alias_oracle::check_struct(&source.concat(), "Input", &fields);
         assert_eq!(size_of::<InputParams>(), 64, "a struct in a uniform takes a multiple of 16 bytes");

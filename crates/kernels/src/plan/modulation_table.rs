@@ -1,45 +1,44 @@
-//! SPADE's scale and shift for each distinct window of a label map.
+//! SPADE's scale and shift for each distinct 5x5 window of a label map.
 
 use super::DeviceBuffers;
 use super::input::holds;
-use crate::{Source, kernel};
+use crate::geometry::{AdapterKind, MatrixTile};
+use crate::{ShaderText, kernel};
 use alias_plan::ModulationTable;
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
-/// Rows and quads of columns that an invocation keeps: 64 sums in registers on a GPU, four times as many on a software
-/// rasterizer, which spends its time on loads.
-macro_rules! source {
+/// shaders/modulation_table.wgsl for the rows and quads of a [`MatrixTile`].
+macro_rules! text {
     ($rows:literal, $quads:literal) => {
         stored!(MODULATION_TABLE, GRID; concat!("const ROWS = ", $rows, "u; const QUADS = ", $quads, "u;"))
     };
 }
-const GPU: Tile = Tile { source: source!(8, 2), rows: 8, quads: 2, workgroup: 64 };
-const SOFTWARE: Tile = Tile { source: source!(16, 4), rows: 16, quads: 4, workgroup: 8 };
 
 #[cfg(test)]
-const SOURCE: &[&str] = GPU.source.f32;
+const SOURCE: &[&str] = text!(8, 2).f32;
 
-struct Tile {
-    source: Source,
-    rows: usize,
-    quads: usize,
-    workgroup: usize,
+fn text(tile: MatrixTile) -> ShaderText {
+    match (tile.rows, tile.quads) {
+        (8, 2) => text!(8, 2),
+        (16, 4) => text!(16, 4),
+        other => unreachable!("geometry.rs has no tile of {other:?}"),
+    }
 }
 
 params! {
     rows: u32, inner: u32, columns: u32, gathers: u32, biased: u32, rectified: u32, across: u32,
 }
 
-/// What a table is made with.
+/// The weights of a [`ModulationTable`].
 #[derive(Clone, Debug)]
 pub struct TableWeights {
-    /// (9 labels, filled up with zeros to a multiple of 4; hidden): labels under a window to the hidden layer.
+    /// (9 labels padded with zeros to a multiple of 4, hidden): from the labels in a 3x3 window to the hidden layer.
     pub shared: Tensor,
-    /// (hidden): the bias of that, float32.
+    /// (hidden), float32: the hidden layer's bias.
     pub shared_bias: Tensor,
-    /// (hidden, 9, 2 C filled up with zeros to a multiple of 4): the hidden layer to gamma and beta, in turn.
+    /// (hidden, 9, 2 C padded with zeros to a multiple of 4): from the hidden layer to gamma and beta, which alternate.
     pub taps: Tensor,
-    /// (C, 2), filled up to a multiple of 4: one more than the bias of gamma, the bias of beta; float32.
+    /// (2 C padded to a multiple of 4), float32: 1 + gamma's bias and beta's bias, which alternate.
     pub bias: Tensor,
 }
 
@@ -51,9 +50,10 @@ pub(super) fn record(
     weights: &TableWeights,
 ) -> Result<()> {
     check(step, buffers, weights)?;
-    let software = recording.gpu().is_software();
-    let Tile { source, rows: tile_rows, quads, workgroup } = if software { SOFTWARE } else { GPU };
-    let linear = kernel("modulation_table", source.of(buffers.precision()), "linear").workgroup(workgroup as u32);
+    let tile = AdapterKind::of(recording.gpu()).table_tile();
+    let text = text(tile).of(buffers.precision());
+    let MatrixTile { rows: tile_rows, quads, workgroup } = tile;
+    let linear = kernel("modulation_table", text, "linear").workgroup(workgroup as u32);
     let mut launch = |params: Params, reads: [&Tensor; 4], y: &Tensor| {
         let across = (params.columns as usize).div_ceil(quads).next_power_of_two().min(workgroup);
         let groups = (params.rows as usize).div_ceil(tile_rows * workgroup / across)
@@ -86,13 +86,13 @@ pub(super) fn record(
     }
     let taps = buffers.stored("modulation_table", "taps", step.taps)?;
     launch(Params { columns: 9 * columns, biased: 0, ..params }, reads, taps)?;
-    let sum = kernel("modulation_table", source.of(buffers.precision()), "rows").workgroup(64);
+    let sum = kernel("modulation_table", text, "sum_products").workgroup(64);
     let elements = step.entries * ModulationTable::columns(step.channels);
     let work = Work::threads(elements / 4).flops(9 * elements as u64);
     recording.launch(&sum, &Params { rows: entries, columns, ..params }, &[taps, index, &weights.bias], &[output], work)
 }
 
-/// Errors unless every buffer and weight has what `step` says.
+/// Errors if a buffer or a weight is smaller than `step` says.
 fn check(step: &ModulationTable, buffers: &DeviceBuffers, weights: &TableWeights) -> Result<()> {
     let ModulationTable { windows, entries, hidden_channels: hidden, .. } = *step;
     if !hidden.is_multiple_of(4) {

@@ -1,18 +1,19 @@
-//! The statistics that normalize a plan's activations: of instance norm, or of mask norm.
+//! The statistics of instance norm and mask norm.
 
 use super::DeviceBuffers;
 use super::input::{InputParams, holds};
-use crate::{Source, kernel};
+use crate::geometry::AdapterKind;
+use crate::{ShaderText, kernel};
 use alias_plan::Statistics;
 use alias_tensor::{Error, Recording, Result, Tensor, Work};
 
-const TEXT: Source = stored!(STATISTICS, GRID, SOURCE);
+const TEXT: ShaderText = stored!(STATISTICS, GRID, INPUT);
 #[cfg(test)]
 const SOURCE: &[&str] = TEXT.f32;
 
 params! { input: InputParams, part: u32, parts: u32, eps: f32 }
 
-/// Records a step. `noise_scale` (C) is the norm's.
+/// Records a step. `noise_scale` (C) is the factor of the noise in each channel.
 pub(super) fn record(
     recording: &mut Recording,
     step: &Statistics,
@@ -43,9 +44,7 @@ pub(super) fn record(
     let noise = input.noise.map_or(noise_scale, |id| buffers.get(id));
     let mask = step.mask.map_or(noise_scale, |id| buffers.get(id));
     let output = buffers.get(step.output);
-    // Of a small plane, 256 invocations would have nothing to do but wait for each other; and a software rasterizer is
-    // slow at waiting.
-    let workgroup = if input.plane() <= 256 || recording.gpu().is_software() { 32 } else { 256 };
+    let workgroup = AdapterKind::of(recording.gpu()).statistics_workgroup(input.plane());
     let reduce = kernel("statistics", TEXT.of(buffers.precision()), "partial")
         .workgroup(workgroup)
         .constant("MASKED", step.mask.is_some().into())

@@ -6,7 +6,7 @@ use crate::network::{Modulation, Norm, NormKind, Spade};
 use crate::{Noise, Result};
 use alias_kernels::{
     RunningStatistics, add_noise, affine, batch_norm, batch_norm_train, instance_norm, mask_norm, modulate,
-    modulate_rows, relu,
+    modulate_by_table, relu,
 };
 use alias_plan::Statistics;
 use alias_tensor::{Pass, Tensor};
@@ -133,7 +133,7 @@ impl TapeSpade {
             Labels::Table(table) => {
                 let hidden = relu(&self.shared.forward_unfolded(&table.patches)?)?;
                 let (gamma, beta) = (table.convolve(&self.gamma, &hidden)?, table.convolve(&self.beta, &hidden)?);
-                modulate_rows(standardized, &gamma, &beta, &table.rows)
+                modulate_by_table(standardized, &gamma, &beta, &table.entries)
             }
         }
     }

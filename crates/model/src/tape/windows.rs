@@ -3,7 +3,7 @@
 use super::conv::Conv2d;
 use crate::label_map::{Distinct, LabelMap, OUTSIDE};
 use crate::plans::choice::table_pays;
-use alias_kernels::{Rows, Windows, sum_windows};
+use alias_kernels::{PixelEntries, Windows, sum_windows};
 use alias_tensor::{Gpu, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ pub(crate) struct WindowTable {
     /// For each distinct 5x5 window, the nine 3x3 ones that it is made of.
     pub(crate) windows: Windows,
     /// The 5x5 window of each pixel.
-    pub(crate) rows: Rows,
+    pub(crate) entries: PixelEntries,
 }
 
 impl WindowTables {
@@ -68,14 +68,14 @@ impl WindowTables {
         Ok(Some(WindowTable {
             patches: Tensor::new(gpu, &[1, 9 * labels, columns / WIDTH, WIDTH], &patches)?,
             windows: Windows::new(gpu, &windows_5x5, columns)?,
-            rows: Rows::new(gpu, [n, h, w], map, windows_5x5.len())?,
+            entries: PixelEntries::new(gpu, [n, h, w], map, windows_5x5.len())?,
         }))
     }
 }
 
 impl WindowTable {
     /// What `conv`, a 3x3 kernel, makes of a layer whose `columns` (1, C, U / 8, 8) are those of the 3x3 windows, at one pixel
-    /// of each 5x5 window: (1, Cout, 1, R).
+    /// of each 5x5 window: (1, Cout, 1, E).
     pub(crate) fn convolve(&self, conv: &Conv2d, columns: &Tensor) -> Result<Tensor> {
         let bias = conv.bias().expect("scale and shift are predicted with a bias");
         let products = conv.forward_taps(columns)?;

@@ -1,15 +1,15 @@
-// SPADE modulation by table.   y[n, c, i] = x[n, c, i] (1 + gamma[c, r]) + beta[c, r],   r = row[n, i] - 1
+// SPADE modulation by table.   y[n, c, i] = x[n, c, i] (1 + gamma[c, e]) + beta[c, e],   e = entry[n, i] - 1
 override WG: u32 = 256;
 
-struct Params { batch: u32, channels: u32, plane: u32, rows: u32, parts: u32 } // plane: H W; rows: of the table
+struct Params { batch: u32, channels: u32, plane: u32, entries: u32, parts: u32 } // plane: H W
 
 @group(0) @binding(0) var<uniform> p: Params;
 
 // forward
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (batch, channels, plane)
-@group(0) @binding(2) var<storage, read> gamma: array<f32>;          // (channels, rows)
-@group(0) @binding(3) var<storage, read> beta: array<f32>;           // (channels, rows)
-@group(0) @binding(4) var<storage, read> row: array<u32>;            // (batch, plane) entry, from 1
+@group(0) @binding(2) var<storage, read> gamma: array<f32>;          // (channels, entries)
+@group(0) @binding(3) var<storage, read> beta: array<f32>;           // (channels, entries)
+@group(0) @binding(4) var<storage, read> entry: array<u32>;          // (batch, plane) of the table, from 1
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;        // (batch, channels, plane)
 
 @compute @workgroup_size(WG)
@@ -17,13 +17,13 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let i = thread_index(wg, nwg, lane);
     if i >= p.batch * p.channels * p.plane { return; }
     let n = i / (p.channels * p.plane);
-    let at = i / p.plane % p.channels * p.rows + row[n * p.plane + i % p.plane] - 1u;
+    let at = i / p.plane % p.channels * p.entries + entry[n * p.plane + i % p.plane] - 1u;
     y[i] = x[i] * (1.0 + gamma[at]) + beta[at];
 }
 
 // backward by x.   dx = dy (1 + gamma)
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (batch, channels, plane)
-@group(0) @binding(3) var<storage, read> row_of: array<u32>;         // (batch, plane) entry, from 1
+@group(0) @binding(3) var<storage, read> entry_of: array<u32>;       // (batch, plane) of the table, from 1
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>;       // (batch, channels, plane)
 
 @compute @workgroup_size(WG)
@@ -31,14 +31,14 @@ fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3
     let i = thread_index(wg, nwg, lane);
     if i >= p.batch * p.channels * p.plane { return; }
     let n = i / (p.channels * p.plane);
-    dx[i] = dy[i] * (1.0 + gamma[i / p.plane % p.channels * p.rows + row_of[n * p.plane + i % p.plane] - 1u]);
+    dx[i] = dy[i] * (1.0 + gamma[i / p.plane % p.channels * p.entries + entry_of[n * p.plane + i % p.plane] - 1u]);
 }
 
-// backward_parts: one invocation per channel and part of the inverse of row (sum_segments.rs).
+// backward_parts: one invocation per channel and part of the inverse of entry (sum_segments.rs).
 //   partial = (sum dy x, sum dy) over the part's pixels
 @group(0) @binding(2) var<storage, read> saved_x: array<f32>;        // (batch, channels, plane)
-@group(0) @binding(3) var<storage, read> part: array<vec2u>;         // (parts) first entry, one past the last
-@group(0) @binding(4) var<storage, read> entry: array<u32>;          // (batch plane) pixels, by table entry
+@group(0) @binding(3) var<storage, read> part: array<vec2u>;         // (parts) first place, one past the last
+@group(0) @binding(4) var<storage, read> place: array<u32>;          // (batch plane) pixels, by table entry
 @group(0) @binding(5) var<storage, read_write> partial_gamma: array<f32>; // (channels, parts)
 @group(0) @binding(6) var<storage, read_write> partial_beta: array<f32>;  // (channels, parts)
 
@@ -49,8 +49,8 @@ fn backward_parts(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg
     let c = i / p.parts;
     let range = part[i % p.parts];
     var sum = vec2f();
-    for (var e = range.x; e < range.y; e++) {
-        let pixel = entry[e];
+    for (var k = range.x; k < range.y; k++) {
+        let pixel = place[k];
         let at = (pixel / p.plane * p.channels + c) * p.plane + pixel % p.plane;
         sum += dy[at] * vec2f(saved_x[at], 1.0);
     }

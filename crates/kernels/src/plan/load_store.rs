@@ -1,4 +1,4 @@
-//! What the steps that read an [`Input`] have in common, as their shaders have it.
+//! How convolutions and poolings load their input and store their output: shaders/shared/load_store.wgsl.
 
 use super::DeviceBuffers;
 use super::input::{InputParams, holds};
@@ -6,10 +6,10 @@ use alias_plan::{Activation, Convolution, Pool};
 use alias_tensor::{Error, Result, Tensor};
 use std::ops::Range;
 
-/// `struct Params` of shaders/shared/convolution.wgsl.
+/// `struct Params` of shaders/shared/load_store.wgsl.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(crate) struct ConvolutionParams {
+pub(crate) struct LoadStoreParams {
     input: InputParams,
     cout: u32,
     out_h: u32,
@@ -23,10 +23,10 @@ pub(crate) struct ConvolutionParams {
     out_slope: f32,
 }
 
-impl ConvolutionParams {
-    /// Of `rows` of the output.
-    pub(crate) fn new(step: &Convolution, rows: &Range<usize>) -> ConvolutionParams {
-        ConvolutionParams {
+impl LoadStoreParams {
+    /// For `rows` of a convolution's output.
+    pub(crate) fn of_convolution(step: &Convolution, rows: &Range<usize>) -> LoadStoreParams {
+        LoadStoreParams {
             input: InputParams::new(&step.input),
             cout: step.cout as u32,
             out_h: step.height() as u32,
@@ -41,9 +41,9 @@ impl ConvolutionParams {
         }
     }
 
-    /// Of a pooling.
-    pub(crate) fn of_pool(step: &Pool) -> ConvolutionParams {
-        ConvolutionParams {
+    /// For a pooling.
+    pub(crate) fn of_pool(step: &Pool) -> LoadStoreParams {
+        LoadStoreParams {
             input: InputParams::new(&step.input),
             cout: step.input.channels() as u32,
             out_h: step.height() as u32,
@@ -60,7 +60,8 @@ impl ConvolutionParams {
 }
 
 impl DeviceBuffers {
-    /// Errors unless every buffer of a convolution, and its packed weight of so many `taps`, has what the step says.
+    /// Errors if a buffer of a convolution is smaller than the step says, or its weight than `taps` matrices (Cin,
+    /// Cout).
     pub(crate) fn check_convolution(
         &self,
         op: &'static str,
@@ -89,20 +90,20 @@ impl DeviceBuffers {
 
 #[cfg(test)]
 mod tests {
-    use super::ConvolutionParams;
-    use alias_shaders::shared::{CONVOLUTION, MATH, SOURCE};
+    use super::LoadStoreParams;
+    use alias_shaders::shared::{INPUT, LOAD_STORE, MATH};
     use std::mem::offset_of;
 
     #[test]
     fn params_match_the_shaders() {
         macro_rules! fields {
-            ($($field:ident)*) => { [$((stringify!($field), offset_of!(ConvolutionParams, $field))),*] };
+            ($($field:ident)*) => { [$((stringify!($field), offset_of!(LoadStoreParams, $field))),*] };
         }
         let source = [
             "alias Stored = f32; override NORM: u32 = 0; override TABLE: u32 = 0; override MASKED: u32 = 0;",
             "override NOISE: u32 = 0; @group(0) @binding(8) var<storage, read_write> y: array<f32>;",
-            SOURCE,
-            CONVOLUTION,
+            INPUT,
+            LOAD_STORE,
             MATH,
         ];
         let fields = fields!(input cout out_h out_w row_start row_end stride padding accumulate tanh out_slope);

@@ -1,6 +1,6 @@
-// What convolutions and poolings of a plan have in common: how they load (noise added, normalized, modulated as in Park et al.
-// 2019, through a leaky ReLU) and how they store. Needs source.wgsl, math.wgsl, the overrides NORM, TABLE, MASKED and NOISE (naga 30
-// panics if they come after a use of K), and `y`, where results go.
+// How a plan's convolutions and poolings load an activation (add noise, normalize, modulate as in Park et al. 2019,
+// leaky ReLU) and store a result. Needs input.wgsl, math.wgsl, the output `y`, and the overrides NORM, TABLE, MASKED
+// and NOISE, declared before any use of K (naga 30 panics otherwise).
 
 struct Params {
     input: Input,
@@ -9,16 +9,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> source_0: array<Stored>;    // (batch, first, h_0, w_0)
-@group(0) @binding(2) var<storage, read> source_1: array<Stored>;    // (batch, channels - first, h_1, w_1)
+@group(0) @binding(1) var<storage, read> operand_0: array<Stored>;   // (batch, first, h_0, w_0)
+@group(0) @binding(2) var<storage, read> operand_1: array<Stored>;   // (batch, channels - first, h_1, w_1)
 @group(0) @binding(3) var<storage, read> coefficients: array<vec4f>; // (batch, channels, 2)
-@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (entries, channels filled up to an even number)
-@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): entry of the table, mask
+@group(0) @binding(4) var<storage, read> table: array<vec2f>;        // (entries, channels rounded up to an even number)
+@group(0) @binding(5) var<storage, read> pixels: array<vec2u>;       // (batch, band_rows, w): table entry, mask
 @group(0) @binding(6) var<storage, read> noise: array<f32>;          // (batch, h, w)
 
-struct Pixel { entry: u32, mask: f32, noise: f32 } // entry: where in the table its channels begin
+struct Pixel { entry: u32, mask: f32, noise: f32 } // entry: index of its first channel in the table
 
-// Entry of the table, mask and noise at a pixel: the same for all channels.
+// What all channels of a pixel have in common.
 fn pixel_at(n: u32, i: u32, j: u32) -> Pixel {
     var pixel = Pixel(0u, 0.0, 0.0);
     if TABLE != 0u {
@@ -30,10 +30,12 @@ fn pixel_at(n: u32, i: u32, j: u32) -> Pixel {
     return pixel;
 }
 
-// What normalizes a plane.
+// The coefficients of a plane's normalization.
 struct Channel {
-    under: vec4f, // the plane's first pixel; mean less that and scale, under the mask or of all; scale of the noise
-    rest: vec4f,  // mean less the first pixel and scale, outside the mask; without a table, the scale and shift that follow
+    // First pixel; mean minus that and scale, of the region under the mask or of all; factor of the noise.
+    under: vec4f,
+    // Mean minus the first pixel and scale, outside the mask; scale and shift after the normalization, without a table.
+    rest: vec4f,
 }
 
 fn channel_at(n: u32, c: u32) -> Channel {
@@ -52,8 +54,8 @@ fn modulation_at(pixel: Pixel, c: u32) -> vec2f {
     return vec2f();
 }
 
-fn activation(source: f32, channel: Channel, pixel: Pixel, modulation: vec2f) -> f32 {
-    var v = source;
+fn activation(input: f32, channel: Channel, pixel: Pixel, modulation: vec2f) -> f32 {
+    var v = input;
     if NORM != 0u {
         if NOISE != 0u { v += channel.under.w * pixel.noise; }
         v -= channel.under.x;
@@ -73,13 +75,13 @@ fn activation(source: f32, channel: Channel, pixel: Pixel, modulation: vec2f) ->
     return select(v, v * p.input.slope, v < 0.0);
 }
 
-// The activation of a result.
+// The activation function of the output.
 fn activated(v: f32) -> f32 {
     if p.tanh != 0u { return precise_tanh(v); }
     return select(v, v * p.out_slope, v < 0.0);
 }
 
-// Writes a result, the bias included, to element `at` of a plane of y.
+// Stores a result, which includes the bias, as element `at` of a plane of y.
 fn store(n: u32, co: u32, at: u32, result: f32) {
     let k = (n * p.cout + co) * p.out_h * p.out_w + at;
     var value = result;
