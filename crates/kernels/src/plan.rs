@@ -6,6 +6,7 @@ mod fused_pool;
 mod input;
 mod load_store;
 mod modulation_table;
+mod record;
 mod rgba8;
 mod staged_conv2d;
 mod statistics;
@@ -13,8 +14,9 @@ mod winograd_conv2d;
 
 pub(crate) use input::holds;
 
-pub use buffers::{DeviceBuffers, StepWeights};
+pub use buffers::DeviceBuffers;
 pub use modulation_table::TableWeights;
+pub use record::StepWeights;
 pub use staged_conv2d::staged_elements;
 pub use winograd_conv2d::winograd_weight;
 

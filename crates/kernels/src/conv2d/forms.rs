@@ -1,6 +1,6 @@
 //! Which kernels compute a convolution and its gradients, by its sizes and the kind of adapter.
 
-use super::Conv;
+use super::sizes::Conv;
 use crate::geometry::AdapterKind;
 use crate::kernel;
 use alias_tensor::Kernel;

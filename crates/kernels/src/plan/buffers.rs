@@ -1,25 +1,8 @@
 //! A plan's buffers on a GPU.
 
-use super::{TableWeights, fused_conv2d, fused_pool, modulation_table, staged_conv2d, statistics, winograd_conv2d};
-use crate::noise;
-use alias_plan::{BufferId, Memory, Method, Plan, Precision, Role, Step};
-use alias_tensor::{Error, Gpu, Recording, Result, Tensor};
+use alias_plan::{BufferId, Memory, Plan, Precision, Role, Step};
+use alias_tensor::{Error, Gpu, Result, Tensor};
 use std::cell::Cell;
-
-/// The weights of a step.
-#[derive(Clone, Copy, Debug)]
-pub enum StepWeights<'a> {
-    /// Of a [`ModulationTable`](alias_plan::ModulationTable).
-    Table(&'a TableWeights),
-    /// Of a [`Convolution`](alias_plan::Convolution): a matrix (Cin K K + 1, Cout padded with zeros to a multiple of 4)
-    /// whose last row is the bias. For Winograd's algorithm it has 16 Cin + 1 rows, and
-    /// [`winograd_weight`](super::winograd_weight) has transformed each kernel.
-    Convolution(&'a Tensor),
-    /// Of [`Statistics`](alias_plan::Statistics): (C), the factor of the noise in each channel.
-    NoiseScale(&'a Tensor),
-    /// Of steps without weights.
-    None,
-}
 
 /// A plan and its buffers on a GPU.
 ///
@@ -128,15 +111,11 @@ impl DeviceBuffers {
         &self.tensors[id.0]
     }
 
-    /// Records step number `step` of the plan.
+    /// Step number `step` of the plan.
     ///
     /// # Errors
-    /// [`Error::Argument`] if a buffer or a weight is smaller than the step says, or its indices were not uploaded;
-    /// what the device reports.
-    ///
-    /// # Panics
-    /// If the weights are those of another kind of step.
-    pub fn record(&self, recording: &mut Recording, step: usize, weights: StepWeights) -> Result<()> {
+    /// [`Error::Argument`] if indices that it reads were not uploaded.
+    pub(super) fn ready(&self, step: usize) -> Result<&Step> {
         let step = &self.plan.steps[step];
         for id in step.reads() {
             if self.indices[id.0].as_ref().is_some_and(|indices| !indices.uploaded.get()) {
@@ -144,22 +123,7 @@ impl DeviceBuffers {
                 return Err(Error::argument("record", "a buffer of indices", format!("'{name}', empty"), "uploaded"));
             }
         }
-        match (step, weights) {
-            (Step::Table(step), StepWeights::Table(weights)) => {
-                modulation_table::record(recording, step, self, weights)
-            }
-            (Step::Noise(step), StepWeights::None) => noise::record(recording, step, self),
-            (Step::Statistics(step), StepWeights::NoiseScale(scale)) => {
-                statistics::record(recording, step, self, scale)
-            }
-            (Step::Convolution(step), StepWeights::Convolution(weight)) => match step.method {
-                Method::Staged(_) => staged_conv2d::record(recording, step, self, weight),
-                Method::Fused => fused_conv2d::record(recording, step, self, weight),
-                Method::Winograd(_) => winograd_conv2d::record(recording, step, self, weight),
-            },
-            (Step::Pool(step), StepWeights::None) => fused_pool::record(recording, step, self),
-            (step, _) => panic!("{}: weights of another kind of step", step.name()),
-        }
+        Ok(step)
     }
 
     pub(crate) fn precision(&self) -> Precision {
