@@ -137,7 +137,7 @@ fn gradients_reach_every_parameter() {
 /// What plans, or the tape, do not have is refused by the layer's name, and so is a size that a layer cannot read.
 #[test]
 fn what_cannot_be_run_is_refused_by_name() {
-    use alias_model::network::{Builder, Conv, Reading};
+    use alias_model::network::{Builder, Conv, Linear, Reading};
     let of = |layer: &dyn Fn(&mut Builder, alias_model::network::Value) -> alias_model::network::Value| {
         let mut net = Builder::new("Test");
         let image = net.input("image", 4);
@@ -177,6 +177,14 @@ fn what_cannot_be_run_is_refused_by_name() {
     let error = refused(&kept, [8, 8]);
     assert!(error.contains("layer y") && error.contains("needed again"), "{error}");
 
+    let linear = |inputs| {
+        of(&|net, x| net.linear(Reading::of(x), Linear { key: "last".into(), inputs, outputs: 5, fill_gain: 2.0 }))
+    };
+    let error = refused(&linear(4 * 8 * 8), [8, 8]);
+    assert!(error.contains("Test, layer last: a plan has no linear layer; run it on the tape"), "{error}");
+    let error = refused(&linear(7), [8, 8]);
+    assert!(error.contains("layer last: it reads 256 elements, not 7"), "{error}");
+
     let fits = of(&|net, x| net.convolution(Reading::of(x), Conv::same("last", 4, 4, 3)));
     let prepared = prepare(&fits, [8, 8]).unwrap();
     let run = |inputs: &[(&str, &[f32])], noise| prepared.run(inputs, noise).unwrap_err().to_string();
@@ -186,4 +194,27 @@ fn what_cannot_be_run_is_refused_by_name() {
     assert!(run(&[("image", &[0.0; 255])], Noise::None).contains("image has 255 elements, not the 256"));
     assert!(run(&[], Noise::None).contains("'image'"));
     assert!(run(&[("image", &[0.0; 256])], Noise::Seed(1)).contains("made without noise"));
+}
+
+/// On the tape, a linear layer takes (C, H, W) in this order and has gradients by all that it multiplies.
+#[test]
+fn a_linear_layer_is_a_product_with_all_elements() {
+    use alias_model::network::{Builder, Linear, Reading};
+    let mut net = Builder::new("Linear");
+    let image = net.input("image", 2);
+    let linear = Linear { key: "linear".into(), inputs: 2 * 3 * 4, outputs: 5, fill_gain: 1.0 };
+    let result = net.linear(Reading::of(image), linear);
+    net.output("result", result);
+    let network = net.finish();
+    let checkpoint = fill(&network, 1);
+    let (batch, size) = (3, [3, 4]);
+    let got = on_tape(&network, &checkpoint, batch, size)[0].to_vec().unwrap();
+    let [weight, bias] = ["linear.weight", "linear.bias"].map(|key| checkpoint.get(key).unwrap().to_f64().unwrap());
+    let x = inputs(&network, batch, size).remove(0);
+    let product = |n: usize, k: usize| -> f64 {
+        let terms = x[n * 24..][..24].iter().zip(&weight[k * 24..]).map(|(&x, w)| f64::from(x) * w);
+        terms.sum::<f64>() + bias[k]
+    };
+    let want: Vec<f64> = (0..batch * 5).map(|at| product(at / 5, at % 5)).collect();
+    assert!(relative_l2(&got, &want) < 3e-7);
 }

@@ -200,8 +200,10 @@ pub struct Layer {
 /// What a layer computes from its reading.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
-    /// A convolution. A linear layer is one whose kernel is as large as the plane.
+    /// A convolution.
     Convolution(Conv),
+    /// A product with all of an image's elements.
+    Linear(Linear),
     /// The largest value or the mean of each window.
     Pool(Pool),
 }
@@ -226,6 +228,19 @@ pub struct Conv {
     /// Whether its weight is divided by its spectral norm (Miyato et al. 2018).
     pub spectral: bool,
     /// The variance of the weights that [`fill`](crate::fill) draws, times the inputs of an output.
+    pub fill_gain: f64,
+}
+
+/// A linear layer with a bias. It takes an image's elements in the order (C, H, W) and gives (N, outputs, 1, 1).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// Its name in the state dict.
+    pub key: String,
+    /// Elements of an image, C H W.
+    pub inputs: usize,
+    /// Channels of the result.
+    pub outputs: usize,
+    /// As [`Conv::fill_gain`].
     pub fill_gain: f64,
 }
 
@@ -289,7 +304,7 @@ impl Network {
     pub fn convolutions(&self) -> impl Iterator<Item = (usize, &Layer, &Conv)> {
         self.layers.iter().enumerate().filter_map(|(at, layer)| match &layer.operation {
             Operation::Convolution(conv) => Some((at, layer, conv)),
-            Operation::Pool(_) => None,
+            Operation::Linear(_) | Operation::Pool(_) => None,
         })
     }
 
@@ -395,6 +410,13 @@ impl Conv {
     /// Name of the bias.
     pub fn bias_key(&self) -> String {
         format!("{}.bias", self.key)
+    }
+}
+
+impl Linear {
+    /// Names of the weight (outputs, inputs) and of the bias (outputs).
+    pub fn keys(&self) -> [String; 2] {
+        ["weight", "bias"].map(|name| format!("{}.{name}", self.key))
     }
 }
 

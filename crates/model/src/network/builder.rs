@@ -1,8 +1,8 @@
 //! How a network is put together, layer by layer.
 
 use super::{
-    Activation, Block, Conv, Input, InputKind, Layer, Modulation, Network, NormKind, Operation, Output, Pool, Reading,
-    Value,
+    Activation, Block, Conv, Input, InputKind, Layer, Linear, Modulation, Network, NormKind, Operation, Output, Pool,
+    Reading, Value,
 };
 
 /// Puts a network together. Every method checks what it is given and panics where it does not fit what is there: a
@@ -64,6 +64,20 @@ impl Builder {
             name,
             reading,
             operation: Operation::Convolution(conv),
+            add: None,
+            activation: Activation::Identity,
+            channels,
+        })
+    }
+
+    /// Adds a linear layer.
+    pub fn linear(&mut self, reading: Reading, linear: Linear) -> Value {
+        let (name, channels) = (linear.key.clone(), linear.outputs);
+        self.channels_of(&name, &reading);
+        self.layer(Layer {
+            name,
+            reading,
+            operation: Operation::Linear(linear),
             add: None,
             activation: Activation::Identity,
             channels,

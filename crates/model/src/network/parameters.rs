@@ -1,6 +1,6 @@
 //! What a network's state dict holds, each tensor with what it is for.
 
-use super::{Conv, Modulation, Network, Norm, Operation};
+use super::{Conv, Linear, Modulation, Network, Norm, Operation};
 use std::collections::BTreeMap;
 
 /// A tensor of a state dict.
@@ -17,14 +17,14 @@ pub struct Parameter {
 /// What a tensor of a state dict is for: from this follow its first value, whether it is learned, and whether it may be absent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParameterKind {
-    /// A convolution's weight (Cout, Cin, K, K).
-    ConvolutionWeight {
+    /// A convolution's weight (Cout, Cin, K, K), or a linear layer's (outputs, inputs).
+    Weight {
         /// As [`Conv::fill_gain`].
         fill_gain: f64,
         /// If it is divided by its spectral norm: the names of the vectors u and v.
         spectral: Option<[String; 2]>,
     },
-    /// A convolution's bias (Cout).
+    /// A convolution's bias (Cout), or a linear layer's (outputs).
     Bias,
     /// A norm's learned scale (C).
     NormWeight,
@@ -47,8 +47,8 @@ pub enum ParameterKind {
 impl ParameterKind {
     /// Whether gradients reach it.
     pub fn is_learned(&self) -> bool {
-        use ParameterKind::{Bias, ConvolutionWeight, NoiseScale, NormBias, NormWeight};
-        matches!(self, ConvolutionWeight { .. } | Bias | NormWeight | NormBias | NoiseScale)
+        use ParameterKind::{Bias, NoiseScale, NormBias, NormWeight, Weight};
+        matches!(self, Weight { .. } | Bias | NormWeight | NormBias | NoiseScale)
     }
 
     /// Whether a checkpoint may lack it: old ones have no counts.
@@ -66,8 +66,10 @@ impl Network {
             if let Some(norm) = &layer.reading.norm {
                 add_norm(norm, self.source_channels(layer).iter().sum(), &mut parameters);
             }
-            if let Operation::Convolution(conv) = &layer.operation {
-                add_conv(conv, &mut parameters);
+            match &layer.operation {
+                Operation::Convolution(conv) => add_conv(conv, &mut parameters),
+                Operation::Linear(linear) => add_linear(linear, &mut parameters),
+                Operation::Pool(_) => {}
             }
         }
         parameters.sort_by(|a, b| a.key.cmp(&b.key));
@@ -87,15 +89,22 @@ fn add_conv(conv: &Conv, parameters: &mut Vec<Parameter>) {
     if conv.spectral {
         let [orig, u, v] = conv.spectral_keys();
         let spectral = Some([u.clone(), v.clone()]);
-        add(orig, shape, ParameterKind::ConvolutionWeight { fill_gain, spectral });
+        add(orig, shape, ParameterKind::Weight { fill_gain, spectral });
         add(u, vec![cout], ParameterKind::SpectralU);
         add(v, vec![cin * kernel * kernel], ParameterKind::SpectralV);
     } else {
-        add(conv.weight_key(), shape, ParameterKind::ConvolutionWeight { fill_gain, spectral: None });
+        add(conv.weight_key(), shape, ParameterKind::Weight { fill_gain, spectral: None });
     }
     if conv.bias {
         add(conv.bias_key(), vec![cout], ParameterKind::Bias);
     }
+}
+
+fn add_linear(linear: &Linear, parameters: &mut Vec<Parameter>) {
+    let (Linear { inputs, outputs, fill_gain, .. }, [weight, bias]) = (linear, linear.keys());
+    let kind = ParameterKind::Weight { fill_gain: *fill_gain, spectral: None };
+    parameters.push(Parameter { key: weight, shape: vec![*outputs, *inputs], kind });
+    parameters.push(Parameter { key: bias, shape: vec![*outputs], kind: ParameterKind::Bias });
 }
 
 fn add_norm(norm: &Norm, channels: usize, parameters: &mut Vec<Parameter>) {

@@ -22,9 +22,16 @@ impl Network {
             if let Some(other) = read.iter().find(|other| **other != read[0]) {
                 return Err(refused(format!("it concatenates {:?} and {other:?}", read[0])));
             }
+            if let Operation::Linear(linear) = &layer.operation {
+                let [h, w] = read[0];
+                let elements = self.source_channels(layer).iter().sum::<usize>() * h * w;
+                if elements != linear.inputs {
+                    return Err(refused(format!("it reads {elements} elements, not {}", linear.inputs)));
+                }
+            }
             let (window, stride, padding) = layer.operation.window();
             let side = |side: usize| Some((side + 2 * padding).checked_sub(window)? / stride + 1);
-            let [h, w] = read[0];
+            let [h, w] = if let Operation::Linear(_) = layer.operation { [1, 1] } else { read[0] };
             let (Some(h), Some(w)) = (side(h), side(w)) else {
                 return Err(refused(format!("a window of {window}x{window} on {h}x{w}")));
             };
@@ -50,9 +57,11 @@ impl Network {
         };
         let mut sum = 0;
         for (layer, [h, w]) in self.layers.iter().zip(&sizes) {
-            if let Operation::Convolution(conv) = &layer.operation {
-                sum += flops(conv, h * w);
-            }
+            sum += match &layer.operation {
+                Operation::Convolution(conv) => flops(conv, h * w),
+                Operation::Linear(linear) => 2 * (linear.inputs * linear.outputs) as u64,
+                Operation::Pool(_) => 0,
+            };
             if let Some(spade) = layer.reading.norm.as_ref().and_then(|norm| norm.spade()) {
                 // The modulation is computed at the size that is read.
                 let source = layer.reading.sources[0];
@@ -93,6 +102,7 @@ impl Operation {
     pub(crate) fn window(&self) -> (usize, usize, usize) {
         match self {
             Operation::Convolution(conv) => (conv.kernel, conv.stride, conv.padding),
+            Operation::Linear(_) => (1, 1, 0),
             Operation::Pool(pool) => (pool.window, pool.stride, pool.padding),
         }
     }

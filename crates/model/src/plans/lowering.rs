@@ -219,6 +219,7 @@ impl Lowering<'_> {
         let input = self.input(layer)?;
         match &layer.operation {
             Operation::Convolution(conv) => self.convolution(layer, conv, input, output)?,
+            Operation::Linear(_) => return Err(self.refused(layer, "linear layer")),
             Operation::Pool(pool) => {
                 if layer.add.is_some() || layer.activation != network::Activation::Identity {
                     return Err(self.refused(layer, "pooling that adds or activates what it stores"));

@@ -42,7 +42,7 @@ pub fn fill(network: &Network, seed: u64) -> Checkpoint {
             }
             // Drawn with the raw weight that they belong to.
             Kind::SpectralU | Kind::SpectralV => vec![],
-            Kind::ConvolutionWeight { fill_gain, spectral } => {
+            Kind::Weight { fill_gain, spectral } => {
                 let fan_in: usize = shape[1..].iter().product();
                 let weight = normal((fill_gain / fan_in as f64).sqrt());
                 let mut drawn = one(Array::from_f32(shape, &weight));

@@ -32,9 +32,10 @@ pub fn initialize(network: &Network, gain: f64, seed: u64) -> Checkpoint {
                 let length = normal().map(|z| z * z).sum::<f64>().sqrt();
                 normal().map(|z| (z / length) as f32).collect()
             }
-            Kind::ConvolutionWeight { .. } => {
-                let [cout, cin, k, _] = shape[..] else { unreachable!("a convolution's weight has four dimensions") };
-                let deviation = gain * (2.0 / ((cin + cout) * k * k) as f64).sqrt();
+            Kind::Weight { .. } => {
+                // (outputs, inputs, and, of a convolution, the kernel's sides).
+                let kernel: usize = shape[2..].iter().product();
+                let deviation = gain * (2.0 / ((shape[0] + shape[1]) * kernel) as f64).sqrt();
                 normal().map(|z| (z * deviation) as f32).collect()
             }
         };

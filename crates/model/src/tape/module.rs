@@ -5,7 +5,7 @@ use super::norm::{Condition, Labels, TapeNorm};
 use super::windows::WindowTables;
 use crate::network::{Activation, Layer, Network, NormKind, Operation, Pool, PoolKind, Source, Value};
 use crate::{Checkpoint, ConfigError, Error, InputError, Noise, Result, StateDictError};
-use alias_kernels::{RunningStatistics, add, avg_pool, concat, leaky_relu, max_pool, relu, resize, tanh};
+use alias_kernels::{RunningStatistics, add, avg_pool, concat, conv2d, leaky_relu, max_pool, relu, resize, tanh};
 use alias_tensor::{Gpu, Pass, Tensor};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -77,7 +77,14 @@ struct Inner {
 #[derive(Debug)]
 struct TapeLayer {
     norm: Option<TapeNorm>,
-    conv: Option<Conv2d>,
+    operation: TapeOperation,
+}
+
+#[derive(Debug)]
+enum TapeOperation {
+    Convolution(Conv2d),
+    Linear { weight: Tensor, bias: Tensor },
+    Pool(Pool),
 }
 
 impl Module {
@@ -113,11 +120,15 @@ impl Module {
         let mut layer = |layer: &Layer| {
             check(&network, layer)?;
             let norm = layer.reading.norm.as_ref().map(|norm| TapeNorm::new(norm, take)).transpose()?;
-            let conv = match &layer.operation {
-                Operation::Convolution(conv) => Some(Conv2d::new(conv, take)?),
-                Operation::Pool(_) => None,
+            let operation = match &layer.operation {
+                Operation::Convolution(conv) => TapeOperation::Convolution(Conv2d::new(conv, take)?),
+                Operation::Linear(linear) => {
+                    let [weight, bias] = linear.keys();
+                    TapeOperation::Linear { weight: take(&weight)?, bias: take(&bias)? }
+                }
+                Operation::Pool(pool) => TapeOperation::Pool(*pool),
             };
-            Ok::<_, Error>(TapeLayer { norm, conv })
+            Ok::<_, Error>(TapeLayer { norm, operation })
         };
         let layers = network.layers.iter().map(&mut layer).collect::<Result<_>>()?;
         Ok(Module(Arc::new(Inner { network, layers, in_training: false, recomputes: false })))
@@ -289,12 +300,17 @@ impl Inner {
             x = own.forward(norm, &x, &condition, forward.noise, self.in_training, pass)?;
         }
         let x = activate(x, reading.after)?;
-        let y = match (&layer.operation, &tensors.conv) {
-            (Operation::Convolution(_), Some(conv)) => conv.forward(&x)?,
-            (Operation::Pool(Pool { window: 1, .. }), _) => x,
-            (Operation::Pool(Pool { kind: PoolKind::Max, .. }), _) => max_pool(&x)?,
-            (Operation::Pool(_), _) => avg_pool(&x)?,
-            (Operation::Convolution(_), None) => unreachable!("a convolution has tensors"),
+        let y = match &tensors.operation {
+            TapeOperation::Convolution(conv) => conv.forward(&x)?,
+            TapeOperation::Linear { weight, bias } => {
+                // A 1x1 convolution of a single pixel.
+                let [n, c, h, w] = x.shape().nchw("linear", "x")?;
+                let weight = weight.reshape(&[bias.numel(), c * h * w, 1, 1])?;
+                conv2d(&x.reshape(&[n, c * h * w, 1, 1])?, &weight, Some(bias), 1, 0)?
+            }
+            TapeOperation::Pool(Pool { window: 1, .. }) => x,
+            TapeOperation::Pool(Pool { kind: PoolKind::Max, .. }) => max_pool(&x)?,
+            TapeOperation::Pool(_) => avg_pool(&x)?,
         };
         let y = match layer.add {
             Some(Value::Layer(skip)) => add(&scope.results[&skip], &y)?,
@@ -383,7 +399,8 @@ fn activate(x: Tensor, activation: Activation) -> alias_tensor::Result<Tensor> {
 /// Errors where the tape lacks the operation of a layer.
 fn check(network: &Network, layer: &Layer) -> Result<()> {
     let problem = match &layer.operation {
-        Operation::Pool(Pool { window: 1, stride: 1, .. })
+        Operation::Linear(_)
+        | Operation::Pool(Pool { window: 1, stride: 1, .. })
         | Operation::Pool(Pool { kind: PoolKind::Max, window: 2, stride: 2, padding: 0 })
         | Operation::Pool(Pool { kind: PoolKind::Average, window: 3, stride: 2, padding: 1 }) => return Ok(()),
         Operation::Pool(pool) => format!("{pool:?}; the tape has max pooling 2x2 and average pooling 3x3 of stride 2"),

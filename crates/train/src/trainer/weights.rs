@@ -42,7 +42,7 @@ impl TrainedWeights {
             if kind.is_learned() {
                 second_moments.insert(key.clone(), Tensor::new(gpu, &shape, &vec![0.0; array.numel()])?);
             }
-            if let ParameterKind::ConvolutionWeight { spectral: Some([u, v]), .. } = kind {
+            if let ParameterKind::Weight { spectral: Some([u, v]), .. } = kind {
                 spectral.push([key, u, v]);
             }
         }
