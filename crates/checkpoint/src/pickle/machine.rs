@@ -9,18 +9,18 @@ use super::{Pickle, Storage};
 use crate::bytes::Reader;
 use crate::error::Problem;
 
-/// The node of every empty tuple.
+/// The node that all empty tuples share.
 const EMPTY: NodeId = 0;
 
-/// The state of a running pickle. `stack.rs` holds what its instructions do to the stack, and
-/// `objects.rs` what they do to things outside it.
+/// The state of a running pickle. The instructions that work on the stack are in `stack.rs`, those that deal with
+/// functions, classes and storages in `objects.rs`.
 pub(super) struct Machine<'r, 'a> {
     pub(super) reader: &'r mut Reader<'a>,
-    /// No vector here grows longer than this.
+    /// The most items that any of the vectors may have.
     pub(super) longest: usize,
     pub(super) steps: usize,
     pub(super) stack: Vec<Value<'a>>,
-    /// Where in the stack the open containers begin.
+    /// The indices in the stack where open containers begin.
     pub(super) marks: Vec<usize>,
     pub(super) memo: BTreeMap<u32, Value<'a>>,
     pub(super) nodes: Vec<Vec<Value<'a>>>,
@@ -41,7 +41,7 @@ impl<'r, 'a> Machine<'r, 'a> {
         }
     }
 
-    /// Runs the program to its end, where its result is on top of the stack.
+    /// Runs the program to its end and takes its result from the top of the stack.
     pub(super) fn run(mut self) -> Result<Pickle<'a>, Problem> {
         loop {
             self.count(1)?;
@@ -62,7 +62,7 @@ impl<'r, 'a> Machine<'r, 'a> {
                 0..=5 => Ok(()),
                 version => Err(Problem::unsupported(format!("pickle protocol {version}"))),
             },
-            // Frames only help whoever reads from a stream.
+            // Frames only matter when reading from a stream.
             op::FRAME => self.reader.take(8).map(|_| ()),
 
             op::MARK => {
@@ -101,7 +101,7 @@ impl<'r, 'a> Machine<'r, 'a> {
                 self.push(Value::Float(float))
             }
 
-            // Python 2's strings may be text or bytes; the names in a state dict are ASCII.
+            // Strings of Python 2 may be text or bytes. They are taken as text: names in a state dict are ASCII.
             op::SHORT_BINUNICODE | op::SHORT_BINSTRING => self.push_str(1),
             op::BINUNICODE | op::BINSTRING => self.push_str(4),
             op::BINUNICODE8 => self.push_str(8),

@@ -1,11 +1,10 @@
 //! A restricted unpickler.
 //!
-//! A pickle is a program for a stack machine, and Python's lets it call anything. This machine
-//! builds scalars, strings, lists, tuples, dicts, storages and tensors. Whatever else a pickle
-//! names is an error as soon as it is named, called or not.
+//! A pickle is a program for a stack machine. Python's machine can call any function; this one builds scalars, strings,
+//! lists, tuples, dicts, storages and tensors. If a pickle so much as names anything else, that is an error.
 //!
-//! Strings are borrowed from the file and containers are shared by index, so a program of `n`
-//! instructions needs memory in proportion to `n`, however often it duplicates what it built.
+//! Strings are borrowed from the file and containers are shared by index. A program of `n` instructions therefore takes
+//! memory in proportion to `n`, even if it duplicates what it has built.
 
 mod machine;
 mod objects;
@@ -28,12 +27,12 @@ use machine::Machine;
 /// An unpickled object.
 pub(super) struct Pickle<'a> {
     pub(super) root: Value<'a>,
-    /// The storages it refers to, by key.
+    /// The storages that it refers to, by key.
     pub(super) storages: BTreeMap<&'a str, Storage>,
     nodes: Vec<Vec<Value<'a>>>,
 }
 
-/// What a pickle says of a storage; the elements are elsewhere in the file.
+/// A storage as a pickle describes it; its elements are elsewhere in the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Storage {
     pub(super) dtype: Dtype,
@@ -41,22 +40,22 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    /// The size of its elements, if that can be.
+    /// The size of its elements, or `None` if it overflows.
     pub(super) fn byte_len(self) -> Option<usize> {
         self.numel.checked_mul(self.dtype.size())
     }
 }
 
 impl<'a> Pickle<'a> {
-    /// Unpickles the object at `reader`, in a file of `file_len` bytes, and leaves `reader`
-    /// behind it.
+    /// Unpickles the object at `reader` and moves `reader` past it. `file_len`, in bytes, limits what is allocated.
     pub(super) fn load(reader: &mut Reader<'a>, file_len: usize) -> Result<Pickle<'a>, Problem> {
-        // A `Vec` doubles as it grows, so one of this many values takes at most twice the file.
+        // A growing `Vec` may have twice the capacity that it needs, so this many values take at most `2 * file_len +
+        // SLACK`.
         let longest = (file_len + SLACK / 2) / size_of::<Value>();
         Machine::new(reader, longest).run()
     }
 
-    /// What a container holds: the items of a list or tuple, keys and values of a dict in turn.
+    /// The items of a list or tuple, or the keys and values of a dict in turn.
     pub(super) fn items(&self, node: NodeId) -> &[Value<'a>] {
         &self.nodes[node]
     }

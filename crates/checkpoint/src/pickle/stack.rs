@@ -1,15 +1,15 @@
-//! What instructions do to the stack, the memo and the containers, and the limits they keep.
+//! The instructions that work on the stack, the memo and the containers, and their limits.
 
 use super::machine::Machine;
 use super::value::{NodeId, Value};
 use crate::bytes::utf8;
 use crate::error::Problem;
 
-/// A hundred times what the state dict of a large network takes.
+/// A hundred times as many as the state dict of a large network has.
 const MAX_STEPS: usize = 1 << 20;
 
 impl<'a> Machine<'_, 'a> {
-    /// Counts `steps` instructions' worth of work.
+    /// Counts the work of `steps` instructions, and ends the program if it is too much.
     pub(super) fn count(&mut self, steps: usize) -> Result<(), Problem> {
         self.steps += steps;
         if self.steps > MAX_STEPS {
@@ -19,7 +19,7 @@ impl<'a> Machine<'_, 'a> {
         Ok(())
     }
 
-    /// Whether a vector of `length` values may grow by one.
+    /// An error if a vector of `length` values may not grow by one.
     pub(super) fn check_length(&self, length: usize) -> Result<(), Problem> {
         if length >= self.longest {
             let what = "pickle: more objects at once than a file of this size describes";
@@ -47,12 +47,13 @@ impl<'a> Machine<'_, 'a> {
         }
     }
 
-    /// Below the last mark, the stack belongs to containers that are still open.
+    /// Where the reachable part of the stack begins: what is below the last mark belongs to containers that are still
+    /// open.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    /// The top `n` values, lowest first.
+    /// Removes the top `n` values and returns them, the lowest first.
     pub(super) fn pop_items(&mut self, n: usize) -> Result<Vec<Value<'a>>, Problem> {
         match self.stack.len().checked_sub(n) {
             Some(start) if start >= self.floor() => Ok(self.stack.split_off(start)),
@@ -113,7 +114,7 @@ impl<'a> Machine<'_, 'a> {
     pub(super) fn get(&mut self, key: u32) -> Result<(), Problem> {
         match self.memo.get(&key) {
             Some(&value) => self.push(value),
-            None => Err(Problem::Damaged(format!("pickle: nothing in memo {key}"))),
+            None => Err(Problem::Damaged(format!("pickle: memo {key} is used before it is set"))),
         }
     }
 
@@ -127,7 +128,7 @@ impl<'a> Machine<'_, 'a> {
         self.push(Value::Bytes(bytes))
     }
 
-    /// Bytes that follow their own length, itself a number of `width` bytes.
+    /// Reads a length of `width` bytes, then as many bytes as it says.
     pub(super) fn counted(&mut self, width: usize) -> Result<&'a [u8], Problem> {
         let length = match width {
             1 => usize::from(self.reader.u8()?),
