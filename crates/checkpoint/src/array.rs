@@ -1,4 +1,4 @@
-//! A tensor as it lies in a file.
+//! A tensor of a checkpoint.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use half::{bf16, f16};
 use super::contents::{Contents, zeros};
 use super::error::{CheckpointError, Problem};
 
-/// More dimensions than any layer's weights have.
+/// The most dimensions that a tensor may have; no layer's weights have as many.
 const MAX_RANK: usize = 16;
 
 /// The type of an array's elements as stored.
@@ -40,19 +40,20 @@ impl Dtype {
     }
 }
 
-/// A tensor as it lies in a file or in memory: cheap to clone, read and converted on demand.
+/// A tensor whose elements are in a file or in memory. They are read and converted each time they are asked for; type
+/// and shape are always known. Cheap to clone, since clones and tied weights share their elements.
 ///
-/// Tied weights share their elements. Values that lie in memory can be read without an error: those of [`Array::from_f32`],
-/// [`Array::from_le_bytes`], [`Array::to_half`] and [`Checkpoint::from_bytes`](crate::Checkpoint::from_bytes).
+/// Reading elements fails only if they are in a file. Those of [`Array::from_f32`], [`Array::from_le_bytes`] and
+/// [`Checkpoint::from_bytes`](crate::Checkpoint::from_bytes) are in memory.
 #[derive(Clone)]
 pub struct Array {
     dtype: Dtype,
     shape: Vec<usize>,
-    /// Distance between neighbours along each dimension, in elements.
+    /// Distance between neighbours in each dimension, in elements.
     strides: Vec<usize>,
-    /// Where the first element lies, in elements.
+    /// Index of the first element in the storage.
     offset: usize,
-    /// Little-endian elements.
+    /// The storage, little-endian elements. The array may be a part of it.
     data: Contents,
 }
 
@@ -86,16 +87,17 @@ impl Array {
     pub(super) fn row_major(dtype: Dtype, shape: Vec<usize>, data: Contents) -> Result<Array, Problem> {
         let mut strides = vec![1usize; shape.len()];
         for d in (1..shape.len()).rev() {
-            // An overflow shows again in the element count, which `view` checks.
+            // Saturates where the number of elements overflows, which `view` refuses.
             strides[d - 1] = strides[d].saturating_mul(shape[d].max(1));
         }
         Array::view(dtype, shape, strides, 0, data)
     }
 
-    /// Elements of `data`, `strides` apart, from `offset` on: every one is checked to lie inside.
+    /// The array with these strides whose first element is at `offset` in `data`. An error if any element is outside
+    /// `data`.
     ///
-    /// A view with more elements than its storage is refused, and so is stride 0: both let a
-    /// small file stand for an array of any size.
+    /// Stride 0 is refused, and so are arrays with more elements than `data`: with either, a small file could describe
+    /// an array of any size.
     pub(super) fn view(
         dtype: Dtype,
         shape: Vec<usize>,
@@ -106,7 +108,7 @@ impl Array {
         let rank = shape.len();
         if rank > MAX_RANK || strides.len() != rank {
             let strides = strides.len();
-            let what = format!("{rank} dimensions (at most {MAX_RANK}) with {strides} strides");
+            let what = format!("it has {rank} dimensions (at most {MAX_RANK}) and {strides} strides");
             return Err(Problem::Damaged(what));
         }
         let stored = data.len() / dtype.size();
@@ -158,7 +160,7 @@ impl Array {
     /// The elements in row-major order, rounded to `f32` where their type is wider.
     ///
     /// # Errors
-    /// If the file that the array lies in cannot be read, or was changed since it was opened and no longer has the elements.
+    /// If the elements cannot be read from their file, for instance because it was cut short after it was opened.
     #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
     pub fn to_f32(&self) -> Result<Vec<f32>, CheckpointError> {
         if self.dtype == Dtype::F32 && self.is_row_major() && self.numel() > 0 && cfg!(target_endian = "little") {
@@ -167,14 +169,15 @@ impl Array {
         self.map(|x| x as f32)
     }
 
-    /// The elements as they are stored on this processor, too, without a copy in between.
+    /// The elements, read into the vector without another copy. Only for `F32` in row-major order on little-endian
+    /// processors.
     fn read_f32(&self) -> Result<Vec<f32>, Problem> {
         let mut values = zeros::<f32>(self.numel())?;
         self.data.read_into(self.offset * size_of::<f32>(), bytemuck::cast_slice_mut(&mut values))?;
         Ok(values)
     }
 
-    /// The elements in row-major order. Exact, but for integers beyond 2^53.
+    /// The elements in row-major order, exact except for integers beyond 2^53.
     ///
     /// # Errors
     /// As [`Array::to_f32`].
@@ -199,7 +202,7 @@ impl Array {
         })
     }
 
-    /// The elements as stored, in row-major order: borrowed if they lie that way in memory.
+    /// The elements in row-major order as little-endian bytes. Borrowed if they are stored in this order in memory.
     ///
     /// # Errors
     /// As [`Array::to_f32`].
@@ -212,7 +215,7 @@ impl Array {
             return Ok(Cow::Borrowed(&[]));
         }
         let size = self.dtype.size();
-        // `view` has checked that the storage holds as many elements, and the last one.
+        // `view` has checked that the last element is in the storage, and that there are no more elements than in it.
         let last: usize = self.shape.iter().zip(&self.strides).map(|(dim, stride)| (dim - 1) * stride).sum();
         let bytes = self.data.read_range(self.offset * size, (last + 1) * size)?;
         if self.is_row_major() {
@@ -234,7 +237,7 @@ impl Array {
         Ok(Cow::Owned(gathered))
     }
 
-    /// The same in half precision: 16-bit floats, rounded to nearest. What is no floating-point number stays as it is.
+    /// The array in half precision: 16-bit floats, rounded to nearest. Integers and booleans stay as they are.
     ///
     /// # Errors
     /// As [`Array::to_f32`].
@@ -249,7 +252,7 @@ impl Array {
     fn is_row_major(&self) -> bool {
         let mut expected = 1;
         for (&dim, &stride) in self.shape.iter().zip(&self.strides).rev() {
-            // The stride along a dimension of one element is never used, and may be anything.
+            // In a dimension of one element the stride has no meaning.
             if dim != 1 && stride != expected {
                 return false;
             }
@@ -259,14 +262,14 @@ impl Array {
     }
 }
 
-/// Shows type and shape: the elements are rarely what one wants on a terminal.
+/// Shows type and shape, not the elements, which may be millions.
 impl fmt::Debug for Array {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "Array({:?}, {:?})", self.dtype, self.shape)
     }
 }
 
-/// Every `N` bytes through `f`.
+/// Applies `f` to every `N` bytes.
 fn decode<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
     bytes.as_chunks().0.iter().map(|&b| f(b)).collect()
 }

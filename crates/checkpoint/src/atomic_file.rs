@@ -1,15 +1,15 @@
-//! Files that appear whole or not at all.
+//! Files that are written completely or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Writes a file through `content`: beside `path` first, synced to disk, then renamed over what was there. Where anything
-/// fails, what was there stays and nothing else is left behind.
+/// Writes a file: `content` writes a temporary file in the same folder, which is synced to disk and then renamed to
+/// `path`. If anything fails, a file that was at `path` before stays as it was, and the temporary file is removed.
 ///
 /// # Errors
-/// What `content` reports, or the file system.
+/// The error of `content` or of the file system.
 pub fn write_atomically<E: From<io::Error>>(
     path: &Path,
     content: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
@@ -19,16 +19,16 @@ pub fn write_atomically<E: From<io::Error>>(
     content(&mut out)?;
     out.flush()?;
     out.get_ref().sync_all()?;
-    // Some systems do not rename an open file.
+    // Some systems cannot rename an open file.
     drop(out);
     fs::rename(&temporary.0, path)?;
     sync_name(path);
-    // Dropping `temporary` finds nothing left to remove.
+    // Nothing is left to remove when `temporary` is dropped.
     Ok(())
 }
 
-/// Has the file's new name on disk, too, where a power cut would else bring back what was there. Not every file system can,
-/// and by now the file is whole under its name: no failure.
+/// Writes the rename to disk, which a power failure could otherwise undo. A failure is ignored: not every file system
+/// can do this, and the file is complete already.
 fn sync_name(path: &Path) {
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     if cfg!(unix)
@@ -38,11 +38,11 @@ fn sync_name(path: &Path) {
     }
 }
 
-/// A file that disappears unless it is renamed.
+/// The path of a file that is removed when this is dropped, unless it has been renamed.
 struct Temporary(PathBuf);
 
 impl Temporary {
-    /// In the same directory, since a rename is atomic only within a file system.
+    /// Creates it in the folder of `path`: a rename is atomic only within a file system.
     fn beside(path: &Path) -> io::Result<(Temporary, File)> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let names_a_directory =
@@ -52,7 +52,7 @@ impl Temporary {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let temporary = path.with_file_name(format!(".{name}.{}-{count}.tmp", std::process::id()));
             match File::create_new(&temporary) {
-                // Left by a process that had this one's number and was killed.
+                // Left behind by a process with the same id that was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 file => return Ok((Temporary(temporary), file?)),
             }

@@ -1,8 +1,8 @@
-//! A cursor over bytes that never panics.
+//! A cursor over bytes.
 
 use super::error::Problem;
 
-/// A cursor over bytes whose every read is checked against their end.
+/// A cursor over bytes. Reading past their end is an error.
 #[derive(Clone)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// The next `N` bytes, for the `from_le_bytes` family.
+    /// The next `N` bytes.
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
@@ -50,18 +50,18 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// A 32-bit length; where `usize` cannot hold it, no file can be that long either.
+    /// A 32-bit length. `usize::MAX` stands for lengths that `usize` cannot hold: no file is that long.
     pub(super) fn len32(&mut self) -> Result<usize, Problem> {
         self.u32().map(|n| usize::try_from(n).unwrap_or(usize::MAX))
     }
 
-    /// A 64-bit length; where `usize` cannot hold it, no file can be that long either.
+    /// A 64-bit length, likewise.
     pub(super) fn len64(&mut self) -> Result<usize, Problem> {
         let n = self.array().map(u64::from_le_bytes)?;
         Ok(usize::try_from(n).unwrap_or(usize::MAX))
     }
 
-    /// The text up to the next newline, which is skipped.
+    /// The text up to the next newline; the cursor moves past the newline.
     pub(super) fn line(&mut self) -> Result<&'a str, Problem> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
         let length = rest.iter().position(|&b| b == b'\n');

@@ -1,4 +1,4 @@
-//! Bytes of a checkpoint: in a file that stays open, or in memory.
+//! Bytes of a checkpoint: in an open file or in memory.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -9,12 +9,12 @@ use std::sync::{Arc, OnceLock};
 use flate2::Crc;
 
 use super::error::{CheckpointError, Problem};
-use super::{MAX_DESCRIPTION, SLACK};
+use super::limits::{MAX_DESCRIPTION, SLACK};
 
-/// A range of bytes: of a file, from which they are read when they are needed, or of a buffer. Cheap to clone.
+/// A range of bytes of an open file, which are read when they are needed, or of a buffer. Cheap to clone.
 ///
-/// Files are read, never mapped into memory. Anybody may cut a file short at any time: a read then fails, but touching a
-/// mapped page kills the process.
+/// Files are not mapped into memory. Another process may cut a file short at any time; then a read returns an error,
+/// while access to a mapped page would kill this process.
 #[derive(Clone, Debug)]
 pub(super) struct Contents {
     origin: Arc<Origin>,
@@ -33,16 +33,16 @@ enum Origin {
 #[derive(Debug)]
 struct Checksum {
     crc: u32,
-    /// What the bytes are, for the error.
+    /// What the error calls the bytes.
     name: String,
-    /// Set once the bytes have been compared and were right.
+    /// Set when the bytes were found to match.
     matched: OnceLock<()>,
 }
 
 impl Contents {
-    /// The bytes of a regular file; a device or a pipe might never end.
+    /// The bytes of a regular file. A device or a pipe is refused, since it might never end.
     pub(super) fn open(path: &Path) -> Result<Contents, Problem> {
-        // Checked before opening, because opening a pipe waits for a writer.
+        // Checked before opening: to open a pipe would wait for a writer.
         if !fs::metadata(path)?.is_file() {
             return Err(Problem::unsupported("this is not a regular file"));
         }
@@ -60,7 +60,7 @@ impl Contents {
         self.len
     }
 
-    /// `problem` with the name of the file.
+    /// The public error for `problem`, which names the file.
     pub(super) fn error(&self, problem: Problem) -> CheckpointError {
         let file = match &*self.origin {
             Origin::Memory(_) => Path::new("checkpoint in memory"),
@@ -69,7 +69,7 @@ impl Contents {
         CheckpointError::new(file, problem)
     }
 
-    /// The `len` bytes from `start` on. A slice has no checksum.
+    /// The `len` bytes from `start` on, without a checksum.
     pub(super) fn slice(&self, start: usize, len: usize) -> Result<Contents, Problem> {
         match self.len.checked_sub(start) {
             Some(left) if len <= left => {
@@ -79,8 +79,8 @@ impl Contents {
         }
     }
 
-    /// These bytes with a checksum. Bytes in memory are compared with it now, so that reading them later cannot fail; bytes
-    /// of a file when they are first read.
+    /// The same bytes with a checksum. Bytes in memory are checked now, so that reading them later cannot fail. Bytes
+    /// of a file are checked when they are read for the first time.
     pub(super) fn with_checksum(self, crc: u32, name: String) -> Result<Contents, Problem> {
         let checksum = Checksum { crc, name, matched: OnceLock::new() };
         match &*self.origin {
@@ -97,7 +97,7 @@ impl Contents {
         self.read_range(0, self.len)
     }
 
-    /// All bytes of what describes the tensors, as [`Contents::read`].
+    /// As [`Contents::read`], for a header, directory or pickle: at most [`MAX_DESCRIPTION`] bytes.
     pub(super) fn read_description(&self) -> Result<Cow<'_, [u8]>, Problem> {
         if self.len > MAX_DESCRIPTION {
             let len = self.len;
@@ -126,19 +126,20 @@ impl Contents {
             range.copy_to(buffer)?;
             return checksum.compare(crc32(buffer));
         }
-        // A part has no checksum of its own. Reading everything again for each part could take very long.
+        // The checksum is of all bytes. They are read once for it, not for every part: a storage may have many small
+        // tensors.
         if checksum.matched.get().is_none() {
             checksum.compare(self.crc()?)?;
         }
         range.copy_to(buffer)
     }
 
-    /// All bytes, from the first on.
+    /// Reads all bytes in order.
     pub(super) fn stream(&self) -> impl io::Read + '_ {
         Stream { contents: self, position: 0 }
     }
 
-    /// Fills `buffer`, which has the same length.
+    /// Copies all bytes to `buffer`, which has their length, without checking them.
     fn copy_to(&self, buffer: &mut [u8]) -> Result<(), Problem> {
         match &*self.origin {
             Origin::Memory(bytes) => buffer.copy_from_slice(&bytes[self.start..][..self.len]),
@@ -149,7 +150,7 @@ impl Contents {
         Ok(())
     }
 
-    /// The CRC-32 of all bytes, which are read a piece at a time.
+    /// The CRC-32 of all bytes, read in pieces of 64 KiB.
     fn crc(&self) -> Result<u32, Problem> {
         let mut crc = Crc::new();
         for start in (0..self.len).step_by(SLACK) {
@@ -189,7 +190,7 @@ impl Checksum {
     }
 }
 
-/// As many zeros, if there is memory for them: a sparse file may be larger than memory.
+/// A vector of `len` zeros, or an error where memory is short: a sparse file may be larger than memory.
 pub(super) fn zeros<T: bytemuck::Zeroable>(len: usize) -> Result<Vec<T>, Problem> {
     bytemuck::allocation::try_zeroed_vec(len).map_err(|()| Problem::Io(io::ErrorKind::OutOfMemory.into()))
 }
@@ -200,13 +201,13 @@ pub(super) fn crc32(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// Reads without moving a cursor, so that threads can share the file.
+/// Reads at `offset` without using the file's cursor, so threads can share the file.
 #[cfg(unix)]
 fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
 }
 
-/// Each read moves the file's cursor, but takes the place to read from with it, so that threads can share the file.
+/// Reads at `offset`. Each call moves the file's cursor, but none depends on it, so threads can share the file.
 #[cfg(windows)]
 fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !buffer.is_empty() {
@@ -223,7 +224,7 @@ fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Res
     Ok(())
 }
 
-/// Threads take turns, since a read moves the cursor that they share.
+/// Reads at `offset`. Threads take turns, since they share the file's cursor.
 #[cfg(not(any(unix, windows)))]
 fn read_exact_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     use std::io::{Read, Seek, SeekFrom};

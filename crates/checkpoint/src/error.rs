@@ -24,14 +24,14 @@ impl CheckpointError {
         &self.file
     }
 
-    /// What is wrong with it, for callers that treat the kinds differently.
+    /// What is wrong with it.
     #[must_use]
     pub fn problem(&self) -> &Problem {
         &self.problem
     }
 }
 
-/// The kinds of trouble, each with its own remedy.
+/// What is wrong with a file. Each kind has its own remedy.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -43,11 +43,11 @@ pub enum Problem {
     #[error("the file was cut short while it was being read. Read it again once it is whole")]
     CutShort,
 
-    /// The bytes contradict themselves or their format, or some are missing.
+    /// Bytes are missing, contradict each other or break the format.
     #[error("{0}. The file is damaged or incomplete: download or copy it again")]
     Damaged(String),
 
-    /// Well-formed as far as can be seen, but not something this reader takes.
+    /// The file may be sound, but this reader does not support it.
     #[error("{what}. To fix it, {remedy}")]
     Unsupported {
         /// What was found.
@@ -56,13 +56,12 @@ pub enum Problem {
         remedy: &'static str,
     },
 
-    /// A pickle names a function or class other than the few that make up a state dict.
-    /// Nothing was run.
+    /// A pickle names a function or class that no state dict needs. Nothing was called.
     #[error("the file wants to call {0}; refused. To fix it, {RESAVE}")]
     Refused(String),
 }
 
-/// The remedy for almost anything that PyTorch can read and this reader cannot.
+/// The remedy for nearly every file that PyTorch can read and this reader cannot.
 pub(super) const RESAVE: &str = "re-save it with torch.save(model.state_dict(), path)";
 
 impl Problem {
@@ -70,7 +69,7 @@ impl Problem {
         Problem::Damaged(what.into())
     }
 
-    /// `len` bytes should begin at `start`, where only `left` are.
+    /// The file should have `len` bytes from byte `start` on, but has only `left`.
     pub(super) fn missing_bytes(start: usize, len: usize, left: usize) -> Problem {
         Problem::Damaged(format!("{len} bytes are due at byte {start}, but {left} remain"))
     }
@@ -79,7 +78,7 @@ impl Problem {
         Problem::Unsupported { what: what.into(), remedy: RESAVE }
     }
 
-    /// Says which tensor the problem is about.
+    /// Adds the name of the tensor to the message.
     pub(super) fn in_tensor(self, name: &str) -> Problem {
         let label = |what| format!("tensor `{}`: {what}", clip(name));
         match self {
@@ -90,7 +89,7 @@ impl Problem {
     }
 }
 
-/// At most 80 characters of a name from the file: a hostile one may be megabytes long.
+/// The first 80 characters of a name from a file, which may be megabytes long.
 pub(super) fn clip(name: &str) -> &str {
     match name.char_indices().nth(80) {
         Some((end, _)) => &name[..end],

@@ -3,24 +3,25 @@
 use std::collections::BTreeMap;
 
 use super::bytes::Reader;
+use super::checkpoint::Checkpoint;
 use super::contents::Contents;
 use super::error::{Problem, clip};
+use super::limits::MAX_DESCRIPTION;
 use super::pickle::{Pickle, Value};
 use super::state_dict;
 use super::zip::Archive;
-use super::{Checkpoint, MAX_DESCRIPTION};
 
 /// 0x1950a86a20f9469cfc6c, little-endian: the first thing in a file before version 1.6.
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-/// The only version of that container there has been.
+/// The only version of the container before 1.6.
 const LEGACY_VERSION: i64 = 1001;
 
-/// The number of elements in front of each storage of that container, in bytes.
+/// The size of the number in front of each storage in that container, its number of elements.
 const NUMEL: usize = 8;
-/// How much of such a file is read at first; most have shorter pickles.
+/// How many bytes of such a file are read at first; the pickles of most files are shorter.
 const FIRST_READ: usize = 1 << 20;
 
-/// A folder with `data.pkl` and, under `data/`, one file per storage.
+/// Reads the zip file: a folder with `data.pkl` and, in `data/`, one file per storage.
 pub(super) fn read_zip(file: &Contents) -> Result<Checkpoint, Problem> {
     let mut archive = Archive::open(file)?;
     let mut roots = archive.names().filter_map(|name| name.strip_suffix("/data.pkl"));
@@ -43,13 +44,14 @@ pub(super) fn read_zip(file: &Contents) -> Result<Checkpoint, Problem> {
     state_dict::checkpoint(&pickle, |key| archive.contents(&format!("{root}/data/{key}")))
 }
 
-/// Five pickles (magic number, version, a description of the machine, the object, the keys of
-/// its storages), then each storage's number of elements and the elements.
+/// Reads the container before 1.6: five pickles (magic number, version, a description of the machine, the object, the
+/// keys of its storages), then for each storage the number of its elements and the elements.
 pub(super) fn read_legacy(file: &Contents) -> Result<Checkpoint, Problem> {
     let longest = file.len().min(MAX_DESCRIPTION);
     let mut length = FIRST_READ.min(longest);
     loop {
-        // How long the pickles are, only unpickling them tells: if bytes are missing, more of the file is read.
+        // The length of the pickles is not stored. If they seem damaged, more of the file is read: they may have been
+        // cut.
         let beginning = file.read_range(0, length)?;
         match LegacyPickles::load(&beginning, file.len()) {
             Err(Problem::Damaged(_)) if length < longest => length = length.saturating_mul(8).min(longest),
@@ -58,7 +60,7 @@ pub(super) fn read_legacy(file: &Contents) -> Result<Checkpoint, Problem> {
     }
 }
 
-/// What describes the tensors in a file from before version 1.6.
+/// The pickles that describe the tensors in the container before 1.6.
 struct LegacyPickles<'a> {
     object: Pickle<'a>,
     /// The keys of its storages, in their order in the file.
@@ -68,7 +70,7 @@ struct LegacyPickles<'a> {
 }
 
 impl<'a> LegacyPickles<'a> {
-    /// Unpickles the beginning of a file of `file_len` bytes.
+    /// Unpickles `beginning`, the first bytes of a file of `file_len` bytes.
     fn load(beginning: &'a [u8], file_len: usize) -> Result<LegacyPickles<'a>, Problem> {
         let mut reader = Reader::new(beginning);
         let magic = Pickle::load(&mut reader, file_len)?;
@@ -91,7 +93,7 @@ impl<'a> LegacyPickles<'a> {
         Ok(LegacyPickles { object, keys, end: reader.position() })
     }
 
-    /// The tensors that they describe.
+    /// The tensors that the pickles describe.
     fn checkpoint(&self, file: &Contents) -> Result<Checkpoint, Problem> {
         let Value::List(keys) = self.keys.root else {
             return Err(Problem::damaged("the storages are not listed after the object"));

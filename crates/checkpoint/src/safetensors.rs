@@ -9,22 +9,24 @@ use serde_json::{Map, Value, json};
 
 use super::array::{Array, Dtype};
 use super::bytes::Reader;
+use super::checkpoint::Checkpoint;
 use super::contents::Contents;
 use super::error::{CheckpointError, Problem, clip};
-use super::{Checkpoint, SLACK};
+use super::limits::SLACK;
 use crate::atomic_file::write_atomically;
 
-/// The key in the header that is not a tensor.
+/// The key of the metadata in the header; all others are names of tensors.
 const METADATA: &str = "__metadata__";
 
 pub(super) fn read(file: &Contents) -> Result<Checkpoint, Problem> {
-    /// The number in front of the header.
+    /// The size of the number in front of the header, which is the header's length.
     const LENGTH: usize = 8;
     let length = Reader::new(&file.read_range(0, LENGTH)?).len64()?;
     let header = file.slice(LENGTH, length)?;
     let header = header.read_description()?;
     check_header(&header, file.len())?;
-    // Checks that the tensors follow each other without gaps, each as long as its shape and type are.
+    // This also checks that the tensors follow each other without gaps, and that each has the length of its shape and
+    // type.
     let header: Metadata = serde_json::from_slice(&header)
         .map_err(|e| Problem::damaged(format!("safetensors: {}", clip(&e.to_string()))))?;
     let (described, left) = (header.data_len(), file.len() - LENGTH - length);
@@ -58,7 +60,7 @@ fn array(data: &Contents, info: &TensorInfo) -> Result<Array, Problem> {
         StoredDtype::F64 => Dtype::F64,
         other => {
             return Err(Problem::Unsupported {
-                what: format!("elements of type {other:?}"),
+                what: format!("its elements are of type {other:?}"),
                 remedy: "save it as float32",
             });
         }
@@ -68,13 +70,13 @@ fn array(data: &Contents, info: &TensorInfo) -> Result<Array, Problem> {
     Array::row_major(dtype, info.shape.clone(), data)
 }
 
-/// Refuses headers that grow when parsed: the JSON `1,` is two bytes long, but up to
-/// `PARSED` bytes as an element of a parsed list or object.
+/// Refuses headers that would take too much memory when they are parsed: the two bytes `1,` of JSON may become an item
+/// of `PARSED` bytes in a list or object.
 fn check_header(header: &[u8], file_len: usize) -> Result<(), Problem> {
-    /// Two hash table slots per entry, each a name with a `TensorInfo`.
+    /// Two slots of a hash table, each with a name and a `TensorInfo`: half of the slots may be empty.
     const PARSED: usize = 168;
     let most = (2 * file_len + SLACK) / PARSED;
-    // A header nests three deep: names, the fields of a tensor, its shape.
+    // A header nests three levels deep: names, the fields of a tensor, its shape.
     let mut commas = [0; 4];
     let mut depth = 0;
     let (mut in_string, mut escaped) = (false, false);
@@ -96,7 +98,7 @@ fn check_header(header: &[u8], file_len: usize) -> Result<(), Problem> {
                 commas[depth] += 1;
                 if commas[depth] >= most {
                     return Err(Problem::Unsupported {
-                        what: format!("over {most} items in a list of the safetensors header"),
+                        what: format!("a list in the safetensors header has over {most} items"),
                         remedy: "re-save it with fewer tensors, or larger ones",
                     });
                 }
@@ -107,7 +109,7 @@ fn check_header(header: &[u8], file_len: usize) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Writes the file, whole or not at all, and never has more than one tensor of another file in memory.
+/// Writes the file, completely or not at all. Tensors of files are read one at a time.
 pub(super) fn write(checkpoint: &Checkpoint, path: &Path) -> Result<(), CheckpointError> {
     let header = header(checkpoint).map_err(|problem| CheckpointError::new(path, problem))?;
     let written = write_atomically(path, |file| {
@@ -124,10 +126,10 @@ pub(super) fn write(checkpoint: &Checkpoint, path: &Path) -> Result<(), Checkpoi
     })
 }
 
-/// What can fail while a file is written.
+/// Why a file could not be written.
 enum Failure {
     Writing(io::Error),
-    /// Of the file that a tensor lies in.
+    /// The values of a tensor could not be read from their own file.
     Reading(CheckpointError),
 }
 
@@ -137,7 +139,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Wide elements first, so that each lies at a multiple of its size, as the format wants.
+/// Tensors with larger elements come first, so that each is aligned to the size of its elements, as the format asks.
 fn in_file_order(checkpoint: &Checkpoint) -> Vec<(&str, &Array)> {
     let mut tensors: Vec<_> = checkpoint.iter().collect();
     tensors.sort_by_key(|(_, array)| Reverse(array.dtype().size()));
@@ -163,7 +165,7 @@ fn header(checkpoint: &Checkpoint) -> Result<Vec<u8>, Problem> {
     }
     if checkpoint.get(METADATA).is_some() {
         return Err(Problem::Unsupported {
-            what: format!("`{METADATA}` is not a tensor in safetensors"),
+            what: format!("the name `{METADATA}` is reserved in safetensors"),
             remedy: "give the tensor another name",
         });
     }

@@ -1,19 +1,20 @@
-//! From an unpickled object to named tensors.
+//! Finds the state dict in an unpickled object and turns it into named tensors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::array::Array;
+use super::checkpoint::Checkpoint;
 use super::contents::Contents;
 use super::error::{Problem, clip};
+use super::limits::MAX_NAME;
 use super::pickle::{NodeId, Pickle, Value};
-use super::{Checkpoint, MAX_NAME};
 
-/// The tensors of the state dict in `pickle`. `load` finds the elements of a storage by its key.
+/// The tensors of the state dict in `pickle`. `load` returns the bytes of the storage with a given key.
 pub(super) fn checkpoint<'a>(
     pickle: &Pickle<'a>,
     mut load: impl FnMut(&'a str) -> Result<Contents, Problem>,
 ) -> Result<Checkpoint, Problem> {
-    // Tied weights share a storage, which may have to be inflated.
+    // Tied weights share a storage, which should be inflated once.
     let mut loaded: BTreeMap<&str, Contents> = BTreeMap::new();
     let mut load_once = |key| {
         if let Some(data) = loaded.get(key) {
@@ -40,7 +41,7 @@ pub(super) fn checkpoint<'a>(
     Ok(checkpoint)
 }
 
-/// The tensor whose arguments are in the node `tensor`.
+/// The tensor of the node `tensor`, which holds the arguments of its constructor.
 fn array<'a>(
     pickle: &Pickle<'a>,
     tensor: NodeId,
@@ -62,7 +63,8 @@ fn array<'a>(
     Array::view(storage.dtype, view.shape, view.strides, view.offset, data)
 }
 
-/// The dict with the tensors: the outermost one, or the only one inside it that has any.
+/// Finds the dict of tensors: the outermost dict or, if it has no tensors, the only dict directly inside it that has
+/// some.
 fn find(pickle: &Pickle) -> Result<NodeId, Problem> {
     let Value::Dict(root) = pickle.root else {
         return Err(Problem::unsupported("the file holds no dict of tensors"));
@@ -74,7 +76,7 @@ fn find(pickle: &Pickle) -> Result<NodeId, Problem> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for pair in pickle.items(root).chunks_exact(2) {
-        // One dict under several names is looked at once.
+        // A dict may be there under several names.
         if let &[Value::Str(name), Value::Dict(dict)] = pair
             && seen.insert(dict)
             && tensors(pickle, dict).next().is_some()
@@ -96,7 +98,7 @@ fn find(pickle: &Pickle) -> Result<NodeId, Problem> {
     }
 }
 
-/// The entries of a dict that are tensors, with the node of each.
+/// The tensors among the entries of a dict: their names and nodes.
 fn tensors<'p, 'a>(pickle: &'p Pickle<'a>, dict: NodeId) -> impl Iterator<Item = (Value<'a>, NodeId)> + use<'p, 'a> {
     let pairs = pickle.items(dict).chunks_exact(2);
     pairs.filter_map(|pair| match *pair {
@@ -105,7 +107,7 @@ fn tensors<'p, 'a>(pickle: &'p Pickle<'a>, dict: NodeId) -> impl Iterator<Item =
     })
 }
 
-/// Which elements of its storage a tensor is made of.
+/// The part of its storage that a tensor consists of, in elements.
 struct View {
     shape: Vec<usize>,
     strides: Vec<usize>,
@@ -113,14 +115,14 @@ struct View {
 }
 
 impl View {
-    /// The key of the storage, and the view of it, from the arguments of `_rebuild_tensor_v2`.
+    /// The key of the storage and the view of it, from the arguments of `_rebuild_tensor_v2`.
     fn new<'a>(pickle: &Pickle<'a>, tensor: NodeId) -> Result<(&'a str, View), Problem> {
         let &[Value::Storage(key), Value::Int(offset), Value::Tuple(shape), Value::Tuple(strides), ref rest @ ..] =
             pickle.items(tensor)
         else {
             return Err(Problem::damaged("it is not (storage, offset, size, strides, ...)"));
         };
-        // After requires_grad and the hooks: lazy conjugation or negation.
+        // The argument after requires_grad and the hooks: elements may be conjugated or negated when they are used.
         if let Some(&Value::Dict(metadata)) = rest.get(2)
             && !pickle.items(metadata).is_empty()
         {

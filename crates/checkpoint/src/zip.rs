@@ -1,12 +1,10 @@
-//! Zip archives, as slices of the file.
+//! Zip archives as `torch.save` and ordinary archivers write them: stored and deflated entries, zip64.
 //!
-//! Just what `torch.save` and ordinary archivers write: stored and deflated entries, zip64. An
-//! entry is found by the central directory at the end of the file; its own header in front of
-//! its data only says where that data starts.
+//! Entries are found through the central directory at the end of the file. The local header in front of an entry's data
+//! is only needed to find where the data starts.
 //!
-//! General-purpose zip readers index a hostile file with several times its size in memory and
-//! copy what they read. This one allocates in proportion to the directory, leaves stored entries
-//! in the file, and bounds what deflated ones may grow to.
+//! A general-purpose zip reader takes several times a hostile file's size in memory and copies what it reads. This one
+//! allocates in proportion to the directory, leaves stored entries in the file, and limits the size of inflated ones.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -24,39 +22,41 @@ const END64_LOCATOR_SIGNATURE: u32 = 0x0706_4b50;
 const DIRECTORY_SIGNATURE: u32 = 0x0201_4b50;
 const LOCAL_SIGNATURE: u32 = 0x0403_4b50;
 
-/// The size of the end record without its comment, of the zip64 locator before it, of what is needed of the zip64 end record,
-/// and of an entry's own header without its name and extra fields.
+/// The size of the end record without its comment.
 const END_LEN: usize = 22;
+/// The size of the zip64 locator, which is in front of the end record.
 const END64_LOCATOR_LEN: usize = 20;
+/// The size of the zip64 end record without its extensions.
 const END64_LEN: usize = 56;
+/// The size of a local header without its name and extra fields.
 const LOCAL_LEN: usize = 30;
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 const ENCRYPTED_FLAG: u16 = 1;
-/// In an extra field: sizes and offsets too large for 32 bits.
+/// The id of the extra field with the sizes and offsets that need 64 bits.
 const ZIP64_EXTRA: u16 = 1;
 
-/// The entries of a zip file by name.
+/// The entries of a zip file, by name.
 pub(super) struct Archive {
     entries: BTreeMap<Vec<u8>, Entry>,
-    /// Bytes that entries may still be inflated to.
+    /// How many more bytes entries may inflate to, all together.
     inflatable: usize,
 }
 
-/// What the central directory says of an entry.
+/// An entry as the central directory describes it.
 struct Entry {
     method: u16,
     encrypted: bool,
     crc: u32,
-    /// The size of its content, inflated if need be.
+    /// The size of its content, after inflating it.
     size: usize,
-    /// Its bytes in the file.
+    /// Its bytes in the file, before inflating them.
     data: Contents,
 }
 
 impl Archive {
-    /// Reads the directory, and checks that no two entries share bytes.
+    /// Reads the directory and checks that no two entries overlap.
     pub(super) fn open(file: &Contents) -> Result<Archive, Problem> {
         let Directory { start, size, entries: count } = Directory::find(file)?;
         let directory = file.slice(start, size)?;
@@ -85,8 +85,8 @@ impl Archive {
         self.entries.keys().filter_map(|name| str::from_utf8(name).ok())
     }
 
-    /// The content of an entry, whose checksum must be right. Where it is 0, PyTorch was told not
-    /// to compute any (`set_crc32_options(False)`).
+    /// The content of an entry, with its checksum. PyTorch writes a checksum of 0 if it was told to compute none
+    /// (`set_crc32_options(False)`).
     pub(super) fn contents(&mut self, name: &str) -> Result<Contents, Problem> {
         let label = format!("zip entry `{}`", clip(name));
         let damaged = |what| Problem::Damaged(format!("{label}: {what}"));
@@ -113,9 +113,9 @@ impl Archive {
     }
 }
 
-/// Inflates to exactly `size` bytes, which the caller has found acceptable.
+/// Inflates to exactly `size` bytes; the caller has checked that they are not too many.
 fn inflate(deflated: &Contents, size: usize) -> Option<Vec<u8>> {
-    /// Bytes that one byte can stand for.
+    /// The most bytes that one deflated byte can become.
     const DENSEST: usize = 1032;
     if size / DENSEST > deflated.len() {
         return None;
@@ -127,7 +127,7 @@ fn inflate(deflated: &Contents, size: usize) -> Option<Vec<u8>> {
     at_end.then_some(content)
 }
 
-/// Where the central directory lies.
+/// Where the central directory is in the file.
 struct Directory {
     start: usize,
     size: usize,
@@ -136,7 +136,7 @@ struct Directory {
 
 impl Directory {
     fn find(file: &Contents) -> Result<Directory, Problem> {
-        // A comment of at most 65535 bytes may follow the end record; it says how long it is.
+        // After the end record there may be a comment of at most 65535 bytes; the record holds its length.
         let longest = END64_LOCATOR_LEN + END_LEN + usize::from(u16::MAX);
         let tail_start = file.len().saturating_sub(longest);
         let tail = file.read_range(tail_start, file.len() - tail_start)?;
@@ -178,7 +178,8 @@ impl Directory {
     }
 }
 
-/// The next entry of the central directory: its name, its bytes in the file with its own header, and itself.
+/// Reads the next entry of the central directory. Returns its name, the range of its local header and data in the file,
+/// and the entry.
 fn read_entry<'a>(file: &Contents, reader: &mut Reader<'a>) -> Result<(&'a [u8], Range<usize>, Entry), Problem> {
     if reader.u32()? != DIRECTORY_SIGNATURE {
         return Err(Problem::damaged("zip: a directory entry has a wrong signature"));
@@ -199,7 +200,7 @@ fn read_entry<'a>(file: &Contents, reader: &mut Reader<'a>) -> Result<(&'a [u8],
     let mut extra = Reader::new(reader.take(extra_len.into())?);
     reader.take(comment_len.into())?;
 
-    // Fields that do not fit are all ones here, and follow in the zip64 extra in this order.
+    // A value that needs 64 bits is in the zip64 extra field, in this order, and all its bits are set here.
     let wide = [&mut size, &mut packed_size, &mut local_header];
     if wide.iter().any(|field| **field == u32::MAX as usize) {
         let mut extra = find_extra(&mut extra, ZIP64_EXTRA)?;
@@ -224,7 +225,7 @@ fn read_entry<'a>(file: &Contents, reader: &mut Reader<'a>) -> Result<(&'a [u8],
     Ok((name, local_header..start + packed_size, entry))
 }
 
-/// The extra field with this `id`: they follow each other, each with its id and length.
+/// Finds the extra field with this `id`. Extra fields follow each other, each after its id and length.
 fn find_extra<'a>(extras: &mut Reader<'a>, id: u16) -> Result<Reader<'a>, Problem> {
     loop {
         let found = extras.u16()?;

@@ -21,7 +21,7 @@ impl<'r, 'a> Machine<'r, 'a> {
         Machine { reader, stack: Stack::new(longest), storages: BTreeMap::new() }
     }
 
-    /// Runs the program to its end, where its result is on top of the stack.
+    /// Runs the program to its end and takes its result from the top of the stack.
     pub(super) fn run(mut self) -> Result<Pickle<'a>, Problem> {
         loop {
             self.stack.count(1)?;
@@ -42,7 +42,7 @@ impl<'r, 'a> Machine<'r, 'a> {
                 0..=5 => Ok(()),
                 version => Err(Problem::unsupported(format!("pickle protocol {version}"))),
             },
-            // Frames only help whoever reads from a stream.
+            // Frames only matter when reading from a stream.
             op::FRAME => self.reader.take(8).map(|_| ()),
 
             op::MARK => self.stack.mark(),
@@ -77,7 +77,7 @@ impl<'r, 'a> Machine<'r, 'a> {
                 self.stack.push(Value::Float(float))
             }
 
-            // Python 2's strings may be text or bytes; the names in a state dict are ASCII.
+            // Strings of Python 2 may be text or bytes. They are taken as text: names in a state dict are ASCII.
             op::SHORT_BINUNICODE | op::SHORT_BINSTRING => self.push_str(1),
             op::BINUNICODE | op::BINSTRING => self.push_str(4),
             op::BINUNICODE8 => self.push_str(8),

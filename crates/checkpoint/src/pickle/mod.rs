@@ -1,11 +1,10 @@
 //! A restricted unpickler.
 //!
-//! A pickle is a program for a stack machine, and Python's lets it call anything. This machine
-//! builds scalars, strings, lists, tuples, dicts, storages and tensors. Whatever else a pickle
-//! names is an error as soon as it is named, called or not.
+//! A pickle is a program for a stack machine. Python's machine can call any function; this one builds scalars, strings,
+//! lists, tuples, dicts, storages and tensors. If a pickle so much as names anything else, that is an error.
 //!
-//! Strings are borrowed from the file and containers are shared by index, so a program of `n`
-//! instructions needs memory in proportion to `n`, however often it duplicates what it built.
+//! Strings are borrowed from the file and containers are shared by index. A program of `n` instructions therefore takes
+//! memory in proportion to `n`, even if it duplicates what it has built.
 
 mod machine;
 mod objects;
@@ -13,9 +12,9 @@ mod opcode;
 mod stack;
 mod value;
 
-use super::SLACK;
 use super::bytes::Reader;
 use super::error::Problem;
+use super::limits::SLACK;
 
 pub(super) use opcode::PROTO;
 pub(super) use value::{NodeId, Pickle, Value};
@@ -23,10 +22,10 @@ pub(super) use value::{NodeId, Pickle, Value};
 use machine::Machine;
 
 impl<'a> Pickle<'a> {
-    /// Unpickles the object at `reader`, in a file of `file_len` bytes, and leaves `reader`
-    /// behind it.
+    /// Unpickles the object at `reader` and moves `reader` past it. `file_len`, in bytes, limits what is allocated.
     pub(super) fn load(reader: &mut Reader<'a>, file_len: usize) -> Result<Pickle<'a>, Problem> {
-        // A `Vec` doubles as it grows, so one of this many values takes at most twice the file.
+        // A growing `Vec` may have twice the capacity that it needs, so this many values take at most `2 * file_len +
+        // SLACK`.
         let longest = (file_len + SLACK / 2) / size_of::<Value>();
         Machine::new(reader, longest).run()
     }

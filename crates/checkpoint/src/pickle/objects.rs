@@ -1,11 +1,11 @@
-//! What instructions do with functions, classes and storages.
+//! The instructions that deal with functions, classes and storages.
 
 use std::collections::BTreeMap;
 
 use super::stack::{Stack, unexpected};
 use super::value::{Callable, Storage, Value};
-use crate::MAX_NAME;
 use crate::error::{Problem, clip};
+use crate::limits::MAX_NAME;
 
 impl<'a> Stack<'a> {
     /// Pushes a function or class by name: one of the few in [`Callable`], or it is an error.
@@ -17,7 +17,7 @@ impl<'a> Stack<'a> {
         self.push(Value::Callable(callable))
     }
 
-    /// Replaces a callable and its tuple of arguments by what the call would give.
+    /// Replaces a callable and its tuple of arguments by the result of the call.
     pub(super) fn reduce(&mut self) -> Result<(), Problem> {
         let (args, callable) = (self.pop()?, self.pop()?);
         let (Value::Callable(callable), Value::Tuple(node)) = (callable, args) else {
@@ -37,13 +37,13 @@ impl<'a> Stack<'a> {
             (Callable::NewTensor, []) => self.push_node(Value::Tensor, Vec::new()),
             (Callable::Size, &[Value::Tuple(size)]) => self.push(Value::Tuple(size)),
             (callable, args) => {
-                let what = format!("pickle: {callable:?} with {} such arguments", args.len());
+                let what = format!("pickle: {callable:?} is called with {} arguments of wrong types", args.len());
                 Err(Problem::Damaged(what))
             }
         }
     }
 
-    /// The items of a dict from a list of its (key, value) pairs.
+    /// The keys and values of a dict in turn, from the node of a list of (key, value) pairs.
     fn pairs(&self, list: usize) -> Result<Vec<Value<'a>>, Problem> {
         let mut items = Vec::new();
         for &pair in &self.nodes[list] {
@@ -51,7 +51,7 @@ impl<'a> Stack<'a> {
                 return Err(unexpected("make a dict of", pair));
             };
             let &[key, value] = &*self.nodes[node] else {
-                return Err(Problem::damaged("pickle: a pair that is not two items"));
+                return Err(Problem::damaged("pickle: a pair does not have two items"));
             };
             self.check_length(items.len() + 1)?;
             items.extend([key, value]);
@@ -59,8 +59,9 @@ impl<'a> Stack<'a> {
         Ok(items)
     }
 
-    /// Sets the state of the object below: a dict's attributes do not matter (a state dict
-    /// carries its modules' versions there), and the earliest tensors are filled in here.
+    /// Sets the state of the object below the top of the stack. The attributes of a dict are ignored: in a state dict
+    /// they are the versions of the modules. The earliest versions of PyTorch create a tensor empty and fill it in
+    /// here.
     pub(super) fn build(&mut self) -> Result<(), Problem> {
         let state = self.pop()?;
         match (self.top()?, state) {
@@ -88,12 +89,12 @@ impl<'a> Stack<'a> {
             Value::Str(key),
             Value::Str(_device),
             Value::Int(numel),
-            // Files from before the zip container add which part of the storage this is.
-            // A part has a key of its own; since 2018, PyTorch writes whole storages.
+            // In the container before 1.6, a sixth item tells which part of another storage this is. Since 2018,
+            // PyTorch writes whole storages and puts None here.
             ref view @ ..,
         ] = &*self.nodes[id]
         else {
-            return Err(Problem::damaged("pickle: a persistent id that is not a storage"));
+            return Err(Problem::damaged("pickle: a persistent id is not that of a storage"));
         };
         if !matches!(view, [] | [Value::None]) {
             let what = format!("storage `{}` is a part of another", clip(key));

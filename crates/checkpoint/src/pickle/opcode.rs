@@ -1,4 +1,4 @@
-//! The instructions of a pickle that a state dict needs, by their names in Python's `pickle`.
+//! The instructions of pickles that state dicts need, named as in Python's `pickle` module.
 
 pub(in super::super) const PROTO: u8 = 0x80;
 pub(super) const FRAME: u8 = 0x95;
@@ -21,7 +21,7 @@ pub(super) const LONG1: u8 = 0x8a;
 pub(super) const LONG4: u8 = 0x8b;
 pub(super) const BINFLOAT: u8 = b'G';
 
-// Strings: Unicode, Python 2's, and bytes, each with lengths of several widths.
+// Strings: Unicode, Python 2's, and bytes. Each kind has variants with shorter and longer length fields.
 pub(super) const SHORT_BINUNICODE: u8 = 0x8c;
 pub(super) const BINUNICODE: u8 = b'X';
 pub(super) const BINUNICODE8: u8 = 0x8d;

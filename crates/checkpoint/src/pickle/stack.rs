@@ -1,4 +1,4 @@
-//! What instructions do to the stack, the memo and the containers, and the limits they keep.
+//! The instructions that work on the stack, the memo and the containers, and their limits.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// Whether a vector of `length` values may grow by one.
+    /// An error if a vector of `length` values may not grow by one.
     pub(super) fn check_length(&self, length: usize) -> Result<(), Problem> {
         if length >= self.longest {
             let what = "pickle: more objects at once than a file of this size describes";
@@ -79,7 +79,7 @@ impl<'a> Stack<'a> {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    /// The top `n` values, lowest first.
+    /// Removes the top `n` values and returns them, the lowest first.
     pub(super) fn pop_items(&mut self, n: usize) -> Result<Vec<Value<'a>>, Problem> {
         match self.values.len().checked_sub(n) {
             Some(start) if start >= self.floor() => Ok(self.values.split_off(start)),
@@ -145,7 +145,7 @@ impl<'a> Stack<'a> {
     pub(super) fn get(&mut self, key: u32) -> Result<(), Problem> {
         match self.memo.get(&key) {
             Some(&value) => self.push(value),
-            None => Err(Problem::Damaged(format!("pickle: nothing in memo {key}"))),
+            None => Err(Problem::Damaged(format!("pickle: memo {key} is used before it is set"))),
         }
     }
 }

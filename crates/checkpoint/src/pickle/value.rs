@@ -1,4 +1,4 @@
-//! What an unpickled object is made of.
+//! The values that unpickled objects consist of.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +36,8 @@ impl Storage {
 /// A container of a [`Pickle`], as an index into its nodes.
 pub(in super::super) type NodeId = usize;
 
-/// An object. Containers are indices, so that copying one is cheap whatever it contains, an
-/// object that contains itself is harmless, and dropping a deep one does not recurse.
+/// An object. Containers are indices: copying one is cheap, one that contains itself is harmless, and dropping a deeply
+/// nested one does not recurse.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in super::super) enum Value<'a> {
     None,
@@ -50,11 +50,11 @@ pub(in super::super) enum Value<'a> {
     Bytes(&'a [u8]),
     Tuple(NodeId),
     List(NodeId),
-    /// Keys and values alternate in its node.
+    /// Its node holds keys and values in turn.
     Dict(NodeId),
     /// The storage with this key.
     Storage(&'a str),
-    /// Its node holds the arguments that rebuild it: storage, offset, size, strides, and others.
+    /// Its node holds the arguments of its constructor: storage, offset, size, strides, and others.
     Tensor(NodeId),
     Callable(Callable),
 }
@@ -66,17 +66,17 @@ pub(in super::super) enum Callable {
     OrderedDict,
     /// From (storage, offset, size, strides, ...).
     RebuildTensor,
-    /// From (tensor, `requires_grad`, hooks).
+    /// From (tensor, `requires_grad`, hooks): the tensor itself.
     RebuildParameter,
-    /// An empty tensor; the earliest files fill it in with `BUILD`.
+    /// An empty tensor, which the instruction `BUILD` fills in, in the earliest files.
     NewTensor,
-    /// `torch.Size`, a tuple.
+    /// `torch.Size`: a tuple.
     Size,
     Storage(Dtype),
 }
 
 impl Callable {
-    /// What `module.name` stands for, if it is one of the few things a state dict needs.
+    /// The callable `module.name`, if it is one that state dicts need.
     pub(super) fn find(module: &str, name: &str) -> Option<Callable> {
         let callable = match (module, name) {
             ("collections", "OrderedDict") => Callable::OrderedDict,
@@ -97,7 +97,7 @@ impl Callable {
     }
 }
 
-/// PyTorch's C-like names of element types, as in `FloatStorage`.
+/// The element type with this name of PyTorch's, as in `FloatStorage`.
 fn dtype(element: &str) -> Option<Dtype> {
     let dtype = match element {
         "Bool" => Dtype::Bool,
