@@ -116,7 +116,7 @@ fn narrow() -> Checkpoint {
 
 /// A map in which hardly two windows are alike.
 fn noisy(sample: Sample) -> Sample {
-    Sample { labels: alias_scene::noise(3, sample.labels.len()), ..sample }
+    Sample { labels: alias_scene::random_labels(3, sample.labels.len()), ..sample }
 }
 
 /// The generator that computes scale and shift for each pixel, one operation after the other, is the oracle of every plan:
@@ -294,7 +294,7 @@ fn a_tuned_painter_draws_the_same() {
 #[test]
 fn no_binding_is_larger_than_the_target_allows() {
     let sample = alias_scene::draw(1, 1024, 768).sample;
-    let noise = alias_scene::noise(1, sample.labels.len());
+    let noise = alias_scene::random_labels(1, sample.labels.len());
     let two = Sample { labels: noise.iter().map(|label| label % 2).collect(), ..sample.clone() };
     for sample in [sample.clone(), two, Sample { labels: noise, ..sample }] {
         let cost =

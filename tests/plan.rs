@@ -79,7 +79,7 @@ fn full_size_keeps_to_its_budgets() {
 #[test]
 fn a_map_of_noise_takes_no_more_than_the_dense_network() {
     let person = alias_scene::draw(1, 1024, 768).sample;
-    let noise = Sample { labels: alias_scene::noise(3, person.labels.len()), ..person };
+    let noise = Sample { labels: alias_scene::random_labels(3, person.labels.len()), ..person };
     let dense = GeneratorConfig::PUBLISHED.network().unwrap().dense_flops(1024, 768).unwrap();
     let direct = cost_of(&noise, &DIRECT);
     assert_eq!(counts(&direct), [1656716, 218, 10912551, 1127730, 98304]);

@@ -1,20 +1,21 @@
 //! The figure's proportions and posture, and the outlines that follow from them.
 //!
-//! Figure coordinates: x = 0 is the middle of the figure, y runs down; a 3:4 portrait shows y from 0 to 1, head to thighs.
+//! Figure coordinates: x = 0 is the middle of the figure, y runs down; a 3:4 portrait shows y from 0 to 1, head to
+//! thighs.
 
 use crate::rng::Rng;
 use crate::shape::{End, Outline, Point, Shape, at, bar, blob, direction, ellipse, limb};
 
-/// Where the collar bones meet.
+/// Height (y) at which the collar bones meet.
 pub(super) const COLLAR: f32 = 0.285;
 
-/// Where lower clothes end.
+/// Height (y) of the upper edge of lower clothes.
 pub(super) const WAISTBAND: f32 = 0.60;
 
 /// One arm.
 #[derive(Clone, Copy)]
 pub(super) struct Arm {
-    /// -1 on the picture's left (the person's right arm), 1 on its right.
+    /// -1 on the picture's left (the figure's right arm), 1 on its right.
     pub side: f32,
     /// The joint at the shoulder.
     pub shoulder: Point,
@@ -22,7 +23,7 @@ pub(super) struct Arm {
     pub elbow: Point,
     /// The wrist.
     pub wrist: Point,
-    /// Whether the forearm lies before the torso.
+    /// Whether the forearm is in front of the torso.
     pub in_front: bool,
 }
 
@@ -40,12 +41,12 @@ pub(super) struct Body {
     pub waist: f32,
     /// Half the hips' width.
     pub hip: f32,
-    /// Left and right in the picture.
+    /// On the picture's left and on its right.
     pub arms: [Arm; 2],
 }
 
 impl Body {
-    /// A body standing some way.
+    /// Random proportions and posture.
     pub(super) fn random(rng: &mut Rng) -> Self {
         let shoulder = rng.range(0.118, 0.142);
         let waist = rng.range(0.084, 0.106);
@@ -54,7 +55,7 @@ impl Body {
         let (head_width, head_height) = (rng.range(0.061, 0.067), rng.range(0.083, 0.090));
         let joint = at(shoulder - 0.013, 0.359);
         let right = Arm::random(rng, -1.0, joint, waist, hip, true);
-        // Two forearms across the belly would lie in one another.
+        // Two forearms across the belly would intersect.
         let left = Arm::random(rng, 1.0, joint, waist, hip, !right.in_front);
         Self { head, head_width, head_height, shoulder, waist, hip, arms: [right, left] }
     }
@@ -102,17 +103,17 @@ impl Body {
     /// Both ears.
     pub(super) fn ears(&self) -> Shape {
         let ear = |side: f32| ellipse(self.head + at(side * self.head_width * 0.98, 0.012), 0.011, 0.019);
-        ear(-1.0).and(ear(1.0))
+        ear(-1.0).with(ear(1.0))
     }
 
     /// Bare legs and feet.
     pub(super) fn legs(&self) -> Shape {
         let leg =
-            |side: f32| limb(&self.leg(side, 0.0), End::Round).and(ellipse(at(side * 0.070, 1.335), 0.034, 0.020));
-        leg(-1.0).and(leg(1.0))
+            |side: f32| limb(&self.leg(side, 0.0), End::Round).with(ellipse(at(side * 0.070, 1.335), 0.034, 0.020));
+        leg(-1.0).with(leg(1.0))
     }
 
-    /// Thigh, knee and ankle with their radii plus `ease`.
+    /// Centre and radius of thigh, knee and ankle, the radii enlarged by `ease`.
     pub(super) fn leg(&self, side: f32, ease: f32) -> [(Point, f32); 3] {
         let hip = 0.52 * self.hip;
         [
@@ -133,7 +134,7 @@ impl Body {
             .close()
     }
 
-    /// All that might be hidden under any garment, and the arms with room for any sleeve.
+    /// The area to blank out: everything that any garment might hide, and the arms with room for any sleeve.
     pub(super) fn blank(&self) -> Shape {
         let (s, w) = (self.shoulder + 0.015, self.hip + 0.035);
         let torso = Outline::from(at(-0.045, COLLAR - 0.012))
@@ -149,13 +150,14 @@ impl Body {
             .close();
         self.arms.iter().fold(torso, |shape, arm| {
             let line = [(arm.shoulder, 0.054), (arm.elbow, 0.054), (arm.wrist, 0.048)];
-            shape.and(limb(&line, End::Round)).and(limb(&[(arm.wrist, 0.044), (arm.tip(), 0.036)], End::Round))
+            shape.with(limb(&line, End::Round)).with(limb(&[(arm.wrist, 0.044), (arm.tip(), 0.036)], End::Round))
         })
     }
 }
 
 impl Arm {
-    /// An arm in some posture. `shoulder` is the joint as if on the picture's right.
+    /// An arm in a random posture. `shoulder` is the joint as if on the picture's right; `free` allows the forearm
+    /// across the belly.
     fn random(rng: &mut Rng, side: f32, shoulder: Point, waist: f32, hip: f32, free: bool) -> Self {
         let posture = rng.unit();
         let (upper, fore) = (rng.range(0.165, 0.175), rng.range(0.150, 0.160));
@@ -194,14 +196,14 @@ impl Arm {
         self.wrist + self.fore() * 0.080
     }
 
-    /// The forearm's direction.
+    /// The forearm's direction, a unit vector.
     pub(super) fn fore(&self) -> Point {
         (self.wrist - self.elbow).unit()
     }
 
     /// Upper arm and forearm.
     pub(super) fn skin(&self) -> Shape {
-        limb(&[(self.shoulder, 0.037), (self.elbow, 0.027)], End::Round).and(self.forearm())
+        limb(&[(self.shoulder, 0.037), (self.elbow, 0.027)], End::Round).with(self.forearm())
     }
 
     /// Forearm and hand.
@@ -212,10 +214,10 @@ impl Arm {
         for (spread, reach) in [(-0.0128, 0.066), (-0.0043, 0.077), (0.0043, 0.080), (0.0128, 0.074)] {
             let side = thumb_side * spread;
             let finger = [(palm + side, 0.0056), (self.wrist + side + fore * (reach - 0.005), 0.0050)];
-            shape = shape.and(limb(&finger, End::Round));
+            shape = shape.with(limb(&finger, End::Round));
         }
         let thumb = self.wrist + thumb_side * 0.025 + fore * 0.046;
-        shape.and(limb(&[(self.wrist + thumb_side * 0.008 + fore * 0.012, 0.009), (thumb, 0.0048)], End::Round))
+        shape.with(limb(&[(self.wrist + thumb_side * 0.008 + fore * 0.012, 0.009), (thumb, 0.0048)], End::Round))
     }
 
     /// Where a wristband goes.
@@ -225,7 +227,7 @@ impl Arm {
         bar(middle - half, middle + half, 0.0198)
     }
 
-    /// Place along the arm and across it, for patterns that follow a sleeve.
+    /// `p` in the arm's own coordinates, across it (x) and along it (y), for patterns that follow a sleeve.
     pub(super) fn local(&self, p: Point) -> Point {
         let upper = (self.elbow - self.shoulder).norm();
         let part = |from: Point, to: Point, start: f32, first: bool| {

@@ -1,4 +1,4 @@
-//! A picture painted layer by layer, back to front.
+//! A picture painted surface by surface, back to front.
 
 use crate::mask::Mask;
 use crate::shape::{Affine, Point, Shape, at};
@@ -24,18 +24,18 @@ pub(super) fn hsv(hue: f32, saturation: f32, value: f32) -> Rgb {
     })
 }
 
-/// What a layer is, beside its shape and colour.
+/// What is painted, besides its shape and colour.
 #[derive(Clone, Copy)]
-pub(super) struct Layer {
+pub(super) struct Surface {
     /// The class of its pixels.
     pub label: u8,
     /// Whether the agnostic picture shows it.
     pub kept: bool,
-    /// How strongly light from the upper left models it; 0 is flat.
+    /// How strongly its edges are shaded by light from the upper left; 0 is flat.
     pub relief: f32,
 }
 
-/// The picture, its label map, and how far each pixel shows something kept.
+/// A picture, its label map, and the share of each pixel that the agnostic picture keeps.
 pub(super) struct Canvas {
     /// Height in pixels.
     pub height: usize,
@@ -45,9 +45,9 @@ pub(super) struct Canvas {
     pub view: Affine,
     /// The colours.
     pub rgb: Vec<Rgb>,
-    /// The class of each pixel: that of the topmost layer covering half of it or more.
+    /// The class of each pixel: that of the topmost surface that covers at least half of it.
     pub labels: Vec<u8>,
-    /// The part of each pixel where the topmost layer is a kept one.
+    /// The share of each pixel, in [0, 1], whose topmost surface is kept.
     pub kept: Vec<f32>,
 }
 
@@ -68,16 +68,16 @@ impl Canvas {
         Mask::draw(self.height, self.width, shape, &self.view)
     }
 
-    /// `mask` with its edge softened over `radius` units.
+    /// `mask` with its edge softened over `radius`, in figure coordinates.
     pub(super) fn soft(&self, mask: &Mask, radius: f32) -> Mask {
         mask.blurred(radius * self.scale() / 2.0)
     }
 
-    /// Paints `mask` over everything so far. `colour` is asked at figure coordinates.
-    pub(super) fn layer(&mut self, mask: &Mask, layer: Layer, colour: impl Fn(Point) -> Rgb) {
+    /// Paints `mask` over everything so far. `colour` takes figure coordinates.
+    pub(super) fn paint(&mut self, mask: &Mask, surface: Surface, colour: impl Fn(Point) -> Rgb) {
         let back = self.view.inverse();
         let (radius, lit_from) = (0.014 * self.scale(), 0.010 * self.scale());
-        let rounded = (layer.relief > 0.0).then(|| mask.blurred(radius));
+        let rounded = (surface.relief > 0.0).then(|| mask.blurred(radius));
         for i in mask.pixels() {
             let cover = mask.cover[i];
             if cover == 0.0 {
@@ -86,27 +86,27 @@ impl Canvas {
             let (x, y) = ((i % self.width) as f32 + 0.5, (i / self.width) as f32 + 0.5);
             let mut c = colour(back.apply(at(x, y)));
             if let Some(round) = &rounded {
-                // Coverage rises away from the light on the lit side and falls on the other.
+                // Going away from the light, the blurred coverage rises at the lit edge and falls at the opposite one.
                 let (dx, dy) = (0.6 * lit_from, 0.8 * lit_from);
                 let slope = round.nearest(x + dx, y + dy) - round.nearest(x - dx, y - dy);
-                c = lit(c, 1.0 + layer.relief * slope);
+                c = lit(c, 1.0 + surface.relief * slope);
             }
             self.rgb[i] = mix(self.rgb[i], c, cover);
-            self.kept[i] += (f32::from(u8::from(layer.kept)) - self.kept[i]) * cover;
+            self.kept[i] += (f32::from(u8::from(surface.kept)) - self.kept[i]) * cover;
             if cover >= 0.5 {
-                self.labels[i] = layer.label;
+                self.labels[i] = surface.label;
             }
         }
     }
 
-    /// Colours `mask` without changing what it is: `strength` 1 covers.
+    /// Mixes `colour` into `mask` without changing its classes; at `strength` 1 it covers.
     pub(super) fn tint(&mut self, mask: &Mask, colour: Rgb, strength: f32) {
         for i in mask.pixels() {
             self.rgb[i] = mix(self.rgb[i], colour, mask.cover[i] * strength);
         }
     }
 
-    /// Darkens what `caster` shades, a little down and to the right of it, on the pixels of `on` only.
+    /// Casts the shadow of `caster` down and to the right, onto the pixels of `on` only.
     pub(super) fn shade(&mut self, caster: &Mask, on: &Mask, radius: f32, strength: f32) {
         let soft = self.soft(caster, radius);
         let shift = 0.4 * radius * self.scale();

@@ -1,14 +1,13 @@
 //! Upper garments: cut, pattern and print, in figure coordinates.
 
 use crate::body::{Arm, Body, COLLAR};
-use crate::canvas::{Canvas, Layer, Rgb, hsv, lit, mix};
+use crate::canvas::{Canvas, Rgb, Surface, hsv, lit, mix};
 use crate::mask::Mask;
 use crate::pattern::{Pattern, Print};
 use crate::rng::Rng;
 use crate::shape::{End, Outline, Point, Shape, at, bar, limb};
 
-/// The class of every garment pixel.
-const GARMENT: Layer = Layer { label: 2, kept: false, relief: 0.16 };
+const GARMENT: Surface = Surface { label: 2, kept: false, relief: 0.16 };
 
 #[derive(Clone, Copy, PartialEq)]
 enum Sleeves {
@@ -30,9 +29,9 @@ pub(super) struct Garment {
     neckline: Neckline,
     /// How far it stands off the body.
     ease: f32,
-    /// Where the hem hangs.
+    /// Height (y) of the hem.
     hem: f32,
-    /// How far short sleeves reach down the upper arm.
+    /// How far short sleeves reach down the upper arm, as a share of it.
     reach: f32,
     pattern: Pattern,
     print: Print,
@@ -43,7 +42,7 @@ pub(super) struct Garment {
 }
 
 impl Garment {
-    /// A garment of some kind.
+    /// A random garment.
     pub(super) fn random(rng: &mut Rng) -> Self {
         let sleeves = rng.pick(&[Sleeves::None, Sleeves::Short, Sleeves::Short, Sleeves::Long, Sleeves::Long]);
         let neckline = match sleeves {
@@ -139,14 +138,14 @@ impl Garment {
         (arm.elbow.toward(arm.wrist, 0.97), 0.0235 + 0.4 * self.ease)
     }
 
-    /// Draws the sleeve that belongs to `arm`, and returns where it is.
+    /// Draws the sleeve of `arm` and returns its mask.
     pub(super) fn draw_sleeve(&self, canvas: &mut Canvas, arm: &Arm) -> Mask {
         let mask = canvas.mask(&self.sleeve(arm));
         self.paint_sleeve(canvas, arm, &mask);
         mask
     }
 
-    /// Draws the forearm of a long sleeve once more, over the trunk.
+    /// Draws the forearm of a long sleeve again, over the trunk.
     pub(super) fn draw_forearm(&self, canvas: &mut Canvas, arm: &Arm) {
         if self.sleeves == Sleeves::Long {
             let line = [(arm.elbow, 0.031 + 0.8 * self.ease), self.cuff(arm)];
@@ -157,7 +156,7 @@ impl Garment {
 
     fn paint_sleeve(&self, canvas: &mut Canvas, arm: &Arm, mask: &Mask) {
         let pixel = 1.0 / canvas.scale();
-        canvas.layer(mask, GARMENT, |p| {
+        canvas.paint(mask, GARMENT, |p| {
             // The pattern starts at the shoulder, as it does on the trunk.
             let q = arm.local(p) + at(0.0, arm.shoulder.y);
             self.pattern.colour(q, pixel, self.sleeve, self.accent)
@@ -173,11 +172,11 @@ impl Garment {
         canvas.tint(&band, self.trim, 0.9);
     }
 
-    /// Draws all but the sleeves, and returns where it is.
+    /// Draws all but the sleeves and returns its mask.
     pub(super) fn draw_trunk(&self, canvas: &mut Canvas, body: &Body) -> Mask {
         let mask = canvas.mask(&self.trunk(body));
         let pixel = 1.0 / canvas.scale();
-        canvas.layer(&mask, GARMENT, |p| self.pattern.colour(p, pixel, self.base, self.accent));
+        canvas.paint(&mask, GARMENT, |p| self.pattern.colour(p, pixel, self.base, self.accent));
         self.print.draw(canvas, &mask, self.accent, self.base);
         let rib: Vec<_> = self.neckline(0.004).points().into_iter().map(|p| (p, 0.0075)).collect();
         let rib = canvas.mask(&limb(&rib, End::Round)).and(&mask);
@@ -205,7 +204,7 @@ impl Garment {
                 let n = line.len() as f32;
                 let taper = line.into_iter().enumerate();
                 let taper = taper.map(|(i, p)| (p, 0.0055 * (1.0 - i as f32 / n) + 0.0008));
-                folds = folds.and(limb(&taper.collect::<Vec<_>>(), End::Round));
+                folds = folds.with(limb(&taper.collect::<Vec<_>>(), End::Round));
             }
         }
         let folds = canvas.mask(&folds);

@@ -1,12 +1,12 @@
-//! A person's face and hair.
+//! The figure's face and hair.
 
-use crate::canvas::{Canvas, Layer, Rgb, lit, mix};
-use crate::person::{Hair, KEPT, Person};
+use crate::canvas::{Canvas, Rgb, Surface, lit, mix};
+use crate::figure::{Figure, Hair, KEPT};
 use crate::shape::{End, Outline, Point, Shape, at, blob, ellipse, limb};
 
-const HAIR: Layer = Layer { label: 3, kept: true, relief: 0.22 };
+const HAIR: Surface = Surface { label: 3, kept: true, relief: 0.22 };
 
-impl Person {
+impl Figure {
     /// Draws hair that hangs behind the neck.
     pub(super) fn draw_hair_behind(&self, canvas: &mut Canvas) {
         let length = match self.hair {
@@ -22,15 +22,15 @@ impl Person {
         let points: Vec<Point> = right.chain([h + at(0.0, length - 0.005)]).chain(left).collect();
         let mask = canvas.mask(&blob(&points));
         let dark = lit(self.hair_colour, 0.78);
-        canvas.layer(&mask, HAIR, |_| dark);
+        canvas.paint(&mask, HAIR, |_| dark);
     }
 
     /// Draws ears and face.
     pub(super) fn draw_head(&self, canvas: &mut Canvas) {
         let ears = canvas.mask(&self.body.ears());
-        canvas.layer(&ears, KEPT, |_| lit(self.skin, 0.95));
+        canvas.paint(&ears, KEPT, |_| lit(self.skin, 0.95));
         let face = canvas.mask(&self.body.face());
-        canvas.layer(&face, KEPT, |_| self.skin);
+        canvas.paint(&face, KEPT, |_| self.skin);
         let h = self.body.head;
         let mut draw = |shape: Shape, colour: Rgb, strength: f32, soft: f32| {
             let mask = canvas.mask(&shape);
@@ -68,7 +68,7 @@ impl Person {
         let (h, w, t) = (self.body.head, self.body.head_width, self.body.head_height);
         let p = |x: f32, y: f32| h + at(x * w, y * t);
         let part = 0.45 * self.parting;
-        // Outside from ear to ear over the top, back along the hairline.
+        // The outer edge from ear to ear over the top, then back along the hairline.
         let side_low = if matches!(self.hair, Hair::Bob | Hair::Long) { 0.25 } else { 0.02 };
         let cap = Outline::from(p(-1.04, side_low))
             .curve(p(-1.22, -0.55), p(-0.72, -0.98))
@@ -95,9 +95,9 @@ impl Person {
             }
         };
         let face = canvas.mask(&self.body.face());
-        let mask = canvas.mask(&cap.and(extra));
+        let mask = canvas.mask(&cap.with(extra));
         canvas.shade(&mask, &face, 0.016, 0.22);
-        canvas.layer(&mask, HAIR, |_| self.hair_colour);
+        canvas.paint(&mask, HAIR, |_| self.hair_colour);
         // Strands.
         for i in 0..9 {
             let x = (i as f32 - 4.0) / 4.4;
@@ -111,9 +111,9 @@ impl Person {
 
     fn curls(&self) -> Shape {
         let (h, w, t) = (self.body.head, self.body.head_width, self.body.head_height);
-        // Around the upper half of the head, at even steps of the half-angle.
+        // Around the upper half of the head, one side; the other is its mirror image.
         let places = [(-1.12, 0.10), (-1.18, -0.24), (-1.06, -0.58), (-0.82, -0.86), (-0.48, -1.08), (-0.1, -1.18)];
         let both = places.iter().flat_map(|&(x, y)| [(x, y), (-x, y)]);
-        both.fold(Shape::default(), |shape, (x, y)| shape.and(ellipse(h + at(x * w, y * t), 0.0215, 0.0215)))
+        both.fold(Shape::default(), |shape, (x, y)| shape.with(ellipse(h + at(x * w, y * t), 0.0215, 0.0215)))
     }
 }

@@ -3,16 +3,16 @@
 use crate::shape::{Affine, Shape};
 use std::ops::Range;
 
-/// A picture of coverages in [0, 1], row-major. Rows outside `rows` are zero, so that small shapes cost little.
+/// Each pixel's coverage in [0, 1]. Rows outside `rows` are zero, so that small shapes cost little.
 #[derive(Clone)]
 pub(super) struct Mask {
     /// Height in pixels.
     pub height: usize,
     /// Width in pixels.
     pub width: usize,
-    /// The rows that may hold anything.
+    /// The rows that may be nonzero.
     pub rows: Range<usize>,
-    /// The coverage of each pixel.
+    /// (H, W), row-major.
     pub cover: Vec<f32>,
 }
 
@@ -22,8 +22,8 @@ impl Mask {
         Self { height, width, rows: 0..0, cover: vec![0.0; height * width] }
     }
 
-    /// Exact area coverage of `shape`, seen through `view`. Polygons may overlap; each counts as a whole whichever
-    /// way round it runs.
+    /// The exact area coverage of `shape`, mapped to pixels by `view`. Polygons may overlap, and each may run clockwise
+    /// or counterclockwise.
     pub(super) fn draw(height: usize, width: usize, shape: &Shape, view: &Affine) -> Self {
         let mut edges = Edges { height, width, delta: vec![0.0; height * (width + 2)], rows: height..0 };
         for polygon in &shape.0 {
@@ -66,7 +66,8 @@ impl Mask {
         self
     }
 
-    /// Two box blurs of `radius` pixels each, in both directions: a tent. The picture's border is continued outwards.
+    /// Two box blurs of `radius` pixels, along rows and along columns: together a tent filter. Pixels outside the
+    /// picture equal the nearest one inside.
     pub(super) fn blurred(&self, radius: f32) -> Mask {
         let reach = 2 * radius.ceil() as usize + 2;
         let rows = match self.rows.is_empty() {
@@ -104,7 +105,7 @@ impl Mask {
         self.rows.start * self.width..self.rows.end * self.width
     }
 
-    /// The coverage at a place that may be off the picture, where the border is continued.
+    /// The coverage at (x, y), or of the nearest pixel where that is outside the picture.
     pub(super) fn nearest(&self, x: f32, y: f32) -> f32 {
         let clamp = |v: f32, n: usize| (v.max(0.0) as usize).min(n - 1);
         self.cover[clamp(y, self.height) * self.width + clamp(x, self.width)]
@@ -146,10 +147,11 @@ impl BoxBlur {
     }
 }
 
-/// The signed area to the right of every edge, as differences along each row: a running sum gives the coverage.
+/// The signed area to the right of every edge, as differences along each row: their running sum is the coverage.
 struct Edges {
     height: usize,
     width: usize,
+    /// (H, W + 2).
     delta: Vec<f32>,
     rows: Range<usize>,
 }
@@ -166,17 +168,17 @@ impl Edges {
         self.rows = self.rows.start.min(rows.start)..self.rows.end.max(rows.end);
         for row in rows {
             let (from, to) = (top.max(row as f32), bottom.min((row + 1) as f32));
-            // What lies left of the picture covers all of the row, what lies right of it nothing.
+            // An edge left of the picture covers the whole row, one right of it nothing.
             let cross = |y: f32| (x0 + (y - y0) * slope).clamp(0.0, self.width as f32);
             let (p, q) = (cross(from), cross(to));
             self.span(row, p.min(q), p.max(q), (to - from) * sign);
         }
     }
 
-    /// An edge within one row, of height `d`, spreading evenly from x = `p` to `q`.
+    /// Adds an edge that lies within one row: straight from x = `p` to `q`, `d` high.
     fn span(&mut self, row: usize, p: f32, q: f32, d: f32) {
         let delta = &mut self.delta[row * (self.width + 2)..][..self.width + 2];
-        // Area to the right of the edge within the columns up to x, per unit of d.
+        // The area between the edge and x, per unit of d.
         let area = |x: f32| match x {
             _ if x <= p => 0.0,
             _ if x >= q => x - (p + q) / 2.0,
@@ -198,7 +200,7 @@ impl Edges {
             let mut sum = 0.0;
             for x in 0..self.width {
                 sum += self.delta[y * (self.width + 2) + x];
-                // Rounding leaves a trace of a millionth to the right of a shape.
+                // Rounding leaves about a millionth to the right of a shape.
                 let cover = sum.abs().min(1.0);
                 mask.cover[y * self.width + x] = if cover < 1e-4 { 0.0 } else { cover };
             }
@@ -241,7 +243,7 @@ mod tests {
     fn overlaps_count_once() {
         let once = ellipse(at(15.0, 10.0), 6.0, 6.0);
         let backwards = Shape(once.0.iter().map(|p| p.iter().rev().copied().collect()).collect());
-        let twice = Mask::draw(20, 30, &once.clone().and(backwards), &PIXELS);
+        let twice = Mask::draw(20, 30, &once.clone().with(backwards), &PIXELS);
         let once = Mask::draw(20, 30, &once, &PIXELS);
         for (a, b) in once.cover.iter().zip(&twice.cover).filter(|(a, _)| **a == 0.0 || **a == 1.0) {
             assert_eq!(a, b);

@@ -1,4 +1,4 @@
-//! What garments are covered with: repeating patterns and single prints.
+//! Repeating patterns and single prints on garments.
 
 use crate::canvas::{Canvas, Rgb, lit, mix};
 use crate::mask::Mask;
@@ -16,7 +16,7 @@ pub(super) enum Pattern {
         along: bool,
         /// From one stripe to the next.
         period: f32,
-        /// How much of it is the accent.
+        /// The share of the period that has the accent colour.
         part: f32,
     },
     /// Two crossing sets of translucent stripes.
@@ -26,32 +26,32 @@ pub(super) enum Pattern {
     },
     /// Polka dots in a staggered grid.
     Dots {
-        /// From one dot of a row to the next.
+        /// From one dot to the next in a row.
         period: f32,
-        /// Of each dot.
+        /// Radius of a dot.
         radius: f32,
     },
-    /// From the one colour at the top to the other at the bottom.
+    /// From the base colour at the top to the accent at the bottom.
     Gradient,
     /// A broad band across the chest between two narrow ones.
     Band {
-        /// Its middle.
+        /// Height of the band's middle.
         y: f32,
     },
 }
 
-/// How much of a pixel lies on the positive side of an edge `d` away.
+/// The share of a pixel on the positive side of an edge at the signed distance `d`.
 fn edge(d: f32, pixel: f32) -> f32 {
     (d / pixel + 0.5).clamp(0.0, 1.0)
 }
 
-/// The distance of `x` from the middle of the nearest of the lines `period` apart.
+/// The distance from `x` to the nearest multiple of `period`.
 fn off_line(x: f32, period: f32) -> f32 {
     (x - (x / period).round() * period).abs()
 }
 
 impl Pattern {
-    /// A pattern, and a print that goes with it.
+    /// A random pattern, and a print that suits it.
     pub(super) fn random(rng: &mut Rng) -> (Pattern, Print) {
         let pattern = match rng.unit() {
             u if u < 0.34 => Pattern::Plain,
@@ -75,7 +75,7 @@ impl Pattern {
         (pattern, print)
     }
 
-    /// The colour at `p`, for pixels `pixel` wide.
+    /// The colour at `p`; edges are antialiased for pixels of width `pixel`.
     pub(super) fn colour(&self, p: Point, pixel: f32, base: Rgb, accent: Rgb) -> Rgb {
         match *self {
             Pattern::Plain => base,
@@ -141,7 +141,7 @@ impl Print {
             Print::None => Shape::default(),
             Print::Letter(letter) => LETTERS[letter].iter().fold(Shape::default(), |shape, stroke| {
                 let line: Vec<_> = stroke.iter().map(|&(x, y)| (place(0.045 * x, 0.052 * y), 0.0095)).collect();
-                shape.and(limb(&line, End::Round))
+                shape.with(limb(&line, End::Round))
             }),
             Print::Heart => Outline::from(place(0.0, 0.052))
                 .curve(place(0.062, 0.004), place(0.050, -0.026))
@@ -150,7 +150,7 @@ impl Print {
                 .curve(place(-0.062, 0.004), place(0.0, 0.052))
                 .close(),
             Print::Star => {
-                // The sines and cosines of a pentagram's outer corners; the inner ones lie opposite, at 0.382.
+                // Directions of the outer corners. Each inner corner lies opposite an outer one, at 0.42 of the radius.
                 const TIPS: [(f32, f32); 5] =
                     [(0.0, -1.0), (0.951, -0.309), (0.588, 0.809), (-0.588, 0.809), (-0.951, -0.309)];
                 let tips = (0..10).map(|i| match i % 2 {
@@ -163,7 +163,7 @@ impl Print {
         }
     }
 
-    /// Draws it where the trunk `on` is.
+    /// Draws the print on the garment's trunk, whose mask is `on`.
     pub(super) fn draw(self, canvas: &mut Canvas, on: &Mask, accent: Rgb, base: Rgb) {
         let mask = canvas.mask(&self.shape()).and(on);
         canvas.tint(&mask, accent, 1.0);

@@ -1,7 +1,7 @@
-//! Random numbers that are the same everywhere: splitmix64 as a counter-based generator.
+//! Random numbers that are the same on every platform: splitmix64 (Steele et al. 2014) as a counter-based generator.
 
-/// The numbers of one stream of one seed. Streams are independent, so drawing one more number for the garment
-/// leaves the person as it was.
+/// The numbers of one stream of one seed. Streams are independent, so one more number for the garment leaves the figure
+/// as it was.
 pub(super) struct Rng {
     key: u64,
     counter: u64,

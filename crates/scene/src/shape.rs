@@ -1,15 +1,15 @@
-//! Outlines in figure coordinates, and where they land on the picture.
+//! Outlines in figure coordinates, and affine maps.
 //!
-//! Only + - * / and square roots are used, which IEEE 754 rounds in one way; sines would differ between platforms.
+//! Only + - * / and square roots are used, whose results IEEE 754 fixes; sines would differ between platforms.
 
 use std::ops::{Add, Mul, Sub};
 
-/// A point, or the way from one to another.
+/// A point or a vector.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
-    /// To the right.
+    /// Increases to the right.
     pub x: f32,
-    /// Down.
+    /// Increases downwards.
     pub y: f32,
 }
 
@@ -45,12 +45,12 @@ impl Point {
         self.x * o.x + self.y * o.y
     }
 
-    /// The distance from the origin.
+    /// The Euclidean norm.
     pub(super) fn norm(self) -> f32 {
         self.dot(self).sqrt()
     }
 
-    /// The same direction, one long; the origin stays.
+    /// The unit vector in the same direction; the zero vector stays zero.
     pub(super) fn unit(self) -> Point {
         self * (1.0 / self.norm().max(1e-12))
     }
@@ -60,41 +60,41 @@ impl Point {
         at(-self.y, self.x)
     }
 
-    /// The point a fraction `t` of the way to `o`.
+    /// The point at the fraction `t` of the way to `o`.
     pub(super) fn toward(self, o: Point, t: f32) -> Point {
         self + (o - self) * t
     }
 }
 
-/// The direction whose angle from straight down has half-angle tangent `t`; positive `t` leans to positive x.
+/// The unit vector at the angle 2 atan(t) from straight down, towards positive x where `t` is positive.
 pub(super) fn direction(t: f32) -> Point {
     at(2.0 * t, 1.0 - t * t) * (1.0 / (1.0 + t * t))
 }
 
-/// p -> origin + p.x * right + p.y * down.
+/// The map p -> origin + p.x * right + p.y * down.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Affine {
-    /// Where x goes.
+    /// What one unit of x adds.
     pub right: Point,
-    /// Where y goes.
+    /// What one unit of y adds.
     pub down: Point,
-    /// Where (0, 0) goes.
+    /// The image of (0, 0).
     pub origin: Point,
 }
 
 impl Affine {
-    /// Where `p` goes.
+    /// The image of `p`.
     pub(super) fn apply(&self, p: Point) -> Point {
         self.origin + self.right * p.x + self.down * p.y
     }
 
-    /// This map after `first`.
+    /// `first`, then this map.
     pub(super) fn after(&self, first: &Affine) -> Affine {
         let turn = |p: Point| self.right * p.x + self.down * p.y;
         Affine { right: turn(first.right), down: turn(first.down), origin: self.apply(first.origin) }
     }
 
-    /// The map back.
+    /// The inverse map.
     pub(super) fn inverse(&self) -> Affine {
         let k = 1.0 / (self.right.x * self.down.y - self.right.y * self.down.x);
         let back = Affine {
@@ -111,17 +111,17 @@ impl Affine {
 pub(super) struct Shape(pub Vec<Vec<Point>>);
 
 impl Shape {
-    /// Both.
-    pub(super) fn and(mut self, other: Shape) -> Shape {
+    /// The union with `other`.
+    pub(super) fn with(mut self, other: Shape) -> Shape {
         self.0.extend(other.0);
         self
     }
 }
 
-/// Straight and curved pieces, one after the other; curves are flattened as they come.
+/// A path of straight and curved pieces; curves are flattened as they are added.
 pub(super) struct Outline(Vec<Point>);
 
-/// Pieces a curve is cut into: enough for a face a thousand pixels tall.
+/// Line segments per curve: enough for a face a thousand pixels tall.
 const STEPS: usize = 20;
 
 impl Outline {
@@ -130,13 +130,13 @@ impl Outline {
         Self(vec![p])
     }
 
-    /// A straight line.
+    /// Adds a straight line.
     pub(super) fn line(mut self, to: Point) -> Self {
         self.0.push(to);
         self
     }
 
-    /// A parabola, pulled towards `control`.
+    /// Adds a quadratic Bézier curve.
     pub(super) fn curve(mut self, control: Point, to: Point) -> Self {
         let from = self.0[self.0.len() - 1];
         for i in 1..=STEPS {
@@ -146,7 +146,7 @@ impl Outline {
         self
     }
 
-    /// Where it starts.
+    /// The first point.
     pub(super) fn start(&self) -> Point {
         self.0[0]
     }
@@ -188,7 +188,7 @@ pub(super) fn blob(points: &[Point]) -> Shape {
 
 /// An ellipse with its axes along x and y.
 pub(super) fn ellipse(center: Point, rx: f32, ry: f32) -> Shape {
-    // A half turn by the rational parametrization, then the same again opposite.
+    // A half turn, then its mirror image through the centre.
     let half = (0..2 * STEPS).map(|i| {
         let d = direction((i as f32 / STEPS as f32) - 1.0);
         at(d.x * rx, d.y * ry)
@@ -201,28 +201,28 @@ pub(super) fn ellipse(center: Point, rx: f32, ry: f32) -> Shape {
 /// How a limb ends.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum End {
-    /// With a half circle, like a stump.
+    /// With a half circle.
     Round,
     /// Straight across, like a sleeve.
     Flat,
 }
 
-/// A line with a thickness (radius) at each point; it starts round.
+/// A line with a radius at each point; its first end is round.
 pub(super) fn limb(line: &[(Point, f32)], end: End) -> Shape {
     let mut shape = Shape::default();
     for (i, &(p, r)) in line.iter().enumerate() {
         if end == End::Round || i + 1 < line.len() {
-            shape = shape.and(ellipse(p, r, r));
+            shape = shape.with(ellipse(p, r, r));
         }
     }
     for pair in line.windows(2) {
         let [(p, r), (q, s)] = [pair[0], pair[1]];
-        shape = shape.and(tapered(p, r, q, s));
+        shape = shape.with(tapered(p, r, q, s));
     }
     shape
 }
 
-/// A line of one thickness (`radius` to each side) with straight ends.
+/// A straight line, `radius` wide to each side, with flat ends.
 pub(super) fn bar(from: Point, to: Point, radius: f32) -> Shape {
     tapered(from, radius, to, radius)
 }

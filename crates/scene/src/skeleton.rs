@@ -1,4 +1,4 @@
-//! The pose picture: coloured limbs and joints on black, laid out like OpenPose's 18 key points.
+//! The pose picture: coloured limbs and joints on black, by OpenPose's 18 key points.
 
 use crate::body::Body;
 use crate::canvas::{Canvas, Rgb, hsv, lit};
@@ -33,7 +33,7 @@ fn key_points(body: &Body) -> [Point; 18] {
     ]
 }
 
-/// Which key points are joined.
+/// The pairs of key points that a line joins.
 const BONES: [(usize, usize); 17] = [
     (1, 2),
     (1, 5),
@@ -54,7 +54,7 @@ const BONES: [(usize, usize); 17] = [
     (15, 17),
 ];
 
-/// The hue of a bone or joint, once around the colour circle.
+/// The colour of bone or joint `i`: hues once around the colour circle.
 fn hue(i: usize) -> Rgb {
     hsv(i as f32 / 18.0, 1.0, 1.0)
 }

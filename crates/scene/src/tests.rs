@@ -33,15 +33,15 @@ fn check(seed: u64, height: usize, width: usize) {
     sample.labels.iter().for_each(|&label| count[usize::from(label)] += 1);
     assert!(count[..6].iter().all(|&n| n > 0), "{what}: {count:?}");
 
-    // Misaligned: some of the garment, less than half, and with a soft edge.
+    // The warp misses some of the garment, but less than half, and has a soft edge.
     let garment = sample.labels.iter().zip(&sample.warped_mask).filter(|(label, _)| **label == 2);
     let missing: f32 = garment.map(|(_, cover)| 1.0 - cover).sum();
     let part = missing / count[2] as f32;
     assert!((0.01..0.45).contains(&part), "{what}: {part} of the garment is misaligned");
     assert!(sample.warped_mask.iter().any(|&v| v > 0.0 && v < 1.0), "{what}");
 
-    // Nothing of the garment or the arms shows in the agnostic picture, and all of the hair does. At the edges between
-    // the two, both show in part.
+    // The agnostic picture shows nothing of garment and arms, and all of the hair. Pixels at edges mix both, so they
+    // are skipped.
     let class = |y: usize, x: usize| match sample.labels[y * width + x] {
         2 | 4..=6 => 'b',
         3 => 'k',
@@ -58,7 +58,7 @@ fn check(seed: u64, height: usize, width: usize) {
         seen += 1;
         wrong += usize::from(channels.iter().any(|&i| (sample.agnostic[i] - want(i)).abs() > 0.02));
     }
-    // The tip of a lock may cover less than half of a pixel.
+    // The tip of a lock may cover less than half of a pixel, so a few pixels may be wrong.
     assert!(wrong * 100 <= seen, "{what}: {wrong} of {seen} pixels");
 }
 
@@ -75,11 +75,11 @@ fn full_size_scenes_are_sound() {
 }
 
 #[test]
-fn the_person_does_not_depend_on_the_garment() {
+fn the_figure_does_not_depend_on_the_garment() {
     let (a, b) = (draw_pair(3, 4, 128, 96), draw_pair(3, 5, 128, 96));
     assert_eq!(a.sample.pose, b.sample.pose);
     assert_ne!(a.sample.warped_cloth, b.sample.warped_cloth);
     let differing = a.sample.agnostic.iter().zip(&b.sample.agnostic).filter(|(a, b)| a != b).count();
-    // Where the hems hang, more or less of the trousers is seen; collar and hem cast shadows.
+    // Hems hide more or less of the trousers, and collar and hem cast shadows.
     assert!(differing < a.sample.agnostic.len() / 20, "{differing}");
 }

@@ -185,7 +185,7 @@ impl Drawing {
         let labels = match self.map {
             Map::Person => sample.labels.clone(),
             Map::Flat => vec![0; sample.labels.len()],
-            Map::Noise => alias_scene::noise(1, sample.labels.len()),
+            Map::Noise => alias_scene::random_labels(1, sample.labels.len()),
         };
         Ok(Sample { labels, ..sample })
     }

@@ -1,15 +1,15 @@
-//! A person but for the upper garment: colours, arms, neck, legs and lower clothes.
+//! A figure without its upper garment: colours, arms, neck, legs and lower clothes.
 
 use crate::body::{Arm, Body, WAISTBAND};
-use crate::canvas::{Canvas, Layer, Rgb, hsv, lit, mix};
+use crate::canvas::{Canvas, Rgb, Surface, hsv, lit, mix};
 use crate::mask::Mask;
 use crate::rng::Rng;
 use crate::shape::{End, Outline, Shape, at, ellipse, limb};
 
-/// A kept part: face, neck, legs and what they wear.
-pub(super) const KEPT: Layer = Layer { label: 1, kept: true, relief: 0.16 };
+/// Kept parts: face, neck, legs and lower clothes.
+pub(super) const KEPT: Surface = Surface { label: 1, kept: true, relief: 0.16 };
 
-/// How the hair is worn.
+/// Hair style.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Hair {
     /// Close to the head.
@@ -31,30 +31,31 @@ enum Lower {
     Skirt,
 }
 
-/// One person.
-pub(super) struct Person {
+/// A figure without its upper garment.
+pub(super) struct Figure {
     /// Proportions and posture.
     pub body: Body,
-    /// Of face, arms and legs.
+    /// Colour of face, arms and legs.
     pub skin: Rgb,
-    /// Of hair and brows.
+    /// Colour of hair and brows.
     pub hair_colour: Rgb,
     lower_colour: Rgb,
     shoes: Rgb,
-    /// Of the eyes.
+    /// Colour of the eyes.
     pub iris: Rgb,
-    /// Of the mouth.
+    /// Colour of the mouth.
     pub lips: Rgb,
-    /// How it is worn.
+    /// Style of the hair.
     pub hair: Hair,
     /// Where the hair is parted: -1 to 1.
     pub parting: f32,
     lower: Lower,
+    /// A wristband: on the picture's left (0) or right (1), and its colour.
     band: Option<(usize, Rgb)>,
 }
 
-impl Person {
-    /// Somebody.
+impl Figure {
+    /// A random figure.
     pub(super) fn random(rng: &mut Rng) -> Self {
         let skins = [0xf6d7c3, 0xecc0a2, 0xdba982, 0xc08a5f, 0x96653f, 0x6d452c];
         let hairs = [0x2a211d, 0x46302a, 0x6b4227, 0x8f5a30, 0xc79a55, 0xb5532c, 0x86827f];
@@ -79,11 +80,12 @@ impl Person {
         }
     }
 
-    /// Arms are skin of class 5 on the picture's left, which is the person's right, and of class 4 on the other side.
+    /// Draws an arm's skin and returns its mask. The class is 5 for the figure's right arm, on the picture's left, and
+    /// 4 for its left arm.
     pub(super) fn draw_arm(&self, canvas: &mut Canvas, arm: &Arm, forearm_only: bool) -> Mask {
         let label = if arm.side < 0.0 { 5 } else { 4 };
         let mask = canvas.mask(&if forearm_only { arm.forearm() } else { arm.skin() });
-        canvas.layer(&mask, Layer { label, kept: false, relief: 0.16 }, |_| self.skin);
+        canvas.paint(&mask, Surface { label, kept: false, relief: 0.16 }, |_| self.skin);
         mask
     }
 
@@ -93,18 +95,18 @@ impl Person {
             && (side == 0) == (arm.side < 0.0)
         {
             let mask = canvas.mask(&arm.wristband());
-            canvas.layer(&mask, Layer { label: 6, kept: false, relief: 0.2 }, |_| colour);
+            canvas.paint(&mask, Surface { label: 6, kept: false, relief: 0.2 }, |_| colour);
         }
     }
 
-    /// Draws legs, shoes and lower clothes, and returns where they are.
+    /// Draws legs, shoes and lower clothes, and returns the mask of legs and clothes.
     pub(super) fn draw_lower(&self, canvas: &mut Canvas) -> Mask {
         let body = &self.body;
         let legs = canvas.mask(&body.legs());
-        canvas.layer(&legs, KEPT, |_| self.skin);
+        canvas.paint(&legs, KEPT, |_| self.skin);
         let shoe = |side: f32| ellipse(at(side * 0.072, 1.338), 0.038, 0.024);
-        let shoes = canvas.mask(&shoe(-1.0).and(shoe(1.0)));
-        canvas.layer(&shoes, KEPT, |_| self.shoes);
+        let shoes = canvas.mask(&shoe(-1.0).with(shoe(1.0)));
+        canvas.paint(&shoes, KEPT, |_| self.shoes);
         let pelvis = body.pelvis();
         let shape = match self.lower {
             Lower::Trousers | Lower::Shorts => [-1.0, 1.0].into_iter().fold(pelvis, |shape, side| {
@@ -114,7 +116,7 @@ impl Person {
                 if let Some(last) = line.last_mut().filter(|_| self.lower == Lower::Shorts) {
                     *last = (leg[0].0.toward(leg[1].0, 0.55), 0.060);
                 }
-                shape.and(limb(&line, End::Flat))
+                shape.with(limb(&line, End::Flat))
             }),
             Lower::Skirt => {
                 let (waist, hip, flare) = (body.waist + 0.009, body.hip + 0.004, body.hip + 0.050);
@@ -129,7 +131,7 @@ impl Person {
             }
         };
         let mask = canvas.mask(&shape);
-        canvas.layer(&mask, KEPT, |_| self.lower_colour);
+        canvas.paint(&mask, KEPT, |_| self.lower_colour);
         if self.lower != Lower::Skirt {
             let line = [(at(0.0, 0.775), 0.0012), (at(0.002, 0.90), 0.004)];
             let seam = canvas.mask(&limb(&line, End::Round)).and(&mask);
@@ -139,16 +141,16 @@ impl Person {
         mask.or(&legs)
     }
 
-    /// Draws neck and chest: skin that only the neck is kept of.
+    /// Draws neck and chest, of which only the neck is kept.
     pub(super) fn draw_torso(&self, canvas: &mut Canvas) {
         let torso = canvas.mask(&self.body.torso());
-        canvas.layer(&torso, Layer { kept: false, relief: 0.05, ..KEPT }, |_| self.skin);
+        canvas.paint(&torso, Surface { kept: false, relief: 0.05, ..KEPT }, |_| self.skin);
         let neck = canvas.mask(&self.body.neck());
-        canvas.layer(&neck, Layer { relief: 0.0, ..KEPT }, |_| self.skin);
+        canvas.paint(&neck, Surface { relief: 0.0, ..KEPT }, |_| self.skin);
         let bones =
             [-1.0, 1.0].map(|s| limb(&[(at(s * 0.012, 0.302), 0.0018), (at(s * 0.060, 0.296), 0.0012)], End::Round));
         let [a, b] = bones;
-        let bones = canvas.mask(&a.and(b));
+        let bones = canvas.mask(&a.with(b));
         let bones = canvas.soft(&bones, 0.006);
         canvas.tint(&bones, lit(self.skin, 0.72), 0.7);
         // The head's shadow.
