@@ -1,6 +1,6 @@
-//! Folders of pictures to train on, laid out as VITON-HD's are.
+//! Folders of examples to train on or to evaluate with, in VITON-HD's layout.
 //!
-//! | the generator's | is read from the first of these folders that is there |
+//! | picture | read from the first of these folders that exists |
 //! |---|---|
 //! | true picture | `image` |
 //! | agnostic picture | `agnostic-v3.2`, `agnostic` |
@@ -9,16 +9,17 @@
 //! | warped garment | `warped-cloth`, `cloth` |
 //! | its mask | `warped-cloth-mask`, `cloth-mask` |
 //!
-//! Garments are taken as they are: whatever warps them writes `warped-cloth`. A pairs file (`train_pairs.txt`, else
-//! `pairs.txt`) names a picture and a garment on each line; for training they are those of the same person, whose names are the
-//! same, and the picture's name finds all six files: its stem, with or without `_rendered`, as .png, .jpg or .jpeg.
+//! Garments are not warped here: the stage that warps them writes `warped-cloth`. Each line of a pairs file
+//! (`train_pairs.txt`, else `pairs.txt`) names a picture and its garment. The picture must show that garment, or there
+//! would be no truth to compare with, so both names are the same. All six files have that name's stem, with or without
+//! `_rendered`, and end in .png, .jpg or .jpeg.
 
 use crate::images::{self, ParseLabels, SampleFiles, read_rgb, read_sample, read_size, same_size};
 use crate::resize;
 use alias_model::Sample;
 use std::path::{Path, PathBuf};
 
-/// The folders that each input is looked for in.
+/// For each picture of an example, the folders that may hold it, preferred ones first.
 const FOLDERS: [(&str, &[&str]); 6] = [
     ("true picture", &["image"]),
     ("agnostic picture", &["agnostic-v3.2", "agnostic"]),
@@ -30,17 +31,17 @@ const FOLDERS: [(&str, &[&str]); 6] = [
 const PAIRS: [&str; 2] = ["train_pairs.txt", "pairs.txt"];
 const EXTENSIONS: [&str; 3] = ["png", "jpg", "jpeg"];
 
-/// Pictures to train on. Every file is known to be there, and to be as large as the others.
+/// An opened dataset: every file exists, and all have the same size.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     items: Vec<Item>,
-    /// Height and width of all pictures.
+    /// Height and width of all files.
     stored_size: [usize; 2],
-    /// Those that they are read at.
+    /// Height and width that examples are resized to.
     size: [usize; 2],
 }
 
-/// What the generator is given, and what it should draw.
+/// The generator's inputs, and what it should draw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     /// A batch of one.
@@ -56,21 +57,21 @@ struct Item {
     files: [PathBuf; 6],
 }
 
-/// All that is wrong with a dataset, at once.
+/// Everything that is wrong with a dataset.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {} cannot be used:\n  {}", folder.display(), count(problems.len()), shown(problems))]
+#[error("{}: this dataset cannot be used, {}:\n  {}", folder.display(), count(problems.len()), shown(problems))]
 pub struct Problems {
     /// The dataset's folder.
     pub folder: PathBuf,
-    /// A line each.
+    /// One line for each problem.
     pub problems: Vec<String>,
 }
 
-/// At most this many are shown; the cause of hundreds is one.
+/// The most problems that a message lists: hundreds usually have one cause.
 const SHOWN: usize = 30;
 
 fn count(problems: usize) -> String {
-    if problems == 1 { "for one reason it".into() } else { format!("for {problems} reasons it") }
+    if problems == 1 { "for one reason".into() } else { format!("for {problems} reasons") }
 }
 
 fn shown(problems: &[String]) -> String {
@@ -82,7 +83,7 @@ fn shown(problems: &[String]) -> String {
 }
 
 impl Dataset {
-    /// Looks for every file of every example, and at its header.
+    /// Opens a folder: looks for every file of every example and reads the size in its header.
     ///
     /// # Errors
     /// [`Problems`] with everything that is missing or misshapen.
@@ -115,7 +116,7 @@ impl Dataset {
         self.items.len()
     }
 
-    /// The same, read at this height and width.
+    /// The same dataset, whose examples are resized to this height and width when they are read.
     #[must_use]
     pub fn at_size(self, size: [usize; 2]) -> Dataset {
         Dataset { size, ..self }
@@ -126,18 +127,18 @@ impl Dataset {
         self.size
     }
 
-    /// Height and width of all pictures in their files.
+    /// Height and width of the files.
     pub fn stored_size(&self) -> [usize; 2] {
         self.stored_size
     }
 
-    /// Which of the generator's inputs is read from which folder.
+    /// Each kind of picture, and the folder that it is read from.
     pub fn sources(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let files = &self.items[0].files;
         FOLDERS.iter().zip(files).map(|((what, _), file)| (*what, file.parent().unwrap_or(file)))
     }
 
-    /// What example `index` is called.
+    /// The name of example `index`: the stem of its files.
     pub fn name(&self, index: usize) -> &str {
         &self.items[index].name
     }
@@ -145,11 +146,11 @@ impl Dataset {
     /// Reads example `index`, at [`Dataset::size`].
     ///
     /// # Errors
-    /// Where a file has gone, or is no picture of what it should show.
+    /// If a file is gone, damaged or of another size than the example's others, or if a parse map holds no labels.
     pub fn read(&self, index: usize) -> images::Result<Example> {
         let [image, agnostic, pose, parse, warped_cloth, warped_mask] = self.items[index].files.each_ref();
         let files = SampleFiles { agnostic, pose, warped_cloth, warped_mask, parse };
-        // Files may have been replaced since they were looked at.
+        // Files may have been replaced since the dataset was opened.
         same_size(image, &[agnostic])?;
         let (sample, truth) = (read_sample(&files, ParseLabels::Auto)?, read_rgb(image)?);
         let [height, width] = self.size;
@@ -162,10 +163,10 @@ impl Dataset {
     }
 }
 
-/// The stems of the pictures that the pairs file names.
+/// The examples' names, from the pairs file.
 fn names(folder: &Path, problems: &mut Vec<String>) -> Vec<String> {
     let Some(path) = PAIRS.iter().map(|name| folder.join(name)).find(|path| path.is_file()) else {
-        problems.push(format!("no {}: a line for each picture, IMAGE CLOTH", PAIRS.join(" or ")));
+        problems.push(format!("no {}; write one with a line IMAGE CLOTH for each example", PAIRS.join(" or ")));
         return Vec::new();
     };
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
@@ -178,7 +179,7 @@ fn names(folder: &Path, problems: &mut Vec<String>) -> Vec<String> {
         match line.split_whitespace().collect::<Vec<_>>()[..] {
             [image, cloth] if stem(image) == stem(cloth) => names.push(stem(image)),
             [_, _] => problems.push(format!(
-                "{}, line {}: {line}: the picture must show that garment; pair each with its own",
+                "{}, line {}: '{line}' pairs a picture with another garment; both names must be the same",
                 path.display(),
                 number + 1
             )),
@@ -193,7 +194,7 @@ fn names(folder: &Path, problems: &mut Vec<String>) -> Vec<String> {
     names
 }
 
-/// The file of that name in a folder, whatever kind of picture it is.
+/// An example's file in a folder, whatever its extension.
 fn find(folder: &Path, name: &str, problems: &mut Vec<String>) -> Option<PathBuf> {
     let candidates = ["", "_rendered"].into_iter().flat_map(|suffix| {
         EXTENSIONS.into_iter().map(move |extension| folder.join(format!("{name}{suffix}.{extension}")))
@@ -205,7 +206,7 @@ fn find(folder: &Path, name: &str, problems: &mut Vec<String>) -> Option<PathBuf
     found
 }
 
-/// Compares the sizes of an example's pictures with that of the very first one.
+/// Compares the sizes of an example's files with `size`, that of the first file of all.
 fn check_sizes<'a>(
     files: impl Iterator<Item = &'a PathBuf>,
     size: &mut Option<[usize; 2]>,

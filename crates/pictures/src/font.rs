@@ -1,14 +1,14 @@
-//! A bitmap font of 5x7 dots, with what titles need.
+//! A bitmap font of 5x7 dots with the characters that titles need.
 
 use crate::images::Image;
 
-/// Dots from the top of a line to its bottom.
+/// Height of a line in dots.
 pub const HEIGHT: usize = ROWS + DESCENT;
 
-/// Rows of a letter.
+/// Height of a letter in dots.
 const ROWS: usize = 7;
 
-/// How much lower some letters hang than the others.
+/// How many dots lower the [`DESCENDING`] letters are drawn.
 const DESCENT: usize = 2;
 const DESCENDING: &str = "gpqy";
 
@@ -62,8 +62,8 @@ const GLYPHS: [(char, [u8; ROWS]); 42] = [
     (':', [0b00000, 0b01100, 0b01100, 0b00000, 0b01100, 0b01100, 0b00000]),
 ];
 
-/// Writes `text` on an image: each dot a square of `dot` pixels, the first row and column `at` those. What is past
-/// `most` pixels, or the image, is cut off.
+/// Writes `text` on an image from the pixel (top, left), each dot a square of `dot` pixels. What lies outside the
+/// image, or beyond a width of `most` pixels, is cut off.
 pub fn write(image: &mut Image, text: &str, [top, left]: [usize; 2], dot: usize, most: usize, colour: [f32; 3]) {
     for (y, x) in dots(text) {
         for (dy, dx) in (0..dot).flat_map(|dy| (0..dot).map(move |dx| (dy, dx))) {
@@ -75,12 +75,12 @@ pub fn write(image: &mut Image, text: &str, [top, left]: [usize; 2], dot: usize,
     }
 }
 
-/// How many dots wide `text` is.
+/// Width of `text` in dots.
 pub fn width(text: &str) -> usize {
     (text.chars().count() * ADVANCE).saturating_sub(1)
 }
 
-/// The (row, column) of each dot of `text`. Capitals are written small; what the font lacks stays blank.
+/// The (row, column) of each dot of `text`. Capitals become lower case; characters that the font lacks stay blank.
 pub fn dots(text: &str) -> impl Iterator<Item = (usize, usize)> {
     text.chars().enumerate().flat_map(|(i, letter)| {
         let letter = letter.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! Picture files in and out: pictures, masks and label maps.
+//! Pictures, masks and label maps in memory, read from files and written to them.
 
 mod error;
 mod image;

@@ -1,4 +1,24 @@
-//! Pictures in files and in memory: reading and writing, data sets, sizes, scores, contact sheets.
+//! Pictures for the networks: PNG and JPEG files, datasets in VITON-HD's layout, scores, contact sheets.
+//!
+//! Not a general image library. Pictures in memory are RGB planes of `f32` in [-1, 1], as the networks take them; files
+//! are read as PNG or JPEG and written as PNG; nothing is cropped or rotated, and EXIF orientation is ignored.
+//!
+//! Start with [`images::Image`], a picture in memory, and [`images::read_rgb`] and [`images::write_rgb`].
+//! [`images::read_sample`] reads the generator's inputs, [`dataset::Dataset`] a folder of examples,
+//! [`metrics::Comparison`] scores one picture against another, and [`sheet::sheet`] lays out many.
+//!
+//! ```
+//! use alias_pictures::images::{Image, read_rgb, write_rgb};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("red.png");
+//! write_rgb(&path, &Image::filled(4, 6, [1.0, -1.0, -1.0]))?; // height, width, colour
+//! let red = read_rgb(&path)?;
+//! assert_eq!((red.height, red.width, red.pixel(3, 5)), (4, 6, [1.0, -1.0, -1.0]));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod dataset;
 pub mod font;

@@ -1,8 +1,7 @@
-//! How far a picture is from the true one, over the whole of it or over a part: L1, PSNR and SSIM.
+//! L1, PSNR and SSIM of two pictures, over all pixels or over a region.
 //!
-//! Pictures are compared as the PNGs that [`write_rgb`](crate::images::write_rgb) makes of them: red, green and blue in 256
-//! levels. So a written picture scores the same, whoever reads it again. Levels are divided by 255, so that L, the range of a
-//! value, is 1.
+//! Values are rounded to 256 levels first, as [`write_rgb`](crate::images::write_rgb) rounds them, so a picture that
+//! was written and read back has the same scores. Levels are divided by 255, so the range of values, L, is 1.
 //!
 //! | | |
 //! |---|---|
@@ -10,22 +9,22 @@
 //! | PSNR | -10 log10 of the mean of (a - b)^2, in dB, at most [`PSNR_CAP`] |
 //! | SSIM | Wang, Bovik, Sheikh, Simoncelli: "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004 |
 //!
-//! SSIM is the paper's: moments in a Gaussian window of 11x11 pixels and sigma 1.5, C1 = (0.01 L)^2, C2 = (0.03 L)^2, the mean
-//! over those pixels whose window lies inside the picture; of each channel, and then the mean of the three. It is what scikit-image's
-//! `structural_similarity` gives with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255,
-//! channel_axis=2`. (torchmetrics has the same map, and means over the five pixels along the edges as well, the picture
-//! mirrored there.)
+//! SSIM follows the paper: moments in a Gaussian window of 11x11 pixels with sigma 1.5, C1 = (0.01 L)^2, C2 = (0.03
+//! L)^2, and the mean over the pixels whose window lies inside the picture and over the three channels. It equals
+//! scikit-image's `structural_similarity` with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+//! data_range=255, channel_axis=2`. (torchmetrics has the same map, but its mean includes the five pixels along each
+//! edge, where it mirrors the picture.)
 //!
-//! Over a region each pixel counts by its weight: in the means of |a - b| and (a - b)^2, and in the mean of the map of SSIM.
+//! Over a region, the means of |a - b|, of (a - b)^2 and of the SSIM map are weighted by pixel.
 
 use crate::images::Image;
 use alias_model::to_byte;
 
-/// PSNR of pictures that are the same, which is infinite, and would hide all others in a mean. One level in one channel of
-/// one pixel of 256x192 is 99.8 dB.
+/// PSNR of equal pictures, which would otherwise be infinite and dominate every mean. For comparison: a difference of
+/// one level in one channel of one pixel gives 99.8 dB at 256x192.
 pub const PSNR_CAP: f64 = 100.0;
 
-/// SSIM's window: 11 pixels, or five to each side of the one in the middle.
+/// Side of SSIM's window: a pixel and five to each side.
 const WINDOW: usize = 11;
 const MARGIN: usize = WINDOW / 2;
 const SIGMA: f64 = 1.5;
@@ -85,11 +84,11 @@ impl Comparison {
         Scores { l1: mean(&self.absolute), psnr: psnr(mean(&self.squared)), ssim: mean(&self.ssim) }
     }
 
-    /// The scores over a region, which has so much of each pixel (H, W); none where it has nothing at all, or nothing but what
-    /// is within five pixels of the picture's edges.
+    /// The scores over a region, given as a weight for each pixel (H, W). None if all weights are 0 where SSIM is
+    /// defined: at least five pixels away from the edges.
     ///
     /// # Panics
-    /// If there is not one weight for each pixel.
+    /// If `region` does not hold one weight for each pixel.
     pub fn scores_in(&self, region: &[f32]) -> Option<Scores> {
         assert_eq!(region.len(), self.absolute.len(), "a weight for each pixel");
         let inside = region.chunks_exact(self.width).skip(MARGIN).take(self.ssim.len() / (self.width - 2 * MARGIN));
@@ -104,19 +103,19 @@ fn psnr(mean_square: f64) -> f64 {
     (-10.0 * mean_square.log10()).min(PSNR_CAP)
 }
 
-/// None where all weights are 0.
+/// None if all weights are 0.
 fn weighted_mean<'a>(values: &[f64], weights: impl IntoIterator<Item = &'a f32>) -> Option<f64> {
     let add = |(sum, total), (value, &weight)| (sum + value * f64::from(weight), total + f64::from(weight));
     let (sum, total) = values.iter().zip(weights).fold((0.0, 0.0), add);
     (total > 0.0).then(|| sum / total)
 }
 
-/// Adds a third of the SSIM of two planes to a map of the windows inside.
+/// Adds a third of the SSIM of two planes (H, W) to `map` (H - 10, W - 10).
 fn add_ssim(a: &[f64], b: &[f64], width: usize, map: &mut [f64]) {
     let smooth = |values: Vec<f64>| smoothed(&values, width);
     let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).collect();
     let [mean_a, mean_b] = [a, b].map(|plane| smooth(plane.to_vec()));
-    // Only the sum of the two variances is needed.
+    // SSIM needs only the sum of the two variances.
     let squares = smooth(a.iter().zip(b).map(|(a, b)| a * a + b * b).collect());
     let products = smooth(product(a, b));
     for (i, out) in map.iter_mut().enumerate() {
@@ -131,7 +130,7 @@ fn smoothed(plane: &[f64], width: usize) -> Vec<f64> {
     let weights: [f64; WINDOW] = std::array::from_fn(|k| (-0.5 * ((k as f64 - MARGIN as f64) / SIGMA).powi(2)).exp());
     let weights = weights.map(|weight| weight / weights.iter().sum::<f64>());
     let (height, columns) = (plane.len() / width, width - 2 * MARGIN);
-    // Rows first, then columns: a Gaussian is the product of the two.
+    // A Gaussian is separable: rows first, then columns.
     let mut across = vec![0.0; height * columns];
     for (out, row) in across.chunks_exact_mut(columns).zip(plane.chunks_exact(width)) {
         for (k, weight) in weights.iter().enumerate() {
@@ -147,7 +146,7 @@ fn smoothed(plane: &[f64], width: usize) -> Vec<f64> {
     down
 }
 
-/// Adds `weight` times the first of `values`.
+/// Adds `weight` times `values`, of which there may be more than `out` holds.
 fn add_scaled(out: &mut [f64], values: &[f64], weight: f64) {
     for (out, value) in out.iter_mut().zip(values) {
         *out += weight * value;

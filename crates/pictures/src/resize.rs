@@ -1,14 +1,14 @@
-//! Pictures and samples at another size.
+//! Resizes pictures and samples.
 
 use crate::images::Image;
 use alias_model::Sample;
 
-/// `image` at another size: each pixel is the mean of the area that it covers.
+/// Resizes a picture: each pixel is the mean of the area that it covers.
 pub fn image(image: &Image, height: usize, width: usize) -> Image {
     Image { height, width, data: mean(&image.data, [image.height, image.width], [height, width]) }
 }
 
-/// A sample at another size: pictures and mask by the mean of the area that a pixel covers, labels by the one in its middle.
+/// Resizes a sample: pictures and mask by the mean of the area that each pixel covers, labels by the nearest pixel.
 pub fn sample(sample: &Sample, height: usize, width: usize) -> Sample {
     let from = [sample.height, sample.width];
     let mean = |values: &[f32]| mean(values, from, [height, width]);
@@ -24,7 +24,7 @@ pub fn sample(sample: &Sample, height: usize, width: usize) -> Sample {
     }
 }
 
-/// Planes of size `from`, one after the other, at size `to`.
+/// Resizes planes, one after the other, from height and width `from` to `to`.
 fn mean(planes: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
     if from == to {
         return planes.to_vec();
@@ -40,7 +40,7 @@ fn mean(planes: &[f32], from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
             }
             out.extend(columns.iter().map(|column| {
                 let value: f32 = column.iter().map(|&(x, part)| part * line[x]).sum();
-                // Parts that sum up to 1 but for rounding would lead past white.
+                // Weights sum to 1 only up to rounding, which could lead out of the range.
                 value.clamp(-1.0, 1.0)
             }));
         }
@@ -57,7 +57,7 @@ fn nearest(planes: &[u8], [h, w]: [usize; 2], [height, width]: [usize; 2]) -> Ve
     planes.chunks_exact(h * w).flat_map(|plane| (0..height).flat_map(move |y| row(plane, y))).collect()
 }
 
-/// For each of `to` pixels: which of `from` pixels it covers, and which part of it each fills.
+/// For each of `to` pixels, the `from` pixels that it covers and their weights, which sum to 1.
 fn areas(from: usize, to: usize) -> Vec<Vec<(usize, f32)>> {
     let step = from as f32 / to as f32;
     let of = |i: usize| {

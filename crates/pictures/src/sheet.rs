@@ -1,4 +1,4 @@
-//! Contact sheets: one sample a row, with a title over each column.
+//! Contact sheets: a row for each sample, a title over each column.
 
 use crate::images::{Image, PALETTE};
 use crate::{font, resize};
@@ -9,17 +9,17 @@ pub const TITLES: [&str; 7] = ["agnostic", "pose", "labels", "garment", "mask", 
 
 const PAPER: [f32; 3] = [1.0; 3];
 const INK: [f32; 3] = [-0.6, -0.6, -0.55];
-/// What the mask column shows the misaligned part of the garment in.
+/// Colour of the misaligned part of the garment in the mask column.
 const MISALIGNED: [f32; 3] = [0.85, -0.05, -0.35];
 
-/// The pictures of a sample of one, with what was made of it and what is true. The mask column shows the warped garment's mask
-/// and, in red, the part of the garment class that it fails to cover.
+/// A row of a sheet by [`TITLES`]: the pictures of a sample, the generator's result and the true picture. The mask
+/// column shows the warped garment's mask and, in orange, the part of the garment class that it fails to cover.
 ///
 /// # Panics
-/// If the sample holds more than one, or `result` or `truth` has another size.
+/// If the sample's batch is not 1, or if `result` or `truth` has another size.
 pub fn columns(sample: &Sample, result: Image, truth: Image) -> [Image; 7] {
     let (height, width) = (sample.height, sample.width);
-    assert_eq!(sample.batch, 1, "a row shows one");
+    assert_eq!(sample.batch, 1, "a row of a sheet shows a batch of one");
     for image in [&result, &truth] {
         assert_eq!((height, width), (image.height, image.width), "sample and picture differ in size");
     }
@@ -31,23 +31,23 @@ pub fn columns(sample: &Sample, result: Image, truth: Image) -> [Image; 7] {
         let (label, cover) = (sample.labels[i], sample.warped_mask[i]);
         labels.set_pixel(y, x, PALETTE[usize::from(label)].map(|v| f32::from(v) / 127.5 - 1.0));
         let missing = misaligned(sample, i);
-        mask.set_pixel(y, x, MISALIGNED.map(|red| (cover * 1.7 - 0.85) * (1.0 - missing) + red * missing));
+        mask.set_pixel(y, x, MISALIGNED.map(|colour| (cover * 1.7 - 0.85) * (1.0 - missing) + colour * missing));
     }
     [rgb(&sample.agnostic), rgb(&sample.pose), labels, rgb(&sample.warped_cloth), mask, result, truth]
 }
 
-/// Lays out rows of pictures under column titles. Every picture is scaled to `cell_height`, and to the width that gives
-/// the first one.
+/// Lays out rows of pictures under column titles. Every picture is scaled to `cell_height` and to one width, which
+/// keeps the first picture's aspect ratio.
 ///
 /// # Panics
-/// If a row has not one picture for each title.
+/// If a row does not have one picture for each title.
 pub fn sheet(titles: &[&str], rows: &[Vec<Image>], cell_height: usize) -> Image {
     let cell_height = cell_height.max(1);
     let cell_width = rows
         .first()
         .and_then(|row| row.first())
         .map_or(cell_height, |image| (image.width * cell_height).div_ceil(image.height.max(1)).max(1));
-    // Letters are a 20th of a cell's width, but no smaller than the font itself; margins go with them.
+    // 16 letters fit into a cell's width, or fewer where a dot is a single pixel; margins scale with the letters.
     let dot = (cell_width / 96).max(1);
     let margin = 4 * dot;
     let header = font::HEIGHT * dot + 2 * margin;

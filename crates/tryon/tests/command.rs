@@ -320,7 +320,7 @@ fn a_dataset_with_gaps_is_refused() {
     }
     fs::write(set.join("train_pairs.txt"), "000001.png 000002.png\nonly\n").unwrap();
     let error = check();
-    assert!(error.contains("line 1") && error.contains("its own") && error.contains("line 2"), "{error}");
+    assert!(error.contains("line 1") && error.contains("both names must be the same") && error.contains("line 2"), "{error}");
     fs::remove_file(set.join("train_pairs.txt")).unwrap();
     assert!(check().contains("no train_pairs.txt or pairs.txt"));
 }

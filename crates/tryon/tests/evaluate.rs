@@ -213,7 +213,7 @@ fn complaints_name_the_thing_and_the_remedy() {
     fs::remove_file(set.join("cloth/000002.png")).unwrap();
     fs::remove_file(set.join("image/000001.png")).unwrap();
     let said = complaint(&weights, &set, &[]);
-    for part in ["2 reasons it cannot be used", "image: no 000001.png", "cloth: no 000002.png"] {
+    for part in ["cannot be used, for 2 reasons", "image: no 000001.png", "cloth: no 000002.png"] {
         assert!(said.contains(part), "{said}");
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// The result of reading or writing a picture.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Each says which file, and where there is one, what to do about it.
+/// What can be wrong with a picture file. Each message names the file and, where there is one, the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -25,7 +25,7 @@ pub enum Error {
         /// Why.
         cause: png::DecodingError,
     },
-    /// The file begins like a JPEG and is not a whole, valid one.
+    /// The file begins like a JPEG but is not a whole, valid one.
     #[error("{}: not a readable JPEG: {cause}", path.display())]
     DecodeJpeg {
         /// The file.
@@ -41,7 +41,7 @@ pub enum Error {
         /// Why.
         cause: png::EncodingError,
     },
-    /// The header declares more pixels than any picture here has.
+    /// The header declares more pixels than a picture may have.
     #[error("{}: {width}x{height} pixels are more than the {limit} allowed; scale the picture down", path.display())]
     TooLarge {
         /// The file.
@@ -65,7 +65,10 @@ pub enum Error {
         found: &'static str,
     },
     /// A parse map with an index outside its set of classes.
-    #[error("{}: label {value} at column {x}, row {y} is not one of the {classes} classes (0 to {})", path.display(), classes - 1)]
+    #[error(
+        "{}: label {value} at column {x}, row {y} is not one of the {classes} classes (0 to {})",
+        path.display(), classes - 1
+    )]
     Label {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,6 @@
 //! Pictures in memory.
 
-/// 4096x4096, twenty times the size of the pictures this is for.
+/// The most pixels that a file may declare: 4096x4096, twenty times VITON-HD's 1024x768.
 pub(super) const MAX_PIXELS: u64 = 1 << 24;
 
 /// A colour picture: (3, H, W), row-major, in [-1, 1].

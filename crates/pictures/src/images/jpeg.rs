@@ -1,4 +1,4 @@
-//! JPEG files, as VITON-HD's pictures are.
+//! Reads JPEG files, which VITON-HD's photos are.
 
 use super::image::MAX_PIXELS;
 use super::{Error, Result};
@@ -9,7 +9,7 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-/// What every JPEG begins with.
+/// The first bytes of every JPEG.
 const START: [u8; 2] = [0xff, 0xd8];
 
 /// A JPEG whose header was read.
@@ -19,7 +19,7 @@ pub(super) struct Jpeg {
     decoder: JpegDecoder<BufReader<File>>,
 }
 
-/// Reads the header, if the file is a JPEG, and refuses one whose declared size is out of all proportion.
+/// Reads the header if the file is a JPEG, and refuses a declared size above `MAX_PIXELS`.
 pub(super) fn open(path: &Path) -> Result<Option<Jpeg>> {
     let io = |cause| Error::Io { path: path.into(), cause };
     let mut start = [0; 2];

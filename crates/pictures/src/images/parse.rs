@@ -1,4 +1,4 @@
-//! From a parse map's own labels to the seven classes.
+//! From a parse map's labels to the generator's seven classes.
 
 use super::{Error, Plane, Result};
 use alias_model::CLASSES;
@@ -16,7 +16,7 @@ pub enum ParseLabels {
     Lip,
 }
 
-/// The class of each LIP label. Kept parts are face, bottom, legs, shoes and socks.
+/// The class of each LIP label. Class 1, kept parts, is face, lower clothes, legs, shoes and socks.
 const LIP: [u8; 20] = [
     0, // background
     3, // hat, counted as hair
@@ -40,7 +40,10 @@ const LIP: [u8; 20] = [
     1, // right shoe
 ];
 
-/// The seven classes of a parse map read from `path`.
+/// The seven classes of a parse map; `path` is its file, for errors.
+///
+/// # Errors
+/// [`Error::Label`] where an index is none of the labels.
 pub fn labels_from_parse(indices: &Plane<u8>, labels: ParseLabels, path: &Path) -> Result<Plane<u8>> {
     let lip = match labels {
         ParseLabels::Auto => indices.data.iter().any(|&v| v >= CLASSES),

@@ -1,4 +1,4 @@
-//! Reading PNG files, and JPEG files as pictures.
+//! Reads pictures and masks from PNG and JPEG files, label maps from PNG files.
 
 use super::image::MAX_PIXELS;
 use super::parse::{ParseLabels, labels_from_parse};
@@ -9,25 +9,28 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-/// What the decoder may allocate beside the picture itself.
+/// The most that the decoder may allocate besides the picture itself.
 const MAX_DECODER_BYTES: usize = 16 << 20;
 
-/// The paths of one sample's five pictures.
+/// The files of one sample.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleFiles<'a> {
     /// The person with torso and arms blanked out.
     pub agnostic: &'a Path,
-    /// The drawn skeleton.
+    /// The skeleton, drawn on black.
     pub pose: &'a Path,
     /// The garment, warped roughly into place.
     pub warped_cloth: &'a Path,
-    /// Where the warped garment is.
+    /// The mask of the warped garment: white.
     pub warped_mask: &'a Path,
     /// The parse map of the result.
     pub parse: &'a Path,
 }
 
 /// Reads a sample, a batch of one. Sizes are compared before any picture is decoded.
+///
+/// # Errors
+/// If a file cannot be read, is not what it should be, or has another size than the first.
 pub fn read_sample(files: &SampleFiles, labels: ParseLabels) -> Result<Sample> {
     let others = [files.pose, files.warped_cloth, files.warped_mask, files.parse];
     let (height, width) = same_size(files.agnostic, &others)?;
@@ -43,7 +46,10 @@ pub fn read_sample(files: &SampleFiles, labels: ParseLabels) -> Result<Sample> {
     })
 }
 
-/// The (height, width) of `first`, which all `others` must have too; only headers are read.
+/// The (height, width) of `first`, which all `others` must have, too; only headers are read.
+///
+/// # Errors
+/// [`Error::Sizes`] where they differ; what is wrong with a file.
 pub fn same_size(first: &Path, others: &[&Path]) -> Result<(usize, usize)> {
     let size = read_size(first)?;
     for &path in others {
@@ -63,6 +69,9 @@ pub fn same_size(first: &Path, others: &[&Path]) -> Result<(usize, usize)> {
 }
 
 /// The (height, width) in a file's header.
+///
+/// # Errors
+/// What is wrong with the file.
 pub fn read_size(path: &Path) -> Result<(usize, usize)> {
     if let Some(jpeg) = jpeg::open(path)? {
         return Ok((jpeg.height, jpeg.width));
@@ -71,7 +80,10 @@ pub fn read_size(path: &Path) -> Result<(usize, usize)> {
     Ok((height, width))
 }
 
-/// A PNG or JPEG of any kind as colours. What is transparent is laid on white.
+/// Reads a PNG or JPEG of any colour type as a picture. Transparent pixels are composited on white.
+///
+/// # Errors
+/// What is wrong with the file.
 pub fn read_rgb(path: &Path) -> Result<Image> {
     let pixels = Pixels::read(path)?;
     let (height, width) = (pixels.height, pixels.width);
@@ -84,10 +96,13 @@ pub fn read_rgb(path: &Path) -> Result<Image> {
     Ok(Image { height, width, data })
 }
 
-/// A PNG or JPEG of any kind as a mask: its brightness, white being 1. What is transparent is outside.
+/// Reads a PNG or JPEG of any colour type as a mask: its luminance times alpha, white being 1.
+///
+/// # Errors
+/// What is wrong with the file.
 pub fn read_mask(path: &Path) -> Result<Plane<f32>> {
     let pixels = Pixels::read(path)?;
-    // Gray must come out as itself, which a sum of rounded weights would not guarantee.
+    // Gray must stay exactly as it is, which the sum of rounded weights would not guarantee.
     let luminance = |[r, g, b]: [f32; 3]| {
         if r == g && g == b { r } else { 0.299 * r + 0.587 * g + 0.114 * b }
     };
@@ -95,7 +110,10 @@ pub fn read_mask(path: &Path) -> Result<Plane<f32>> {
     Ok(Plane { height: pixels.height, width: pixels.width, data })
 }
 
-/// The raw indices of a palette PNG (whatever its colours) or the raw values of a gray one of up to 8 bits.
+/// Reads a label map: the indices of a palette PNG, whatever its colours, or the values of a gray PNG of up to 8 bits.
+///
+/// # Errors
+/// [`Error::NotIndices`] for any other PNG; what is wrong with the file.
 pub fn read_labels(path: &Path) -> Result<Plane<u8>> {
     let (mut decoder, height, width) = open(path)?;
     decoder.set_transformations(Transformations::IDENTITY);
@@ -121,7 +139,7 @@ pub fn read_labels(path: &Path) -> Result<Plane<u8>> {
 
 type PngDecoder = Decoder<BufReader<File>>;
 
-/// Opens a PNG and refuses one whose declared size is out of all proportion, before anything of that size is allocated.
+/// Opens a PNG and refuses a declared size above `MAX_PIXELS`, before anything of that size is allocated.
 fn open(path: &Path) -> Result<(PngDecoder, usize, usize)> {
     let file = File::open(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
     let limits = Limits { bytes: MAX_DECODER_BYTES };
@@ -144,7 +162,7 @@ struct Pixels {
 }
 
 impl Pixels {
-    /// With palettes looked up, small depths widened to 8 bits and single transparent colours turned to alpha.
+    /// Reads a file; expands palettes to colours, small depths to 8 bits, and transparent colours to alpha.
     fn read(path: &Path) -> Result<Self> {
         if let Some(jpeg) = jpeg::open(path)? {
             let (height, width) = (jpeg.height, jpeg.width);
@@ -162,7 +180,7 @@ impl Pixels {
         let size = reader.output_buffer_size().ok_or_else(|| fail(png::DecodingError::LimitsExceeded))?;
         let mut bytes = vec![0; size];
         reader.next_frame(&mut bytes).map_err(fail)?;
-        // Also the checksums after the last row.
+        // Reads on to the end, to verify the last checksums.
         reader.finish().map_err(fail)?;
         let (color, depth) = reader.output_color_type();
         Ok(Self { height, width, color, depth, bytes })

@@ -116,7 +116,7 @@ fn written_pictures_read_back() {
     write_rgb(&path, &image).unwrap();
     let back = read_rgb(&path).unwrap();
     assert!(image.data.iter().zip(&back.data).all(|(a, b)| (a - b).abs() < 1e-6));
-    // Again over the old one, out of range and in between.
+    // Overwrite it with values out of range and between two levels.
     let extreme = Image { height: 1, width: 2, data: vec![-7.0, 9.0, f32::INFINITY, -0.001, f32::NEG_INFINITY, 1.0] };
     write_rgb(&path, &extreme).unwrap();
     let bytes: Vec<f32> = read_rgb(&path).unwrap().data.iter().map(|v| ((v + 1.0) * 127.5).round()).collect();
@@ -161,8 +161,8 @@ fn a_failed_write_leaves_nothing_behind() {
 }
 
 #[test]
-fn lip_groups_as_the_authors_group_it() {
-    // The 13 groups VITON-HD goes through, and the class each ends in.
+fn lip_labels_become_the_authors_classes() {
+    // The 13 groups that VITON-HD merges LIP's labels into, and the class that each group becomes.
     let groups: [(&[u8], u8); 13] = [
         (&[0, 10], 0),
         (&[1, 2], 3),
@@ -187,7 +187,7 @@ fn lip_groups_as_the_authors_group_it() {
 }
 
 #[test]
-fn which_labels_a_map_holds_can_be_said() {
+fn the_set_of_labels_can_be_forced() {
     let path = Path::new("p.png");
     let indices = Plane { height: 1, width: 3, data: vec![0, 2, 5] };
     assert_eq!(labels_from_parse(&indices, ParseLabels::Auto, path).unwrap(), indices);
@@ -248,7 +248,7 @@ fn damaged_files_are_errors() {
     let broken = dir.path().join("broken.png");
     for length in 0..whole.len() {
         fs::write(&broken, &whole[..length]).unwrap();
-        // The end marker (12 bytes) is no loss; everything before it is.
+        // A PNG that lacks only (part of) its end marker of 12 bytes may be readable.
         let read = read_rgb(&broken);
         assert!(read.is_err() || length >= whole.len() - 12, "{length} of {} bytes were enough", whole.len());
     }
@@ -256,7 +256,7 @@ fn damaged_files_are_errors() {
         let mut bytes = whole.clone();
         bytes[i] ^= 0x55;
         fs::write(&broken, &bytes).unwrap();
-        // Anything but a panic.
+        // Reading may succeed or fail, but must not panic.
         let _ = (read_rgb(&broken), read_mask(&broken), read_labels(&broken));
     }
 }

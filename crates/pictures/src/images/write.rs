@@ -1,4 +1,4 @@
-//! Writing PNG files: whole or not at all.
+//! Writes PNG files, each whole or not at all.
 
 use super::{Error, Image, Plane, Result};
 use alias_checkpoint::write_atomically;
@@ -6,11 +6,14 @@ use alias_model::{CLASSES, planes_to_rgb8};
 use png::{BitDepth, ColorType, Encoder, EncodingError};
 use std::path::Path;
 
-/// The colours label maps are shown in: background, kept parts, garment, hair, left arm, right arm, noise.
+/// The colour of each class in label maps: background, kept parts, garment, hair, left arm, right arm, noise.
 pub const PALETTE: [[u8; 3]; CLASSES as usize] =
     [[236, 236, 232], [128, 152, 186], [226, 122, 92], [98, 76, 70], [240, 196, 108], [122, 182, 142], [176, 116, 176]];
 
-/// Writes a picture: -1 becomes 0, 1 becomes 255, anything beyond is clamped.
+/// Writes a picture as a PNG of 8 bits: -1 becomes 0, 1 becomes 255, values beyond are clamped.
+///
+/// # Errors
+/// [`Error::NotANumber`] for a NaN; what the file system reports. A file that was there is then unchanged.
 ///
 /// # Panics
 /// If `image.data` is not three planes of its size.
@@ -26,6 +29,9 @@ pub fn write_rgb(path: &Path, image: &Image) -> Result<()> {
 }
 
 /// Writes a label map of the seven classes as a palette PNG, from which `read_labels` reads the same indices.
+///
+/// # Errors
+/// [`Error::Label`] for any other class; what the file system reports. A file that was there is then unchanged.
 ///
 /// # Panics
 /// If `labels.data` is not one plane of its size.

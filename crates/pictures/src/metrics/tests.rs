@@ -22,8 +22,8 @@ fn assert_close(got: Scores, want: Scores) {
     assert!(pairs.iter().all(|(got, want)| (got - want).abs() < 2e-12), "{got:?}, not {want:?}");
 }
 
-/// By scikit-image 0.26, with the options that the module names, and NumPy; `m` is the map of SSIM, the region's means
-/// are those of `full=True`'s map away from the edges:
+/// The expected values are from scikit-image 0.26, with the options that the module names, and NumPy. `m` is the SSIM
+/// map, whose weighted mean over a region leaves out the edges:
 ///
 /// ```python
 /// H, W = 24, 20
@@ -60,11 +60,11 @@ fn scores_are_those_of_other_implementations() {
 }
 
 #[test]
-fn a_picture_is_the_same_as_itself_and_as_far_as_it_was_moved() {
+fn equal_pictures_and_a_constant_offset_have_known_scores() {
     let a = image(pattern);
     let same = Comparison::new(&a, &a).scores();
     assert_close(same, Scores { l1: 0.0, psnr: PSNR_CAP, ssim: 1.0 });
-    // Less than half a level is nothing once it is written.
+    // Rounding to levels removes less than half a level.
     let mut near = a.clone();
     near.data.iter_mut().for_each(|v| *v += 0.4 / 127.5);
     assert_eq!(Comparison::new(&a, &near).scores(), same);
@@ -73,7 +73,7 @@ fn a_picture_is_the_same_as_itself_and_as_far_as_it_was_moved() {
     assert!((moved.l1 - 10.0 / 255.0).abs() < 1e-12 && (moved.psnr - 28.130803608679).abs() < 1e-11, "{moved:?}");
 }
 
-/// What lies outside a region does not count, and a region of nothing has no scores.
+/// Pixels outside a region do not count, and an empty region has no scores.
 #[test]
 fn regions_are_by_themselves() {
     let (height, width) = SIZE;
