@@ -11,37 +11,40 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] alias_model::Error),
 
-    /// A loss that is no number any more.
+    /// A loss that is NaN or infinite.
     #[error(
-        "the {loss} loss of step {step} is {value}: the training has diverged; go on from an earlier checkpoint with lower \
-         learning rates"
+        "the {loss} loss of step {step} is {value}: the training has diverged; start again from an earlier checkpoint \
+         with lower learning rates"
     )]
     Diverged {
         /// The step, from 0.
         step: u64,
-        /// Which loss.
+        /// The loss's name.
         loss: &'static str,
-        /// What it is.
+        /// Its value.
         value: f32,
     },
 
     /// A trainer whose device failed while the generator's weights were being replaced.
-    #[error("step {step} ended half way, when the device failed; go on from what was saved before it")]
+    #[error(
+        "step {step} is only half done: the device failed while the generator's weights were being replaced; resume \
+         from the last checkpoint"
+    )]
     HalfAStep {
         /// The step, from 0.
         step: u64,
     },
 
-    /// A step without a batch to learn from.
+    /// A step on an empty batch.
     #[error("a step needs at least one part of a batch")]
     NoBatch,
 
-    /// A checkpoint of weights, not of a training.
-    #[error("this checkpoint holds no training to go on with, only weights: start a new one from them")]
+    /// A checkpoint that holds weights but no training.
+    #[error("this checkpoint holds only weights, no training to resume; start a new training from them")]
     OnlyWeights,
 
     /// A checkpoint of a training that is damaged.
-    #[error("the training that this checkpoint holds is damaged: {what}; take an earlier one")]
+    #[error("the training in this checkpoint is damaged: {what}; resume from an earlier checkpoint")]
     DamagedTraining {
         /// What is missing or wrong.
         what: String,
@@ -50,7 +53,7 @@ pub enum Error {
     /// An adversarial loss that does not exist.
     #[error("adversarial loss '{name}' does not exist; use 'hinge', 'vanilla' or 'lsgan'")]
     UnknownGan {
-        /// What was asked for.
+        /// The name that was given.
         name: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What the generator and the discriminator are trained by.
+//! The losses of generator and discriminator.
 
 use crate::{Error, Result, Vgg19};
 use alias_kernels::{add, affine, l1, mean, mul, relu, scale, softplus};
@@ -9,7 +9,8 @@ use alias_tensor::{Tensor, no_grad};
 pub enum Gan {
     /// `max(0, 1 - D(real)) + max(0, 1 + D(fake))`, and `-D(fake)` for the generator (Lim & Ye 2017).
     Hinge,
-    /// The log loss of the scores as logits (Goodfellow et al. 2014), as the paper writes it.
+    /// Binary cross-entropy with the scores as logits (Goodfellow et al. 2014), as in VITON-HD's paper; non-saturating
+    /// for the generator.
     Vanilla,
     /// Least squares (Mao et al. 2017).
     LeastSquares,
@@ -35,11 +36,12 @@ impl std::str::FromStr for Gan {
     }
 }
 
-/// Weights of VGG-19's features, the finest first.
+/// Weights of VGG-19's features, the finest first (pix2pixHD, Wang et al. 2018).
 const PERCEPTUAL_WEIGHTS: [f32; 5] = [1.0 / 32.0, 1.0 / 16.0, 1.0 / 8.0, 1.0 / 4.0, 1.0];
 
 impl Gan {
-    /// The discriminator's loss on what it made of an image that is real, or is not; a scalar.
+    /// The discriminator's loss on images that are all real or all generated; a scalar. `predictions` are its outputs
+    /// ([`MultiscaleDiscriminator::forward`](crate::MultiscaleDiscriminator::forward)).
     ///
     /// # Errors
     /// What the device reports.
@@ -50,7 +52,7 @@ impl Gan {
         })
     }
 
-    /// The generator's loss on what the discriminator made of its image; a scalar.
+    /// The generator's adversarial loss, from the discriminator's outputs on its images; a scalar.
     ///
     /// # Errors
     /// What the device reports.
@@ -61,7 +63,7 @@ impl Gan {
         })
     }
 
-    /// Of scores from those of an image that is real, or is not.
+    /// The vanilla or least-squares loss of scores whose target is real or generated.
     fn distance(self, scores: &Tensor, real: bool) -> Result<Tensor> {
         Ok(match self {
             // -log(sigmoid(x)) = softplus(-x), -log(1 - sigmoid(x)) = softplus(x)
@@ -74,7 +76,7 @@ impl Gan {
     }
 }
 
-/// The mean over scales of `loss` of the scores, which are the last output.
+/// The mean of `loss` over scales, on the scores, which are each scale's last output.
 fn mean_of_scores(predictions: &[Vec<Tensor>], loss: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let losses = predictions.iter().filter_map(|outputs| outputs.last()).map(loss);
     Ok(scale(&sum(losses)?, 1.0 / predictions.len() as f32)?)
@@ -87,8 +89,8 @@ fn line(x: &Tensor, factor: f32, shift: f32) -> Result<Tensor> {
     Ok(affine(x, &of(factor)?, &of(shift)?)?)
 }
 
-/// How far the discriminator's layers are apart on a fake and a real image (Wang et al. 2018): the L1 distance of every
-/// output but the scores, mean over scales; a scalar. The gradient goes to the fake ones alone.
+/// Feature matching (Wang et al. 2018): the L1 distance between the discriminator's outputs on fake and on real images,
+/// summed over all layers but the scores, mean over scales; a scalar. `real` gets no gradient.
 ///
 /// # Errors
 /// What the device reports.
@@ -101,7 +103,8 @@ pub fn feature_matching(fake: &[Vec<Tensor>], real: &[Vec<Tensor>]) -> Result<Te
     Ok(scale(&sum(distances)?, 1.0 / fake.len() as f32)?)
 }
 
-/// How far VGG-19's features of two images are apart (Johnson et al. 2016); a scalar. The gradient goes to the fake one.
+/// The perceptual loss (Johnson et al. 2016): the weighted sum of L1 distances between VGG-19's features of two images;
+/// a scalar. `real` gets no gradient.
 ///
 /// # Errors
 /// What the device reports.
@@ -111,7 +114,7 @@ pub fn perceptual(vgg: &Vgg19, fake: &Tensor, real: &Tensor) -> Result<Tensor> {
     sum(features.map(|((fake, real), weight)| Ok(scale(&l1(&fake, &real)?, weight)?)))
 }
 
-/// The sum of scalars, of which there is at least one.
+/// The sum of one or more scalars.
 fn sum(mut terms: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
     let first = terms.next().expect("a loss has terms")?;
     terms.try_fold(first, |sum, term| Ok(add(&sum, &term?)?))

@@ -1,22 +1,19 @@
-//! What a training run is made of, besides the trainer: its settings, the order of its examples and their loading, its log,
-//! its checkpoints, its curves.
+//! A training run, apart from the trainer: settings, the order and loading of examples, log, loss curves, checkpoints.
 
 mod checkpoints;
 mod curves;
-mod folder;
+mod description;
 mod loader;
 mod lock;
 mod log;
 mod order;
 mod settings;
 
-pub use checkpoints::{
-    Checkpoints, Error as CheckpointsError, GENERATOR, Newest, Saved, checksum, generator, read_generator,
-};
+pub use checkpoints::{Checkpoints, GENERATOR, Newest, RunCheckpoint, RunCheckpointError, checksum, read_generator};
 pub use curves::curves;
-pub use folder::{DataSummary, Run};
+pub use description::{DataSummary, RunDescription};
 pub use loader::{Loaded, Loader};
 pub use lock::Lock;
-pub use log::{Entry, Log};
+pub use log::{Log, LogEntry};
 pub use order::Order;
 pub use settings::{Conflict, Purpose, Settings};

@@ -4,6 +4,7 @@ mod discriminator;
 mod options;
 mod saved;
 mod step;
+mod update;
 mod vgg19;
 mod weights;
 
@@ -15,37 +16,36 @@ use crate::{Error, Result};
 use alias_checkpoint::Checkpoint;
 use alias_model::{DiscriminatorConfig, GeneratorConfig, Inputs};
 use alias_tensor::{Gpu, Tensor};
-use step::Update;
 use weights::TrainedWeights;
 
-/// What a step learns from: the generator's inputs, and what it should draw.
+/// N examples on a device: a step's batch, or a part of it.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// What the generator gets.
+    /// The generator's inputs.
     pub inputs: Inputs,
-    /// The true images: (N, 3, H, W) in [-1, 1].
+    /// The true pictures: (N, 3, H, W) in [-1, 1].
     pub real: Tensor,
 }
 
-/// The losses of a step, before its updates.
+/// The losses of a step, each before the update that it causes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Losses {
     /// The discriminator's.
     pub discriminator: f32,
     /// The generator's adversarial term.
     pub gan: f32,
-    /// Its feature matching term, not weighted.
+    /// Its feature matching term, unweighted.
     pub feature_matching: f32,
-    /// Its perceptual term, not weighted; without VGG-19 the L1 distance of the images.
+    /// Its perceptual term, unweighted; without VGG-19, the L1 distance of the images.
     pub perceptual: f32,
-    /// All of the generator's terms, weighted.
+    /// The weighted sum of the generator's terms.
     pub generator: f32,
 }
 
 /// A generator and a discriminator in training.
 ///
-/// A step updates the discriminator, then the generator, each by Adam with `beta_1 = 0`. Two trainers with the same state
-/// that take the same steps stay the same, bit for bit.
+/// A step updates the discriminator, then the generator, each by Adam with `beta_1 = 0`. Two trainers in the same state
+/// that take the same steps stay equal, bit for bit.
 #[derive(Debug)]
 pub struct Trainer {
     gpu: Gpu,
@@ -55,20 +55,21 @@ pub struct Trainer {
     vgg: Option<Vgg19>,
     generator: TrainedWeights,
     discriminator: TrainedWeights,
-    /// Whether the generator computes its blocks a second time for their gradients.
+    /// Whether the backward pass computes the generator's blocks again, instead of keeping their activations.
     recomputes: bool,
     /// Steps taken.
     step: u64,
-    /// Whether the last step ended amid the generator's update.
+    /// Whether the last step failed within the generator's update.
     torn: bool,
 }
 
 impl Trainer {
-    /// Starts from the state dicts of a generator of `config` and of a discriminator. Without VGG-19 the perceptual term
-    /// compares pixels.
+    /// Starts from the state dicts of a generator and of a discriminator with these configurations. Without VGG-19 the
+    /// perceptual term is the L1 distance of pixels.
     ///
     /// # Errors
-    /// [`alias_model::Error::StateDict`] where the checkpoints are not what the configurations ask for; what the device reports.
+    /// [`alias_model::Error::StateDict`] if the generator's state dict does not fit its configuration,
+    /// [`Error::DamagedTraining`] if the discriminator's does not; what the device reports.
     pub fn new(
         gpu: &Gpu,
         (config, generator): (GeneratorConfig, &Checkpoint),
@@ -92,13 +93,13 @@ impl Trainer {
         })
     }
 
-    /// From now on, the generator's blocks are computed a second time for their gradients, or not: the same bits from a
-    /// fraction of the memory, for a third more time.
+    /// Turns gradient checkpointing on or off: the backward pass computes the generator's blocks again, instead of
+    /// keeping their activations. The result is the same bit for bit; a step takes less memory and a third more time.
     pub fn set_recomputes(&mut self, recomputes: bool) {
         self.recomputes = recomputes;
     }
 
-    /// How many steps it has taken.
+    /// Steps taken.
     pub fn step_count(&self) -> u64 {
         self.step
     }
@@ -123,42 +124,6 @@ impl Trainer {
     pub fn discriminator(&self) -> Result<Checkpoint> {
         self.verify_whole()?;
         self.discriminator.state_dict()
-    }
-
-    /// One update of the discriminator and one of the generator, by the mean of the losses of all `parts` of a batch; as
-    /// many parts as it takes for each of them to fit the device.
-    ///
-    /// # Errors
-    /// [`Error::Diverged`] where a loss is no number, and what the device reports, with the state as before the step; but for
-    /// what it reports in the generator's update, which is the last thing of all: then [`Error::HalfAStep`] whatever is asked.
-    pub fn step(&mut self, parts: &[Batch]) -> Result<Losses> {
-        self.step_with(parts, |_, _| {})
-    }
-
-    /// The same, and shows on the way each gradient as `grad.generator.NAME` or `grad.discriminator.NAME`, and the image of
-    /// the generator's update as `fake`.
-    ///
-    /// # Errors
-    /// As [`Trainer::step`].
-    pub fn step_with(&mut self, parts: &[Batch], mut tap: impl FnMut(&str, &Tensor)) -> Result<Losses> {
-        self.verify_whole()?;
-        if parts.is_empty() {
-            return Err(Error::NoBatch);
-        }
-        // Whatever goes wrong up to here, what there was is still there.
-        let mut step = Update::new(self, parts);
-        step.update_discriminator(&mut tap)?;
-        let (leaves, gradients) = step.generator_gradients(&mut tap)?;
-        let Update { generator, discriminator, losses, .. } = step;
-        let [rate, _] = self.options.rates(self.step);
-        // From here on each weight is given back when its successor is there: two generators at once may be too many.
-        (self.generator, self.discriminator, self.torn) = (generator, discriminator, true);
-        self.generator.update(&self.options.adam(rate, self.step), leaves, gradients, |name, gradient| {
-            tap(&format!("grad.generator.{name}"), gradient);
-        })?;
-        self.torn = false;
-        self.step += 1;
-        Ok(losses)
     }
 
     fn verify_whole(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! One file per subcommand: its arguments, what it does, and what it then prints.
+//! One file for each subcommand: its arguments, what it does, and what it prints at the end.
 
 pub(crate) mod bench;
 pub(crate) mod dataset;
@@ -17,22 +17,22 @@ use crate::terminal::tell;
 use alias_model::plan::{Method, Step};
 use alias_model::{Checkpoint, Device, GeneratorConfig, Layers, LoadOptions, Noise, Painter, Precision, Sample};
 use alias_pictures::images::Image;
-use alias_train::CheckpointsError;
+use alias_train::RunCheckpointError;
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Loads a generator, to draw by plans for `device`.
+/// Loads a generator to draw on `device`.
 fn load(checkpoint: &Checkpoint, device: &Device, precision: Precision, plain: bool) -> alias_model::Result<Painter> {
     let target = target(device, precision, GeneratorConfig::infer(checkpoint)?)?;
     Painter::load_with(device, checkpoint, LoadOptions { plain, ..Default::default() }, target)
 }
 
-/// Errors where writing `output` would replace one of `inputs`.
-fn spare<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
-    // An output that is not there yet cannot be an input.
+/// An error if writing `output` would replace one of `inputs`.
+fn verify_not_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    // An output that does not exist yet cannot be an input.
     let Ok(canonical) = output.canonicalize() else { return Ok(()) };
     for input in inputs {
         let is_input = input.canonicalize().is_ok_and(|input| input == canonical);
@@ -41,12 +41,13 @@ fn spare<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Resul
     Ok(())
 }
 
-/// Tells which checkpoints are damaged, where the one before them is taken.
-fn passed_over(damaged: &[CheckpointsError]) {
+/// Reports damaged checkpoints that are passed over for an earlier one.
+fn report_damaged(damaged: &[RunCheckpointError]) {
     damaged.iter().for_each(|damaged| tell(format_args!("{damaged}; taking the checkpoint before it")));
 }
 
-/// What `work` makes of each index below `count`, in order, by at most so many threads. After a failure no more are begun.
+/// The results of `work` for each index below `count`, in order, computed by at most `threads` threads. After an error
+/// no other index is started.
 fn in_parallel<T: Send>(threads: usize, count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let some = || {
@@ -67,31 +68,31 @@ fn in_parallel<T: Send>(threads: usize, count: usize, work: impl Fn(usize) -> Re
     Ok(done.into_iter().map(|(_, value)| value).collect())
 }
 
-/// How many threads run at once.
+/// The number of threads that can run at once.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Draws a sample: (N, 3, H, W). An image with a NaN or an infinity in it is an error, not a result.
+/// Draws a sample: (N, 3, H, W). An image that holds NaN or infinity is an error, not a result.
 fn draw(painter: &Painter, sample: &Sample, noise: Option<u64>) -> Result<Vec<f32>> {
     finite(painter.draw(sample, noise.map_or(Noise::None, Noise::Seed))?)
 }
 
-/// The image, unless it has a NaN or an infinity in it.
+/// The image, unless it holds NaN or infinity.
 fn finite(image: Vec<f32>) -> Result<Vec<f32>> {
     ensure!(
         image.iter().all(|v| v.is_finite()),
-        "the image holds values that are no numbers; the weights do, too, or are far too large: see `tryon inspect`"
+        "the image holds NaN or infinity: the weights do, too, or are far too large; see `tryon inspect`"
     );
     Ok(image)
 }
 
-/// The picture of a sample of one.
-fn picture(sample: &Sample, data: Vec<f32>) -> Image {
+/// A picture (3, H, W) of the sample's size.
+fn to_image(sample: &Sample, data: Vec<f32>) -> Image {
     Image { height: sample.height, width: sample.width, data }
 }
 
-/// A bar on stderr, where that is a terminal.
+/// A progress bar on stderr, hidden unless that is a terminal.
 fn progress(length: usize) -> ProgressBar {
     let bar = ProgressBar::new(length as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({eta} left)") {
@@ -100,7 +101,7 @@ fn progress(length: usize) -> ProgressBar {
     bar
 }
 
-/// What computes a step on a GPU.
+/// The step's kind and method, for the column "kernel".
 fn kernel(step: &Step) -> &'static str {
     match step {
         Step::Table(_) => "table",
@@ -115,22 +116,22 @@ fn kernel(step: &Step) -> &'static str {
     }
 }
 
-/// What to draw where there is no person at hand.
+/// The drawn sample, and the generator for it, that `bench` and `info --plan` work on.
 #[derive(clap::Args)]
 pub(crate) struct Drawing {
     /// Size of the image, height x width
     #[arg(long, value_name = "HxW", default_value = "1024x768", value_parser = parse_size)]
     pub(crate) size: [usize; 2],
 
-    /// Width of the generator; the published one's is 64
+    /// Width of the generator; 64 in the published one
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     ngf: u16,
 
-    /// How weights and activations are stored; sums are float32 in any case
+    /// Precision in which weights and activations are stored; sums are always float32
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) precision: PrecisionArgument,
 
-    /// What the label map shows: the more distinct windows, the more work
+    /// Content of the label map; the more it varies, the more work an image takes
     #[arg(long, value_enum, default_value = "person")]
     map: Map,
 }
@@ -143,11 +144,11 @@ pub(crate) enum PrecisionArgument {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Map {
-    /// A drawn person
+    /// A drawn figure
     Person,
     /// One class everywhere
     Flat,
-    /// Every pixel of a random class
+    /// A random class for each pixel
     Noise,
 }
 
@@ -160,7 +161,7 @@ impl From<PrecisionArgument> for Precision {
     }
 }
 
-/// No more are drawn: the inputs alone would take gigabytes.
+/// The most pixels that are drawn: with more, the inputs alone would take gigabytes.
 const MAX_PIXELS: usize = 1 << 26;
 
 /// Height and width as in 1024x768.

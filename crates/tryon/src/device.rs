@@ -1,4 +1,4 @@
-//! What a command computes on.
+//! The device that a command computes on.
 
 use alias_model::{CpuOptions, Device, GeneratorConfig, Precision, Target, Tuning};
 use alias_tensor::wgpu::{Adapter, Features};
@@ -6,7 +6,7 @@ use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 use anyhow::ensure;
 use std::path::PathBuf;
 
-/// What to run on.
+/// The device to run on.
 #[derive(clap::Args)]
 pub(crate) struct DeviceArguments {
     /// What to compute on
@@ -17,7 +17,7 @@ pub(crate) struct DeviceArguments {
     #[arg(long, global = true, value_name = "NAME")]
     adapter: Option<String>,
 
-    /// Threads on processor cores [default: as many as there are cores]
+    /// Number of threads on processor cores [default: one for each core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
@@ -41,7 +41,7 @@ impl DeviceArguments {
         self.threads.map(usize::from)
     }
 
-    /// The adapter that would be used, or none for processor cores; and why.
+    /// The adapter that would be used, None for processor cores; and why.
     pub(crate) fn pick(&self, adapters: &[Adapter]) -> anyhow::Result<(Option<Adapter>, String)> {
         if self.device == DeviceKind::Cpu {
             ensure!(self.adapter.is_none(), "--adapter names a GPU, --device cpu uses none; leave one of them out");
@@ -54,7 +54,7 @@ impl DeviceArguments {
         Ok(Device::choose(&self.choice(), adapters)?)
     }
 
-    /// Opens the device, a GPU with what `precision` needs, and timestamps where it has them.
+    /// Opens the device; a GPU with the features that `precision` needs, and with timestamp queries if it has them.
     pub(crate) fn open(&self, precision: Precision) -> anyhow::Result<Device> {
         let adapters = if self.device == DeviceKind::Cpu { Vec::new() } else { adapters() };
         let (Some(adapter), _) = self.pick(&adapters)? else {
@@ -71,7 +71,8 @@ impl DeviceArguments {
         Ok(Gpu::open(&GpuOptions { adapter: self.choice(), features, ..Default::default() })?.into())
     }
 
-    /// Opens a GPU, or a software rasterizer where there is no other adapter: for what cores alone cannot do.
+    /// Opens a GPU, or a software rasterizer where there is no other adapter, for training, which processor cores
+    /// cannot do.
     pub(crate) fn open_gpu(&self) -> anyhow::Result<Gpu> {
         ensure!(
             self.device != DeviceKind::Cpu,
@@ -82,7 +83,7 @@ impl DeviceArguments {
     }
 }
 
-/// What a device is called.
+/// The name of a device.
 pub(crate) fn name(device: &Device) -> String {
     match device {
         Device::Gpu(gpu) => gpu.info().name,
@@ -90,7 +91,7 @@ pub(crate) fn name(device: &Device) -> String {
     }
 }
 
-/// What to plan for on `device`, with such a generator: by what `tryon bench --tune` found, if it was run.
+/// The target of plans for `device`, tuned for this generator if `tryon bench --tune` was run.
 pub(crate) fn target(device: &Device, precision: Precision, config: GeneratorConfig) -> alias_model::Result<Target> {
     let target = Target::of(device, precision);
     let Device::Gpu(gpu) = device else { return Ok(target) };
@@ -100,7 +101,8 @@ pub(crate) fn target(device: &Device, precision: Precision, config: GeneratorCon
     }
 }
 
-/// Where the user's tuning is kept. A new driver may be fast at something else.
+/// The user's tuning file for this adapter, driver, generator and precision; None if the system has no cache folder.
+/// Other drivers have files of their own, since other methods may be fastest there.
 pub(crate) fn tuning_file(gpu: &Gpu, precision: Precision, config: GeneratorConfig) -> Option<PathBuf> {
     let info = gpu.info();
     let GeneratorConfig { ngf, layers, .. } = config;

@@ -1,6 +1,6 @@
 //! The `tryon` command: virtual try-on on any GPU, or none.
 //!
-//! Exits with 0, with 1 where something failed, with 2 where the command line makes no sense.
+//! Exit codes: 0 for success, 1 for a failure, 2 for an invalid command line.
 
 mod commands;
 mod device;

@@ -65,7 +65,7 @@ fn tensors_in_tensors_out() {
         let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
         norm(&mut got.iter().zip(&want).map(|(g, w)| g - w)) / norm(&mut want.iter().copied())
     };
-    // The case's own weights: checkpoint.pth is drawn from its seed.
+    // checkpoint.pth holds the weights of this case.
     assert!(distance(&run(&[]), "image") < 1.6e-6);
     assert!(distance(&run(&["--noise", "13"]), "image_with_noise") < 1.6e-6);
     assert!(distance(&run(&["--plain"]), "image") > 1e-3, "--plain is another network");
@@ -79,7 +79,7 @@ fn pictures_in_a_picture_out() {
     let out = folder.path().join("one.png");
     succeeds(&synth(&weights, &inputs, &out));
     assert_eq!(read_size(&out).unwrap(), (256, 128));
-    // The same sample went through PNGs of eight bits on the way: close to the demo's own, but for rounding.
+    // Equal to the demo's result up to rounding: the inputs went through PNGs of 8 bits.
     let (a, b) = (read_rgb(&out).unwrap(), read_rgb(&demo.join("result/01.png")).unwrap());
     let distance = a.data.iter().zip(&b.data).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.data.len() as f32;
     assert!(distance < 0.02, "{distance}");
@@ -135,7 +135,7 @@ fn complaints_name_the_file_and_the_remedy() {
     assert!(fs::read(&weights).unwrap() == before);
     let complaint =
         fails(1, &["synth", "--weights", text(&weights), "--tensors", text(&inputs), "-o", text(folder.path())]);
-    assert!(complaint.contains("exists and is not what would be written there"), "{complaint}");
+    assert!(complaint.contains("exists and is not a file; write elsewhere"), "{complaint}");
     let complaint = fails(1, &["demo", "--adapter", "Voodoo 2", "-o", text(folder.path())]);
     assert!(complaint.contains("no adapter named 'Voodoo 2'; found: '"), "{complaint}");
 }
@@ -176,7 +176,7 @@ fn the_environment_is_honoured() {
     };
     let (code, printed) = info("WGPU_ADAPTER_NAME", "Voodoo 2");
     assert!(code == Some(1) && printed.contains("no adapter named 'Voodoo 2' by WGPU_ADAPTER_NAME"), "{printed}");
-    // A back end that no machine has beside its own.
+    // A back end that this platform does not have.
     let elsewhere = if cfg!(windows) { "metal" } else { "dx12" };
     let (code, printed) = info("WGPU_BACKEND", elsewhere);
     assert!(code == Some(0) && printed.contains("cores") && printed.contains("there is no adapter"), "{printed}");
@@ -190,7 +190,7 @@ fn the_environment_is_honoured() {
 fn inspect_shows_configuration_names_shapes_and_count() {
     let printed = succeeds(&["inspect", &format!("{GOLDEN}/checkpoint.pth")]);
     assert!(printed.contains("head_0.conv_0.weight_orig") && printed.contains("[32, 32, 3, 3]"), "{printed}");
-    assert!(printed.contains("264 tensors, 1764014 parameters, 4160 other numbers"), "{printed}");
+    assert!(printed.contains("264 tensors, 1764014 parameters, 4160 elements of buffers"), "{printed}");
     assert!(printed.contains("ngf 2, layers Most, norm Instance, with spectral norm"), "{printed}");
     let printed = succeeds(&["inspect", &format!("{GOLDEN}/checkpoint_legacy.pth")]);
     assert!(printed.contains("not an ALIAS generator"), "{printed}");
@@ -238,7 +238,7 @@ fn bench_tunes_and_keeps_what_it_found() {
     let bench = || {
         let arguments = ["bench", "--size", "128x128", "--ngf", "2", "--runs", "1", "--device", "gpu"];
         let mut command = Command::new(env!("CARGO_BIN_EXE_tryon"));
-        // Where a cache is on Linux, on macOS and on Windows.
+        // The variables that the cache folder depends on: on Linux, on macOS and on Windows.
         command.env("XDG_CACHE_HOME", cache.path()).env("HOME", cache.path()).env("LOCALAPPDATA", cache.path());
         command.args(arguments);
         command
@@ -275,13 +275,15 @@ fn a_drawn_dataset_is_one() {
     let draw = ["dataset", "draw", text(&set), "--count", "3", "--seed", "7", "--size", "128x64"];
     assert_eq!(succeeds(&draw), format!("3 examples of 128x64 in {}\n", set.display()));
     let checked = succeeds(&["dataset", "check", text(&set)]);
-    let (first, second) =
-        ("3 examples of 128x64, all readable\n", "train with --layers more: multiples of 64, but not of 128\n");
+    let (first, second) = (
+        "3 examples of 128x64, all readable\n",
+        "train with --layers more: height and width are multiples of 64, but not of 128\n",
+    );
     assert!(checked.starts_with(&(first.to_owned() + second)), "{checked}");
     assert!(checked.contains("  labels: image-parse\n            warped garment: cloth\n"), "{checked}");
     assert!(fails(1, &draw).contains("not empty"));
 
-    // What is read is what was drawn, but for the eight bits of a PNG.
+    // What is read is what was drawn, up to rounding to the 8 bits of a PNG.
     let dataset = Dataset::open(&set).unwrap();
     assert_eq!((dataset.len(), dataset.size(), dataset.name(1)), (3, [128, 64], "000008"));
     let (read, scene) = (dataset.read(1).unwrap(), alias_scene::draw(8, 128, 64));
@@ -297,7 +299,7 @@ fn a_drawn_dataset_is_one() {
     }
 }
 
-/// Everything that is wrong is told at once.
+/// All problems are reported at once.
 #[test]
 fn a_dataset_with_gaps_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -320,7 +322,10 @@ fn a_dataset_with_gaps_is_refused() {
     }
     fs::write(set.join("train_pairs.txt"), "000001.png 000002.png\nonly\n").unwrap();
     let error = check();
-    assert!(error.contains("line 1") && error.contains("both names must be the same") && error.contains("line 2"), "{error}");
+    assert!(
+        error.contains("line 1") && error.contains("both names must be the same") && error.contains("line 2"),
+        "{error}"
+    );
     fs::remove_file(set.join("train_pairs.txt")).unwrap();
     assert!(check().contains("no train_pairs.txt or pairs.txt"));
 }

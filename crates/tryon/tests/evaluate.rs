@@ -26,7 +26,7 @@ fn evaluate(weights: &Path, set: &Path, more: &[&str]) -> (String, Value) {
     (printed, serde_json::from_slice(&fs::read(json).unwrap()).unwrap())
 }
 
-/// What `tryon synth` makes of an example, read back from its PNG.
+/// The picture that `tryon synth` draws of an example, read back from its PNG.
 fn synthesized(weights: &Path, set: &Path, name: &str, more: &[&str]) -> Image {
     let out = set.with_extension("png");
     let folders = [
@@ -43,7 +43,7 @@ fn synthesized(weights: &Path, set: &Path, name: &str, more: &[&str]) -> Image {
     read_rgb(&out).unwrap()
 }
 
-/// L1 and PSNR of two pictures in levels of 255, each pixel by its weight.
+/// L1 and PSNR of two pictures in 256 levels, weighted by pixel.
 fn distance(a: &[f32], b: &[f32], weights: &[f32]) -> [f64; 2] {
     let level = |v: f32| (f64::from(v) * 127.5 + 127.5).round();
     let (mut l1, mut square, mut total) = (0.0, 0.0, 0.0);
@@ -64,7 +64,7 @@ fn assert_close(scores: &Value, want: &[f64]) {
     }
 }
 
-/// What `tryon synth` writes has the scores that are told, and the warped garment pasted has those of plain loops.
+/// The scores equal those that plain loops compute, from what `tryon synth` writes and from the pasted garment.
 #[test]
 fn scores_are_those_of_written_pictures() {
     let folder = tempfile::tempdir().unwrap();
@@ -109,7 +109,7 @@ fn scores_are_those_of_written_pictures() {
     assert_eq!(settings, ["\"128x64\"", "3", "7", "false", "\"f32\""]);
 }
 
-/// With nothing pasted, what is compared is the agnostic picture: the true one, or that and ten levels more.
+/// With an empty mask, "paste" is the agnostic picture: here the true picture, or the true picture plus ten levels.
 #[test]
 fn a_known_offset_has_known_scores() {
     let folder = tempfile::tempdir().unwrap();
@@ -133,15 +133,15 @@ fn a_known_offset_has_known_scores() {
         let psnr = json["mean"][region]["paste"]["psnr"].as_f64().unwrap();
         assert!((psnr - 64.0654).abs() < 1e-4, "{psnr}");
     }
-    // All is scaled while it is read.
+    // `--size` scales pictures as they are read.
     let (_, small) = evaluate(&weights, &set, &["--size", "64x64"]);
     assert_eq!(small["size"], "64x64");
     let psnr = small["pictures"][1]["paste"]["picture"]["psnr"].as_f64().unwrap();
     assert!((psnr - 28.1308).abs() < 0.1, "{psnr}");
-    // Where nothing is covered, all of the garment is misaligned.
+    // With an empty mask, the whole garment is misaligned.
     assert_eq!(same["generator"]["garment"], same["generator"]["misaligned"]);
 
-    // Where all is covered, nothing is.
+    // With a full mask, none of it is.
     for name in ["000001.png", "000002.png"] {
         write_rgb(&set.join("cloth-mask").join(name), &Image::filled(128, 64, [1.0; 3])).unwrap();
     }

@@ -22,7 +22,7 @@ fn two_runs_are_the_same() {
     let log = fs::read_to_string(out.join("log.jsonl")).unwrap();
     let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
     assert_eq!((&first["run"]["settings"]["ndf"], &first["run"]["data"]["examples"]), (&1.into(), &5.into()));
-    // The rates stay, and then fall to zero in a line.
+    // Rates are constant, then fall linearly to zero.
     let rate =
         |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["generator_rate"].as_f64().unwrap();
     let rates: Vec<_> = log.lines().skip(1).map(|line| (rate(line) * 3e4).round()).collect();
@@ -32,7 +32,7 @@ fn two_runs_are_the_same() {
     }
 }
 
-/// The learning rates fall over the last twenty of them.
+/// The learning rates fall over the last 20 steps.
 #[test]
 fn fifty_steps_come_out_the_same_twice() {
     let folder = tempfile::tempdir().unwrap();
@@ -47,7 +47,7 @@ fn fifty_steps_come_out_the_same_twice() {
     assert!(one.1.len() == 50 && one == other);
 }
 
-/// A run of a single step, by these settings besides the narrowest networks.
+/// The command line of a run of one step with the narrowest networks, and with the options `more`.
 fn one_step<'a>(out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let narrow =
         ["--size", "64x64", "--layers", "more", "--ngf", "1", "--ndf", "1", "--steps", "1", "--decay-steps", "0"];
@@ -55,7 +55,7 @@ fn one_step<'a>(out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_plain_checkpoint_is_gone_on_with_as_plain() {
+fn a_plain_checkpoint_stays_plain() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
     succeeds(&one_step(&first, &["--plain"]));
@@ -65,7 +65,7 @@ fn a_plain_checkpoint_is_gone_on_with_as_plain() {
     assert!(fs::read_to_string(second.join("log.jsonl")).unwrap().contains("\"plain\":true"));
 }
 
-/// The noise's scales begin as zeros, and all norms are by picture: in the first step, batches are the sum of their parts.
+/// In the first step a batch is the sum of its parts: noise scales start at zero, and every norm sees one picture only.
 #[test]
 fn examples_pass_through_the_networks_together_or_one_by_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,7 +107,7 @@ fn a_batch_is_as_large_as_fits() {
     let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
     let settings = &first["run"]["settings"];
     assert!(settings["batch"].as_u64() >= Some(1) && settings["batch"] == settings["at-once"], "{settings}");
-    assert!(said.contains(&format!("a step of {0}, {0} at once, takes", settings["batch"])), "{said}");
+    assert!(said.contains(&format!("a step of {0} examples, {0} at once, takes", settings["batch"])), "{said}");
 
     let error = exits(1, &mut tryon(&["train", "--resume", "--batch", "auto", "--out", text(&out)]));
     assert!(error.contains("leave --batch auto out"), "{error}");
@@ -132,7 +132,10 @@ fn ctrl_c_saves_and_ends_well() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     let step = *steps(&out).last().unwrap();
     assert!(step < STEPS && checkpoint(&out, step).exists(), "{said}");
-    assert!(said.contains(&format!("stopped and saved at step {step} of 8; to go on: tryon train --resume")), "{said}");
+    assert!(
+        said.contains(&format!("stopped and saved at step {step} of 8; to resume: tryon train --resume")),
+        "{said}"
+    );
     exits(0, &mut tryon(&resume(&out)));
     assert_undisturbed(&out);
 }
@@ -153,14 +156,14 @@ fn a_second_ctrl_c_ends_at_once() {
 fn interrupt(process: u32) {
     let sent = std::process::Command::new("kill").args(["-INT", &process.to_string()]).status().unwrap();
     assert!(sent.success());
-    // Two of them would be one, were the first one not yet delivered.
+    // A second signal is lost if the first is not yet delivered.
     std::thread::sleep(std::time::Duration::from_millis(20));
 }
 
 /// Only one process trains in a folder.
 #[test]
 #[cfg(unix)]
-fn a_run_is_not_gone_on_with_twice() {
+fn a_run_is_not_resumed_by_two_processes() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut process = tryon(&start(&out, &[])).spawn().unwrap();
@@ -171,9 +174,9 @@ fn a_run_is_not_gone_on_with_twice() {
     assert!(complaint.contains("another process is training in"), "{complaint}");
 }
 
-/// What a run begins with is in its first checkpoint, before the first step: the files it came from may change.
+/// The first checkpoint, before the first step, holds the initial weights, so the file that they came from may change.
 #[test]
-fn a_run_that_is_ended_at_once_goes_on_from_its_own_weights() {
+fn a_run_that_ends_at_once_resumes_from_its_own_weights() {
     let folder = tempfile::tempdir().unwrap();
     let [out, weights] = ["run", "weights"].map(|name| folder.path().join(name));
     fs::copy(checkpoint(undisturbed().0.path(), STEPS), &weights).unwrap();
@@ -185,7 +188,7 @@ fn a_run_that_is_ended_at_once_goes_on_from_its_own_weights() {
     assert!(complaint.contains("has diverged") && complaint.contains("step-00000000.safetensors"), "{complaint}");
 }
 
-/// As where `| head` has had enough, or a connection breaks that a run was started over.
+/// As with `| head`, or when the connection breaks over which a run was started.
 #[test]
 fn a_run_goes_on_when_nobody_listens() {
     let folder = tempfile::tempdir().unwrap();
@@ -219,7 +222,7 @@ fn a_run_keeps_to_its_settings() {
     // As if it had been killed right after its last checkpoint.
     fs::write(out.join("generator.safetensors"), "that of the step before").unwrap();
     let said = exits(0, &mut tryon(&resume(out)));
-    assert!(said.contains("is finished, all 8 steps of it"), "{said}");
+    assert!(said.contains("is already finished: it has all 8 steps"), "{said}");
     assert_undisturbed(out);
     let complaint = exits(1, &mut tryon(&start(out, &[])));
     assert!(complaint.contains("there is a run in") && complaint.contains("--resume"), "{complaint}");
@@ -264,7 +267,7 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_written() {
     assert!(!out.exists());
 }
 
-/// The pictures go while it trains: what there is is saved, and goes on once they are back.
+/// The pictures vanish during training: the run saves its state, and resumes once they are back.
 #[test]
 fn pictures_that_vanish_end_a_run_well() {
     let folder = tempfile::tempdir().unwrap();
@@ -284,7 +287,7 @@ fn pictures_that_vanish_end_a_run_well() {
         "{said}"
     );
     fs::rename(set.join("gone"), set.join("cloth")).unwrap();
-    // The pictures may lie elsewhere by then.
+    // They may be in another folder by then.
     fs::rename(&set, folder.path().join("moved")).unwrap();
     succeeds(&[&resume(&out)[..], &["--data", text(&folder.path().join("moved"))]].concat());
     let [here, there] = [&out, undisturbed().0.path()].map(|run| Checkpoint::read(checkpoint(run, STEPS)).unwrap());
@@ -310,7 +313,7 @@ fn a_folder_that_vanishes_ends_a_run() {
     assert_undisturbed(&moved);
 }
 
-/// A limit on the size of files stands for a full disk: the checkpoint before stays, and the run goes on from it.
+/// A limit on the size of files stands for a full disk: the previous checkpoint remains, and the run resumes from it.
 #[test]
 #[cfg(unix)]
 fn a_full_disk_ends_a_run_and_spoils_nothing() {
@@ -323,7 +326,10 @@ fn a_full_disk_ends_a_run_and_spoils_nothing() {
         .args(["-c", "trap '' XFSZ; ulimit -f 4000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tryon")])
         .args(arguments);
     let said = exits(1, &mut limited);
-    assert!(said.contains("step-00000008.safetensors: ") && said.contains("that of step 7 is there; once"), "{said}");
+    assert!(
+        said.contains("step-00000008.safetensors: ") && said.contains("the checkpoint of step 7 remains; once"),
+        "{said}"
+    );
     let left: Vec<_> = fs::read_dir(out.join("checkpoints")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "nothing half written: {left:?}");
     exits(0, &mut tryon(&resume(out)));
@@ -338,7 +344,7 @@ fn a_run_that_diverges_names_the_loss() {
     for named in ["loss of step", "is NaN: the training has diverged", "with half the rates: tryon train --batch 2"] {
         assert!(complaint.contains(named), "{complaint}");
     }
-    // The command it names is one that works.
+    // The command in the message works.
     let again = complaint.split("with half the rates: tryon train ").nth(1).unwrap().trim();
     let other = text(folder.path()).to_owned() + "/other";
     let words: Vec<_> = again.split(' ').map(|word| if word == "OTHER" { other.as_str() } else { word }).collect();
@@ -346,7 +352,7 @@ fn a_run_that_diverges_names_the_loss() {
     assert!(complaint.contains("has diverged"), "a rate of 5e29 is no better: {complaint}");
 }
 
-/// From the networks of another run, with a VGG-19 of a sixteenth of the width.
+/// From the networks of another run, with a VGG-19 of a sixteenth of its width.
 #[test]
 fn runs_start_from_weights_and_compare_features() {
     let folder = tempfile::tempdir().unwrap();
@@ -358,7 +364,7 @@ fn runs_start_from_weights_and_compare_features() {
     arguments.extend(["--steps", "1", "--decay-steps", "1", "--checkpoint-every", "1", "--generator-rate", "0"]);
     let said = succeeds(&arguments);
     assert!(said.contains("perceptual loss: VGG-19's features"), "{said}");
-    // At a rate of zero nothing is learned: what it started from is still there.
+    // At a learning rate of zero the generator keeps its initial weights.
     let (old, new) = (Checkpoint::read(&before).unwrap(), Checkpoint::read(checkpoint(&out, 2)).unwrap());
     let same = |key: &str| old.get(key).unwrap().to_f32().unwrap() == new.get(key).unwrap().to_f32().unwrap();
     assert!(same("generator.conv_0.weight") && !same("discriminator.discriminator_0.model0.0.weight"));
@@ -388,7 +394,7 @@ fn exports_are_weights_for_every_command() {
         let demo = folder.path().join("demo");
         succeeds(&["demo", "-o", text(&demo), "--weights", text(&path), "--device", "cpu"]);
     }
-    // So is a checkpoint as it is.
+    // A checkpoint serves as weights, too.
     let [newest, demo] = [checkpoint(run, STEPS), folder.path().join("demo")];
     let drawn = |weights: &Path| {
         succeeds(&["demo", "-o", text(&demo), "--weights", text(weights), "--device", "cpu"]);
@@ -401,8 +407,8 @@ fn exports_are_weights_for_every_command() {
     assert!(complaint.contains("this is no checkpoint of a training"), "{complaint}");
 }
 
-/// A hundred steps of four channels take a gray picture to 20.2 dB on people that were not trained on; pasting the garment
-/// gets 19.6. With first weights of gain 0.02 it is 19.8.
+/// After 100 steps a generator of width 4 reaches 20.2 dB on scenes that it was not trained on, where pasting the
+/// garment gets 19.6. With initial weights of gain 0.02 it reaches 19.8.
 #[test]
 fn a_small_model_learns() {
     let folder = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use training::{assert_undisturbed, exits, printed, resume, start, tryon, undisturbed};
 
 const KILLS: u32 = 20;
-/// About what a checkpoint takes to be written.
+/// About the time that writing a checkpoint takes.
 const WRITING: Duration = Duration::from_millis(8);
 
 /// SIGKILL at random instants, every other one while a checkpoint is being written: the run goes on from its newest
@@ -28,7 +28,7 @@ fn twenty_kills_change_nothing() {
     let newest = || {
         checkpoints.newest().unwrap().map_or(0, |newest| {
             assert!(newest.damaged.is_empty(), "{:?}", newest.damaged);
-            newest.saved.step
+            newest.checkpoint.step
         })
     };
     let (mut kills, mut unfinished) = (0, 0);
@@ -48,7 +48,7 @@ fn twenty_kills_change_nothing() {
         unfinished += usize::from(writes(&process, &out));
         let output = process.wait_with_output().unwrap();
         if output.status.success() {
-            // Too late: once more from the start.
+            // The kill came too late: start again.
             assert_undisturbed(&out);
             fs::remove_dir_all(&out).unwrap();
             continue;
@@ -58,13 +58,13 @@ fn twenty_kills_change_nothing() {
         assert!(newest() >= before, "kill {kills} lost a checkpoint");
     }
     println!("{KILLS} kills, {unfinished} of them with a file half written");
-    assert!(unfinished > 0, "no kill hit a checkpoint in the making");
+    assert!(unfinished > 0, "no kill came while a checkpoint was written");
     exits(0, &mut tryon(&resume(&out)));
     assert_undisturbed(&out);
     assert!(!has_file(&out.join("checkpoints"), ".tmp"), "what was half written is gone");
 }
 
-/// Or has come to its end.
+/// Waits until the process writes a checkpoint, or ends.
 fn wait_until_it_writes(process: &mut Child, out: &Path) {
     let begun = Instant::now();
     while !writes(process, out) && process.try_wait().unwrap().is_none() {

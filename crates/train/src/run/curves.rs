@@ -1,6 +1,6 @@
-//! The losses of a run as a picture.
+//! Draws the losses of a run as curves.
 
-use super::Entry;
+use super::LogEntry;
 use alias_pictures::font;
 use alias_pictures::images::Image;
 use plotters::coord::Shift;
@@ -8,19 +8,19 @@ use plotters::prelude::*;
 
 const HEIGHT: usize = 560;
 const WIDTH: usize = 960;
-/// Around each panel's curve: the title above, numbers to the left and below.
+/// Margins of each panel in pixels: for the title above, for numbers to the left and below.
 const TOP: u32 = 28;
 const LEFT: u32 = 64;
 const BOTTOM: u32 = 28;
 const RIGHT: u32 = 16;
-/// No curve has more points: about one for each two pixels.
+/// The most points of a curve: about one for each two pixels.
 const POINTS: usize = 200;
 const CURVE: RGBColor = RGBColor(38, 84, 124);
 const SPREAD: RGBColor = RGBColor(190, 210, 226);
 const GRID: RGBColor = RGBColor(226, 226, 222);
 const INK: [f32; 3] = [-0.6, -0.6, -0.55];
 
-type Loss = (&'static str, fn(&Entry) -> f32);
+type Loss = (&'static str, fn(&LogEntry) -> f32);
 const LOSSES: [Loss; 4] = [
     ("discriminator", |entry| entry.discriminator),
     ("generator: adversarial", |entry| entry.gan),
@@ -28,7 +28,7 @@ const LOSSES: [Loss; 4] = [
     ("generator: perceptual", |entry| entry.perceptual),
 ];
 
-/// Some steps that follow each other: the last one, and mean, least and greatest of a loss.
+/// Consecutive steps: the last one, and a loss's mean, minimum and maximum over them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Bin {
     step: f64,
@@ -37,7 +37,7 @@ struct Bin {
     greatest: f64,
 }
 
-/// Text, in the middle of the line that begins or ends, or whose middle is, at these pixels.
+/// A text centred vertically on pixel `y`. Pixel `x` is its left end, middle or right end, by `align`.
 struct Label {
     text: String,
     y: i32,
@@ -51,11 +51,11 @@ enum Align {
     Right,
 }
 
-/// Draws each loss over the steps: the mean of neighbouring steps on the range that they span.
+/// Draws each loss over the steps: a curve of the means of neighbouring steps, on a band of their ranges.
 ///
 /// # Panics
 /// If there are no entries.
-pub fn curves(entries: &[Entry]) -> Image {
+pub fn curves(entries: &[LogEntry]) -> Image {
     assert!(!entries.is_empty(), "no steps to draw");
     let mut pixels = vec![255; 3 * HEIGHT * WIDTH];
     let mut labels = Vec::new();
@@ -113,9 +113,9 @@ fn panel(area: &Area, title: &str, bins: &[Bin], labels: &mut Vec<Label>) -> Res
     Ok(())
 }
 
-/// The entries in at most [`POINTS`] parts.
-fn binned(entries: &[Entry], loss: fn(&Entry) -> f32) -> Vec<Bin> {
-    let bin = |entries: &[Entry]| {
+/// The entries in at most [`POINTS`] bins.
+fn binned(entries: &[LogEntry], loss: fn(&LogEntry) -> f32) -> Vec<Bin> {
+    let bin = |entries: &[LogEntry]| {
         let values = || entries.iter().map(|entry| f64::from(loss(entry)));
         Bin {
             step: entries.last().map_or(0.0, |entry| entry.step as f64),
@@ -127,7 +127,7 @@ fn binned(entries: &[Entry], loss: fn(&Entry) -> f32) -> Vec<Bin> {
     entries.chunks(entries.len().div_ceil(POINTS)).map(bin).collect()
 }
 
-/// What the means span, and a little more.
+/// The range of the means, with a margin.
 fn range(bins: &[Bin]) -> (f64, f64) {
     let low = bins.iter().map(|bin| bin.mean).fold(f64::INFINITY, f64::min);
     let high = bins.iter().map(|bin| bin.mean).fold(f64::NEG_INFINITY, f64::max);
@@ -148,7 +148,7 @@ fn tick_step(span: f64) -> f64 {
     factor * power
 }
 
-/// A tick of an axis that is so long.
+/// The text of a tick, with as many decimals as an axis of length `span` needs.
 fn number(value: f64, span: f64) -> String {
     let digits = (-tick_step(span).log10()).ceil().max(0.0) as usize;
     format!("{value:.digits$}")
@@ -159,10 +159,10 @@ mod tests {
     use super::*;
     use crate::Losses;
 
-    fn entry(step: u64) -> Entry {
+    fn entry(step: u64) -> LogEntry {
         let losses =
             Losses { gan: 1.0 / step as f32, perceptual: f32::from(step.is_multiple_of(2)), ..Default::default() };
-        Entry::new(step, losses, [1e-4, 4e-4], [1.0, 0.0], 1)
+        LogEntry::new(step, losses, [1e-4, 4e-4], [1.0, 0.0], 1)
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_summed_up() {
+    fn neighbours_share_a_bin() {
         let entries: Vec<_> = (1..=1000).map(entry).collect();
         let bins = binned(&entries, |entry| entry.perceptual);
         assert_eq!(bins.len(), POINTS);

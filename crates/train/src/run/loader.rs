@@ -1,4 +1,4 @@
-//! Examples read and decoded on other threads, ahead of the training that takes them.
+//! Reads and decodes examples on threads of its own, ahead of the training.
 
 use super::Order;
 use alias_pictures::dataset::{Dataset, Example};
@@ -8,36 +8,36 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-/// What each thread may be ahead, in examples, besides the one in its hands.
+/// How many finished examples each thread may queue while it reads another.
 const AHEAD: usize = 2;
 
-/// The examples at a range of positions of an [`Order`], in that order.
+/// Iterates over the examples at a range of positions of an [`Order`].
 ///
-/// Thread k of n reads every n-th example, so that what comes next always comes from the thread whose turn it is. Each thread
-/// stops a few examples ahead.
+/// Thread k of n reads the examples k, k + n, k + 2n, ..., so taking from one thread after the other gives them in
+/// order. A thread that is a few examples ahead waits.
 #[derive(Debug)]
 pub struct Loader {
     threads: Vec<Receiver<images::Result<Loaded>>>,
     next: usize,
 }
 
-/// An example, and what it took.
+/// An example, and the time that loading it took.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What was read.
+    /// The example.
     pub example: Example,
-    /// Reading and decoding, on its thread.
+    /// Time for reading and decoding.
     pub took: Duration,
 }
 
 impl Loader {
-    /// Starts so many threads, at least one.
+    /// Starts `threads` threads, at least one.
     pub fn new(dataset: &Arc<Dataset>, order: &Order, positions: Range<u64>, threads: usize) -> Loader {
         let thread = |k: usize| {
             let (sender, receiver) = sync_channel(AHEAD);
             let (dataset, mut order) = (Arc::clone(dataset), order.clone());
             let mine = positions.clone().skip(k).step_by(threads);
-            // Ends with the positions, or with the loader.
+            // Ends after the last position, or when the loader is dropped.
             std::thread::spawn(move || {
                 for position in mine {
                     let start = Instant::now();
@@ -57,7 +57,7 @@ impl Loader {
 impl Iterator for Loader {
     type Item = images::Result<Loaded>;
 
-    /// The next example, waited for if need be; or why it cannot be read.
+    /// Waits for the next example, or for the reason why it cannot be read.
     fn next(&mut self) -> Option<images::Result<Loaded>> {
         let loaded = self.threads[self.next].recv().ok();
         self.next = (self.next + 1) % self.threads.len();

@@ -4,14 +4,14 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 
-/// Held as long as this lives, and no longer than its process, however that ends.
+/// The lock of a run's folder, held until this is dropped or the process ends, even by a kill.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of a run's folder, unless another process has it: then nothing.
+    /// Takes the lock of a run's folder; None if another process holds it.
     ///
     /// # Errors
     /// What the file system reports.
@@ -19,7 +19,7 @@ impl Lock {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(".lock"))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Ok(None),
-            // Where the file system knows no locks, nobody has one.
+            // On a file system without locks, do without.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Lock { _file: file })),
         }
     }

@@ -1,6 +1,6 @@
-//! A run's log: a line of JSON that describes it, then one for each step.
+//! A run's log: a line of JSON that describes the run, then one for each step.
 
-use super::Run;
+use super::RunDescription;
 use crate::Losses;
 use alias_checkpoint::write_atomically;
 use serde::{Deserialize, Serialize};
@@ -9,40 +9,40 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// A step.
+/// One step, a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// How many steps have been taken, with this one.
+pub struct LogEntry {
+    /// Steps taken, including this one.
     pub step: u64,
     /// The discriminator's loss.
     pub discriminator: f32,
-    /// The generator's, weighted.
+    /// The generator's loss: the weighted sum of its three terms.
     pub generator: f32,
     /// Its adversarial term.
     pub gan: f32,
-    /// Its feature matching term, not weighted.
+    /// Its feature matching term, unweighted.
     pub feature_matching: f32,
-    /// Its perceptual term, not weighted.
+    /// Its perceptual term, unweighted.
     pub perceptual: f32,
     /// The generator's learning rate.
     pub generator_rate: f32,
-    /// The discriminator's.
+    /// The discriminator's learning rate.
     pub discriminator_rate: f32,
-    /// What the step took, with the wait for its data.
+    /// Seconds that the step took, including the wait for its examples.
     pub seconds: f64,
-    /// What it waited for its data.
+    /// Seconds that it waited for its examples.
     pub waited: f64,
-    /// Examples a second.
+    /// Examples per second.
     pub images_per_second: f64,
 }
 
-impl Entry {
-    /// Of step number `step`, on `images` images.
-    pub fn new(step: u64, losses: Losses, rates: [f32; 2], [seconds, waited]: [f64; 2], images: usize) -> Entry {
+impl LogEntry {
+    /// The entry of a step on `images` examples. `rates` are those of generator and discriminator.
+    pub fn new(step: u64, losses: Losses, rates: [f32; 2], [seconds, waited]: [f64; 2], images: usize) -> LogEntry {
         let Losses { discriminator, gan, feature_matching, perceptual, generator } = losses;
         let [generator_rate, discriminator_rate] = rates;
         let images_per_second = images as f64 / seconds;
-        Entry {
+        LogEntry {
             step,
             discriminator,
             generator,
@@ -58,18 +58,18 @@ impl Entry {
     }
 }
 
-/// A log that is written to; each line as a whole.
+/// A log that is open for appending; each line is written at once.
 #[derive(Debug)]
 pub struct Log {
     file: File,
 }
 
 impl Log {
-    /// Begins a log that is not there yet. It appears with its first line, or not at all.
+    /// Creates a log. The file appears with its first line, or not at all.
     ///
     /// # Errors
-    /// What the file system reports.
-    pub fn create(path: &Path, run: &Run, device: &str) -> io::Result<Log> {
+    /// If the file exists; what the file system reports.
+    pub fn create(path: &Path, run: &RunDescription, device: &str) -> io::Result<Log> {
         if path.exists() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -79,24 +79,24 @@ impl Log {
         Ok(Log { file: OpenOptions::new().append(true).open(path)? })
     }
 
-    /// Goes on after `step` steps: what was logged of later ones is cut off. Gives the entries that stay.
+    /// Opens a log to resume after `step` steps: cuts off entries of later steps, and returns the others.
     ///
     /// # Errors
     /// What the file system reports.
-    pub fn resume(path: &Path, step: u64) -> io::Result<(Log, Vec<Entry>)> {
+    pub fn resume(path: &Path, step: u64) -> io::Result<(Log, Vec<LogEntry>)> {
         let text = std::fs::read(path)?;
         let mut entries = Vec::new();
         let mut end = 0;
         for (number, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
-            // Whoever is killed while writing leaves a line without its end.
-            let entry = serde_json::from_slice::<Entry>(line).ok().filter(|entry| entry.step <= step);
+            // A process that is killed while writing leaves a line without its end.
+            let entry = serde_json::from_slice::<LogEntry>(line).ok().filter(|entry| entry.step <= step);
             if !line.ends_with(b"\n") || (number > 0 && entry.is_none()) {
                 break;
             }
             entries.extend(entry);
             end += line.len();
         }
-        // On Windows a file that is only appended to cannot be cut.
+        // Windows cannot truncate a file that is open for appending.
         OpenOptions::new().write(true).open(path)?.set_len(end as u64)?;
         let file = OpenOptions::new().append(true).open(path)?;
         Ok((Log { file }, entries))
@@ -106,11 +106,11 @@ impl Log {
     ///
     /// # Errors
     /// What the file system reports.
-    pub fn append(&mut self, entry: &Entry) -> io::Result<()> {
+    pub fn append(&mut self, entry: &LogEntry) -> io::Result<()> {
         self.line(entry)
     }
 
-    /// Has it all on disk.
+    /// Waits until all lines are on disk.
     ///
     /// # Errors
     /// What the file system reports.
@@ -130,8 +130,8 @@ mod tests {
     use super::*;
     use crate::{DataSummary, Settings};
 
-    fn entry(step: u64) -> Entry {
-        Entry::new(step, Losses { gan: 0.1, ..Default::default() }, [1e-4, 4e-4], [0.5, 0.1], 2)
+    fn entry(step: u64) -> LogEntry {
+        LogEntry::new(step, Losses { gan: 0.1, ..Default::default() }, [1e-4, 4e-4], [0.5, 0.1], 2)
     }
 
     #[test]
@@ -139,9 +139,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.jsonl");
         let data = DataSummary { examples: 3, names: "0".into(), size: [64, 64] };
-        let run = Run { settings: Settings::default(), data, vgg_checksum: None };
+        let run = RunDescription { settings: Settings::default(), data, vgg_checksum: None };
         let mut log = Log::create(&path, &run, "a device").unwrap();
-        assert!(Log::create(&path, &run, "a device").is_err(), "a log is not begun twice");
+        assert!(Log::create(&path, &run, "a device").is_err(), "a log is not created twice");
         (1..=5).for_each(|step| log.append(&entry(step)).unwrap());
         log.file.write_all(b"{\"step\":6,\"discr").unwrap();
         let (mut log, entries) = Log::resume(&path, 3).unwrap();

@@ -1,24 +1,24 @@
-//! In which order a training sees its examples.
+//! The order in which a training sees its examples.
 
 use alias_model::plan::philox::philox4x32_10;
 
-/// Epochs, each a permutation of all examples that only its number and the seed decide: whoever knows how many examples
-/// have been taken knows how to go on.
+/// An endless order of examples: epoch after epoch, each a permutation of all of them. A permutation depends only on
+/// the seed and the epoch's number, so the number of examples taken is all that a resumed run needs to know.
 #[derive(Clone, Debug)]
 pub struct Order {
     seed: u64,
     examples: usize,
-    /// The permutation that was last asked for, and of which epoch it is.
+    /// The epoch that was last asked for, and its permutation.
     epoch: Option<(u64, Vec<usize>)>,
 }
 
 impl Order {
-    /// Of so many examples, at least one.
+    /// An order of `examples` examples, at least one.
     pub fn new(seed: u64, examples: usize) -> Order {
         Order { seed, examples, epoch: None }
     }
 
-    /// Which example comes after `position` others.
+    /// The index of the example that comes after `position` others.
     pub fn example(&mut self, position: u64) -> usize {
         let (epoch, place) = (position / self.examples as u64, position % self.examples as u64);
         if self.epoch.as_ref().is_none_or(|(known, _)| *known != epoch) {
@@ -28,7 +28,7 @@ impl Order {
     }
 }
 
-/// By Fisher and Yates.
+/// A Fisher-Yates shuffle.
 fn permutation(seed: u64, epoch: u64, examples: usize) -> Vec<usize> {
     let mut order: Vec<_> = (0..examples).collect();
     for last in (1..examples).rev() {
@@ -37,7 +37,7 @@ fn permutation(seed: u64, epoch: u64, examples: usize) -> Vec<usize> {
             [seed as u32, (seed >> 32) as u32],
         );
         let random = u64::from(words[0]) | u64::from(words[1]) << 32;
-        // Uniform in 0..=last, but for a part in 2^64 / examples.
+        // Uniform in 0..=last, with a relative bias of at most examples / 2^64.
         order.swap(last, ((u128::from(random) * (last as u128 + 1)) >> 64) as usize);
     }
     order

@@ -1,4 +1,4 @@
-//! What a run is started with.
+//! The settings of a run.
 
 use crate::{Error, TrainerOptions};
 use alias_model::plan::philox::philox4x32_10;
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// The settings of a run, by the names of the options of `tryon train`; absent ones have their defaults.
+/// The settings of a run, named as the options of `tryon train`. In JSON, absent ones have their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 #[expect(missing_docs, reason = "`tryon train --help` documents them")]
 pub struct Settings {
     pub data: PathBuf,
-    /// Height and width; none for those of the data.
+    /// Height and width; None for those of the files.
     pub size: Option<[usize; 2]>,
     pub batch: usize,
     pub at_once: usize,
@@ -25,7 +25,7 @@ pub struct Settings {
     pub norm: String,
     pub plain: bool,
     pub ndf: usize,
-    /// Of the first weights' Xavier initialization.
+    /// Gain of the initial weights' Xavier initialization.
     pub gain: f64,
     pub weights: Option<PathBuf>,
     pub discriminator: Option<PathBuf>,
@@ -46,7 +46,7 @@ impl Default for Settings {
     fn default() -> Settings {
         let options = TrainerOptions::default();
         let config = GeneratorConfig::PUBLISHED;
-        // By their shortest decimals, as a person would write them.
+        // The shortest decimals: 0.0001 instead of the float32's 0.0000999999974...
         let decimal = |value: f32| value.to_string().parse().unwrap_or(f64::from(value));
         Settings {
             data: PathBuf::new(),
@@ -79,35 +79,36 @@ impl Default for Settings {
     }
 }
 
-/// What may change from one part of a run to the next, since it shapes nothing. For the contents of files there are checksums.
+/// Settings that may change when a run is resumed, since they do not influence its result. (Checksums guard the
+/// contents of the files that two of them name.)
 const FREE: [&str; 6] = ["data", "vgg", "checkpoint-every", "keep", "sample-every", "recompute"];
 
-/// What weights tell by themselves.
+/// Settings that are read from weights where those are given.
 const OF_WEIGHTS: [&str; 5] = ["ngf", "layers", "norm", "plain", "ndf"];
 
-/// Options that a run was not started with.
+/// Options that contradict the settings of the run to be resumed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "this run has other settings: {}. Leave that out to go on with it; for other settings start another run, in another \
-     folder, with --weights and --discriminator from this one",
+    "this run has other settings: {}. Leave these options out to resume it; for other settings start another run, in \
+     another folder, with --weights and --discriminator from this one",
     .0.join(", ")
 )]
 pub struct Conflict(Vec<String>);
 
 impl Settings {
-    /// Those that were given, and defaults for the rest.
+    /// The given settings, and defaults for the rest.
     ///
     /// # Errors
-    /// Where they are no settings.
+    /// If a value has the wrong type.
     pub fn new(given: Map<String, Value>) -> serde_json::Result<Settings> {
         serde_json::from_value(Value::Object(given))
     }
 
-    /// The same with those of the given ones that may change.
+    /// These settings, with the given ones in their place where they may change.
     ///
     /// # Errors
-    /// [`Conflict`] with all of the others that differ.
-    pub fn going_on(&self, given: Map<String, Value>) -> Result<Settings, Conflict> {
+    /// [`Conflict`], which lists every other given setting that differs.
+    pub fn resumed_with(&self, given: Map<String, Value>) -> Result<Settings, Conflict> {
         let Ok(Value::Object(mut own)) = serde_json::to_value(self) else { return Ok(self.clone()) };
         let mut conflicts = Vec::new();
         for (key, value) in given {
@@ -125,7 +126,7 @@ impl Settings {
         }
     }
 
-    /// The same with the bare names of files, as they are told to strangers.
+    /// These settings with file names instead of paths, to be published with the weights.
     #[must_use]
     pub fn without_folders(&self) -> Settings {
         let bare = |path: &PathBuf| path.file_name().map(PathBuf::from).unwrap_or_default();
@@ -138,10 +139,10 @@ impl Settings {
         }
     }
 
-    /// The options of a run that has these settings, but begins with a checkpoint's networks and with other learning rates,
-    /// the generator's and the discriminator's.
+    /// The command-line options of a new run with these settings that starts from the networks in `checkpoint`, with
+    /// other learning rates for generator and discriminator.
     #[must_use]
-    pub fn beginning_with(&self, checkpoint: &Path, [generator_rate, discriminator_rate]: [f64; 2]) -> String {
+    pub fn restart_options(&self, checkpoint: &Path, [generator_rate, discriminator_rate]: [f64; 2]) -> String {
         let settings = Settings {
             weights: Some(checkpoint.into()),
             discriminator: Some(checkpoint.into()),
@@ -165,24 +166,24 @@ impl Settings {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// How many steps the whole run has.
+    /// The number of steps of the whole run.
     pub fn total_steps(&self) -> u64 {
         self.steps.saturating_add(self.decay_steps)
     }
 
-    /// The generator that they describe.
+    /// The generator's configuration.
     ///
     /// # Errors
-    /// Where there is no such generator.
+    /// If `layers` or `norm` names none.
     pub fn config(&self) -> Result<GeneratorConfig, Error> {
         let Settings { ngf, plain, .. } = *self;
         Ok(GeneratorConfig { ngf, layers: self.layers.parse()?, norm: self.norm.parse()?, spectral: true, plain })
     }
 
-    /// What the trainer gets of them.
+    /// The trainer's options.
     ///
     /// # Errors
-    /// Where there is no such adversarial loss.
+    /// If `gan` names no adversarial loss.
     pub fn trainer_options(&self) -> Result<TrainerOptions, Error> {
         Ok(TrainerOptions {
             gan: self.gan.parse()?,
@@ -197,7 +198,7 @@ impl Settings {
         })
     }
 
-    /// A seed of its own for each purpose.
+    /// The seed for one purpose, derived from the run's.
     pub fn seed_of(&self, purpose: Purpose) -> u64 {
         let words = philox4x32_10([purpose as u32, 0, 0, 0], [self.seed as u32, (self.seed >> 32) as u32]);
         u64::from(words[0]) | u64::from(words[1]) << 32
@@ -213,7 +214,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// What random numbers are for.
+/// What a seed is for.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the names say it all")]
 pub enum Purpose {
@@ -244,21 +245,21 @@ mod tests {
     }
 
     #[test]
-    fn a_run_begins_anew_by_its_own_options() {
+    fn a_run_restarts_by_its_own_options() {
         let given = given(json!({ "data": "/a set", "size": [64, 128], "ngf": 8, "plain": true, "recompute": true }));
         let settings = Settings::new(given).unwrap();
         assert_eq!(
-            settings.beginning_with(Path::new("c"), [1e-3, 4e-4]),
+            settings.restart_options(Path::new("c"), [1e-3, 4e-4]),
             "--data '/a set' --discriminator c --generator-rate 0.001 --recompute --size 64x128 --weights c"
         );
     }
 
     #[test]
-    fn what_shapes_a_run_stays() {
+    fn settings_that_influence_the_result_stay() {
         let settings = Settings::new(given(json!({ "steps": 7, "keep": 2 }))).unwrap();
-        let same = settings.going_on(given(json!({ "steps": 7, "keep": 5 }))).unwrap();
+        let same = settings.resumed_with(given(json!({ "steps": 7, "keep": 5 }))).unwrap();
         assert_eq!((same.steps, same.keep), (7, 5));
-        let conflict = settings.going_on(given(json!({ "steps": 8, "size": [64, 64], "batch": 1 }))).unwrap_err();
+        let conflict = settings.resumed_with(given(json!({ "steps": 8, "size": [64, 64], "batch": 1 }))).unwrap_err();
         let text = conflict.to_string();
         assert!(text.contains("--steps 7, not 8") && text.contains("--size none, not 64x64"), "{text}");
         assert!(!text.contains("batch"), "{text}");

@@ -12,10 +12,10 @@ pub struct MultiscaleDiscriminator {
 }
 
 impl MultiscaleDiscriminator {
-    /// Assembles a discriminator from tensors, as [`Module::from_state`].
+    /// Assembles a discriminator from tensors, as [`Module::from_state`] does.
     ///
     /// # Errors
-    /// [`alias_model::Error::Config`] where there is no such discriminator; what `state` or the device reports.
+    /// [`alias_model::Error::Config`] if no discriminator has this configuration; what `state` or the device reports.
     pub fn from_state(
         config: DiscriminatorConfig,
         state: impl FnMut(&str, &[usize]) -> alias_model::Result<Tensor>,
@@ -23,11 +23,11 @@ impl MultiscaleDiscriminator {
         Ok(MultiscaleDiscriminator { config, module: Module::from_state(config.network()?, state)? })
     }
 
-    /// What every layer of every scale makes of `image` (N, 3, H, W) with the segmentation `seg_div` (N, 8, H, W); of each
-    /// scale the last are the scores, one for each patch.
+    /// The output of every layer, for each scale, on `image` (N, 3, H, W) with the segmentation `seg_div` (N, 8, H, W).
+    /// The last layer of each scale gives its scores, one for each patch.
     ///
     /// # Errors
-    /// Where the shapes do not fit; what the device reports.
+    /// If the shapes do not fit; what the device reports.
     pub fn forward(&self, seg_div: &Tensor, image: &Tensor) -> Result<Vec<Vec<Tensor>>> {
         let feeds = [seg_div, image].map(|tensor| Feed::Tensor(tensor.clone()));
         let outputs = self.module.forward(&feeds, Noise::None)?;

@@ -1,10 +1,11 @@
-//! How to train.
+//! The hyperparameters of a training.
 
 use crate::Gan;
 use alias_kernels::Adam;
 use serde_json::{Value, json};
 
-/// How to train. The default is what SPADE and VITON-HD's authors trained with.
+/// The hyperparameters of a training. The defaults are those of HR-VITON (Lee et al. 2022), by some of VITON-HD's
+/// authors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainerOptions {
     /// The adversarial loss.
@@ -15,15 +16,15 @@ pub struct TrainerOptions {
     pub perceptual: f32,
     /// The generator's learning rate.
     pub generator_rate: f32,
-    /// The discriminator's.
+    /// The discriminator's learning rate.
     pub discriminator_rate: f32,
-    /// What Adam adds to the root of the second moment.
+    /// Adam's epsilon, added to the root of the second moment.
     pub eps: f32,
     /// Steps at the full learning rates.
     pub constant_steps: u64,
-    /// Steps after those, in which they fall to zero in a line.
+    /// Steps after those, in which the rates fall linearly to zero.
     pub decay_steps: u64,
-    /// Of the first step's first noise; each image of each step has a noise of its own.
+    /// Base seed of the noise; each image of each step gets its own.
     pub noise_seed: u64,
 }
 
@@ -44,7 +45,7 @@ impl Default for TrainerOptions {
 }
 
 impl TrainerOptions {
-    /// The learning rates of a step, from 0: the generator's and the discriminator's.
+    /// The learning rates of generator and discriminator in step `step`, counted from 0.
     pub fn rates(&self, step: u64) -> [f32; 2] {
         let past = step.saturating_sub(self.constant_steps) as f64;
         let factor = (1.0 - past / self.decay_steps.max(1) as f64).max(0.0);

@@ -1,4 +1,4 @@
-//! A trainer in a file, and back, bit for bit.
+//! Saves a trainer to a checkpoint and resumes it, bit for bit.
 
 use super::weights::TrainedWeights;
 use super::{Trainer, TrainerOptions, Vgg19};
@@ -10,14 +10,14 @@ use alias_model::{DiscriminatorConfig, GeneratorConfig, Layers, ParameterFreeNor
 use alias_tensor::Gpu;
 use serde_json::{Value, json};
 
-/// Where in the metadata all settings are.
+/// Key in the metadata of everything that is not a tensor.
 const SETTINGS: &str = "trainer";
-/// What the names of Adam's second moments begin with.
+/// Prefix of the names of Adam's second moments.
 const SECOND_MOMENT: &str = "second_moment.";
 
 impl Trainer {
-    /// Everything it holds but VGG-19: weights, spectral norm's vectors, running statistics, Adam's moments, settings and the
-    /// number of steps.
+    /// The whole state except VGG-19: weights, spectral norm's vectors, running statistics, Adam's moments, options and
+    /// the number of steps.
     ///
     /// # Errors
     /// [`Error::HalfAStep`]; what the device reports.
@@ -47,10 +47,12 @@ impl Trainer {
         Ok(saved)
     }
 
-    /// Goes on where [`Trainer::save`] was called, given the same VGG-19.
+    /// Resumes the trainer that [`Trainer::save`] saved, given the same VGG-19. [`Trainer::set_recomputes`] is not part
+    /// of the state.
     ///
     /// # Errors
-    /// [`Error::OnlyWeights`] or [`Error::DamagedTraining`] where `saved` is not what a trainer saved; what the device reports.
+    /// [`Error::OnlyWeights`] or [`Error::DamagedTraining`] if `saved` is not what a trainer saved; what the device
+    /// reports.
     pub fn resume(gpu: &Gpu, saved: &Checkpoint, vgg: Option<Vgg19>) -> Result<Trainer> {
         let text = saved.metadata().get(SETTINGS).ok_or(Error::OnlyWeights)?;
         let settings: Value = serde_json::from_str(text).map_err(|e| damaged(&e))?;

@@ -5,18 +5,18 @@ use alias_checkpoint::Checkpoint;
 use alias_model::{Feed, Module, Noise, Vgg19Config};
 use alias_tensor::{Gpu, Tensor};
 
-/// VGG-19's features, its weights on a device; they are not trained.
+/// VGG-19's features, its weights on a device. They are not trained.
 #[derive(Clone, Debug)]
 pub struct Vgg19 {
     module: Module,
 }
 
 impl Vgg19 {
-    /// Loads the convolutions of torchvision's `vgg19`, by its own names; what else is in the file is not needed. Its
-    /// widths may all be divided by the same number.
+    /// Loads the convolutions of torchvision's `vgg19` by their names there; other tensors are ignored. For tests, all
+    /// widths may be divided by the same number.
     ///
     /// # Errors
-    /// [`alias_model::Error::StateDict`] where one of them is missing or misshapen; what the device reports.
+    /// [`alias_model::Error::StateDict`] if a convolution is missing or misshapen; what the device reports.
     pub fn load(gpu: &Gpu, checkpoint: &Checkpoint) -> Result<Vgg19> {
         let config = Vgg19Config::infer(checkpoint)?;
         let network = config.network();
@@ -24,10 +24,11 @@ impl Vgg19 {
         Ok(Vgg19 { module: Module::of_verified(gpu, network, checkpoint)? })
     }
 
-    /// relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of `image` (N, 3, H, W) in [-1, 1], taken as it is.
+    /// relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of `image` (N, 3, H, W) in [-1, 1]. As in SPADE, the image is not
+    /// normalized by ImageNet's mean and deviation.
     ///
     /// # Errors
-    /// Where the image is smaller than 16 pixels; what the device reports.
+    /// If a side is shorter than 16 pixels; what the device reports.
     pub fn forward(&self, image: &Tensor) -> Result<Vec<Tensor>> {
         Ok(self.module.forward(&[Feed::Tensor(image.clone())], Noise::None)?)
     }

@@ -1,8 +1,7 @@
-//! What a network learns, and what else is in its state dict.
+//! The state of a network in training.
 
 use crate::{Error, Result};
-use alias_checkpoint::Checkpoint;
-use alias_checkpoint::{Array, Dtype};
+use alias_checkpoint::{Array, Checkpoint, Dtype};
 use alias_kernels::{Adam, power_iteration};
 use alias_model::network::{Network, Parameter, ParameterKind};
 use alias_tensor::{Gpu, Gradients, Tensor};
@@ -11,21 +10,22 @@ use std::collections::BTreeMap;
 /// Tensors by their names in the state dict.
 pub(super) type Tensors = BTreeMap<String, Tensor>;
 
-/// A network's state on a device. Clones share their tensors, none of which is ever written to.
+/// A network's state dict on a device, with Adam's second moments. Tensors are replaced, never written to, so clones
+/// share them.
 #[derive(Clone, Debug)]
 pub(super) struct TrainedWeights {
-    /// The state dict, but for what is only counted.
+    /// The state dict without batch norm's counts.
     state: Tensors,
-    /// Adam's, of what is learned.
+    /// Adam's second moments; the keys are those of the learned parameters.
     pub(super) second_moments: Tensors,
-    /// Spectral norm's raw weight, u and v.
+    /// The keys of raw weight, u and v of each layer with spectral norm.
     spectral: Vec<[String; 3]>,
-    /// Names of batch norm's counts, and their value.
+    /// The keys of batch norm's counts, and their common value.
     counts: (Vec<String>, i64),
 }
 
 impl TrainedWeights {
-    /// The state in `checkpoint`.
+    /// The state in `checkpoint`, with second moments of zero.
     pub(super) fn new(gpu: &Gpu, network: &Network, checkpoint: &Checkpoint) -> Result<TrainedWeights> {
         let (mut state, mut second_moments) = (Tensors::new(), Tensors::new());
         let (mut spectral, mut counts) = (Vec::new(), (Vec::new(), 0));
@@ -49,7 +49,7 @@ impl TrainedWeights {
         Ok(TrainedWeights { state, second_moments, spectral, counts })
     }
 
-    /// The same with other second moments.
+    /// The same state with the second moments in `moments`.
     pub(super) fn with_second_moments(mut self, gpu: &Gpu, moments: &Checkpoint) -> Result<TrainedWeights> {
         for (key, tensor) in &mut self.second_moments {
             let array = moments.get(key).filter(|array| *array.shape() == *tensor.shape());
@@ -60,12 +60,12 @@ impl TrainedWeights {
         Ok(self)
     }
 
-    /// What is learned, as leaves of the tape.
+    /// The learned parameters as leaves of the tape.
     pub(super) fn leaves(&self) -> Tensors {
         self.second_moments.keys().map(|key| (key.clone(), self.state[key].requires_grad())).collect()
     }
 
-    /// Gives the state, for a network to be assembled from, with `leaves` in place of what is learned.
+    /// The state for assembling a network that learns, with `leaves` as its learned parameters.
     pub(super) fn with<'a>(
         &'a self,
         leaves: &'a Tensors,
@@ -73,12 +73,13 @@ impl TrainedWeights {
         |key, _| Ok(leaves.get(key).unwrap_or_else(|| &self.state[key]).clone())
     }
 
-    /// Gives the state, for a network that does not learn.
+    /// The state for assembling a network that does not learn.
     pub(super) fn frozen(&self) -> impl FnMut(&str, &[usize]) -> alias_model::Result<Tensor> + '_ {
         |key, _| Ok(self.state[key].clone())
     }
 
-    /// One round of power iteration for each weight with spectral norm, as each forward pass in training begins with.
+    /// One step of power iteration for each weight with spectral norm, as PyTorch takes before each forward pass in
+    /// training.
     pub(super) fn power_iteration(&mut self) -> Result<()> {
         for [weight, u, v] in &self.spectral {
             let (next_u, next_v) = power_iteration(&self.state[weight], &self.state[u], &self.state[v])?;
@@ -88,14 +89,14 @@ impl TrainedWeights {
         Ok(())
     }
 
-    /// Takes over what `forwards` passes have made of batch norm's running statistics.
+    /// Stores batch norm's running statistics after `forwards` forward passes.
     pub(super) fn move_statistics(&mut self, statistics: Vec<(String, Tensor)>, forwards: usize) {
         self.state.extend(statistics);
         self.counts.1 += forwards as i64;
     }
 
-    /// One step of Adam on what is learned and has a gradient, each shown to `tap`. What is no longer needed is given back on
-    /// the way.
+    /// One step of Adam on each learned parameter that has a gradient, which is shown to `tap`. Each old weight and
+    /// gradient is freed before the next parameter's turn.
     pub(super) fn update(
         &mut self,
         adam: &Adam,

@@ -1,4 +1,4 @@
-//! `tryon bench`: how long an image takes, and what it takes.
+//! `tryon bench`: the time, operations and memory that an image takes.
 
 use super::Drawing;
 use crate::device::{DeviceArguments, name, target, tuning_file};
@@ -11,26 +11,26 @@ use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Time the generator on drawn inputs and count what it executes.
+/// Time the generator on a drawn sample, and count operations and memory.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     drawing: Drawing,
 
-    /// A trained generator's checkpoint
+    /// A generator's checkpoint [default: generated weights of width --ngf]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 
-    /// How many images to time after the first one
+    /// Number of images to time, after the first one
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 
-    /// Compute the tables of the label map once, as for one person in many garments
+    /// Compute what depends on the label map alone (SPADE's tables) once, as for one person in many garments
     #[arg(long)]
     keep_tables: bool,
 
-    /// First find out which method is the fastest for each convolution on this adapter, at this size, and use it from now on,
-    /// in `synth` and `demo` as well
+    /// First measure which method is the fastest for each convolution on this adapter, at this size, and use it from
+    /// now on, in `synth`, `demo` and `evaluate` as well
     #[arg(long)]
     tune: bool,
 
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let drawing = &arguments.drawing;
     let [height, width] = drawing.size;
     let precision = drawing.precision.into();
-    // What can be wrong without a device is found before one is opened.
+    // Errors that need no device are found before one is opened.
     let (read, checkpoint) = timed(|| Ok(arguments.weights.as_deref().map(read_generator).transpose()?))?;
     let config = match &checkpoint {
         Some(checkpoint) => GeneratorConfig::infer(checkpoint)?,
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         let Device::Gpu(gpu) = &device else {
             bail!("there is nothing to tune on processor cores; --tune is for GPUs")
         };
-        let path = tuning_file(gpu, precision, config).context("no cache directory to keep the tuning in")?;
+        let path = tuning_file(gpu, precision, config).context("no cache folder to store the tuning in; set HOME")?;
         let found = Tuning::measure(gpu, &checkpoint, options, &sample, &Target::of(gpu, precision))?;
         std::fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(|| format!("{}", path.display()))?;
         found.write(&path)?;
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         person.draw(&sample, Noise::None)?;
         Ok(person)
     })?;
-    // Once more, now that the kernels are compiled: numbering windows, planning, recording.
+    // Prepared once more, now that the kernels are compiled: the time of numbering windows, planning and recording.
     let (prepared, person) = timed(|| {
         drop(person);
         Ok(painter.person(&sample, person_options)?)
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let mut times = Vec::new();
     for _ in 0..arguments.runs {
         let (time, image) = timed(|| Ok(person.draw(&sample, Noise::None)?))?;
-        ensure!(image.iter().all(|v| v.is_finite()), "the image holds values that are no numbers");
+        ensure!(image.iter().all(|v| v.is_finite()), "the image holds NaN or infinity");
         times.push(time);
     }
     times.sort();
@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         Device::Gpu(_) => None,
         Device::Cpu(cpu) => Some(cpu.peak_gflops()),
     };
-    let report = Report {
+    let report = Measurement {
         adapter: name(&device),
         size: format!("{height}x{width}"),
         precision: format!("{precision:?}").to_lowercase(),
@@ -107,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         first,
         prepared,
         loaded: read + opened + packed,
-        // What the device counted, where it counts.
+        // A GPU counts; for cores, the plan's count is taken.
         executed: match cores {
             None => (after.flops - before.flops) / runs,
             Some(_) => person.steps().iter().map(Step::flops).sum(),
@@ -126,7 +126,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     if arguments.json { Ok(report.json() + "\n") } else { report.text(&device, &person) }
 }
 
-struct Report {
+struct Measurement {
     adapter: String,
     size: String,
     precision: String,
@@ -142,7 +142,7 @@ struct Report {
     largest: u64,
     launches: u64,
     submits: u64,
-    /// Of processor cores.
+    /// Peak of processor cores; None on a GPU.
     peak_gflops: Option<f64>,
 }
 
@@ -154,7 +154,7 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-impl Report {
+impl Measurement {
     fn json(&self) -> String {
         let round = |v: f64| (v * 1e3).round() / 1e3;
         let mut report = serde_json::json!({
@@ -180,7 +180,7 @@ impl Report {
         report.to_string()
     }
 
-    /// A line for every step, measured by itself, and one for all of them.
+    /// A line for every step, timed on its own, and one for the whole image.
     fn text(&self, device: &Device, person: &Person) -> Result<String> {
         let peak = match device {
             Device::Gpu(gpu) => Peak::measure(gpu)?,
@@ -194,7 +194,7 @@ impl Report {
         let mut line = |name: &str, kernel: &str, time: Duration, flops: u64, bytes: u64| {
             let seconds = time.as_secs_f64();
             let (gflops, gbs) = (flops as f64 / 1e9 / seconds, bytes as f64 / 1e9 / seconds);
-            // Whichever of the two it is closer to.
+            // The share of the peak, of arithmetic or of bandwidth, that it is closer to.
             let share = 100.0 * (gflops / peak.gflops).max(gbs / peak.gbs);
             let (ms, gflop) = (milliseconds(time), flops as f64 / 1e9);
             text += &format!("{name:18}{kernel:12}{ms:10.3}{gflop:9.2}{gflops:10.1}{gbs:9.1}{share:7.0}%\n");
@@ -204,8 +204,8 @@ impl Report {
         }
         line("an image", "", self.median, self.executed, self.moved);
         text += &format!(
-            "{} on {}, {}: median {:.1} ms, minimum {:.1}, the first {:.1}, {:.1} for a person and {:.1} to load; {} launches, \
-             {} submits\n",
+            "{} on {}, {}: median {:.1} ms, minimum {:.1} ms, first image {:.1} ms; preparing a person {:.1} ms, \
+             loading {:.1} ms; {} launches, {} submits\n",
             self.size,
             self.adapter,
             self.precision,
@@ -218,7 +218,8 @@ impl Report {
             self.submits,
         );
         text += &format!(
-            "{:.1} GFLOP of {:.1} dense; {:.0} MiB moved; at most {:.0} MiB on the device, {:.1} in a binding\n",
+            "{:.1} GFLOP, where the dense network takes {:.1}; {:.0} MiB moved; peak memory {:.0} MiB, largest binding \
+             {:.1} MiB\n",
             self.executed as f64 / 1e9,
             self.dense as f64 / 1e9,
             mib(self.moved),
@@ -226,14 +227,14 @@ impl Report {
             mib(self.largest),
         );
         text += &format!(
-            "peak: {:.1} GFLOP/s multiplying and adding in registers, {:.1} GB/s copying; a step's share is of the nearer one\n",
+            "peak: {:.1} GFLOP/s of multiply-adds in registers, {:.1} GB/s of copying; shares are of the closer one\n",
             peak.gflops, peak.gbs
         );
         Ok(text)
     }
 }
 
-/// What a GPU counted; processor cores count nothing.
+/// A GPU's counters; processor cores have none.
 fn counters(device: &Device) -> Counters {
     match device {
         Device::Gpu(gpu) => gpu.counters(),
@@ -241,7 +242,7 @@ fn counters(device: &Device) -> Counters {
     }
 }
 
-/// Bytes of memory that this process holds.
+/// Resident memory of this process in bytes.
 fn resident() -> u64 {
     memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem as u64)
 }

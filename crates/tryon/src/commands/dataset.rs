@@ -1,6 +1,6 @@
-//! `tryon dataset`: folders of pictures to train on.
+//! `tryon dataset`: folders of examples to train on.
 
-use super::{cores, in_parallel, parse_size, picture, progress};
+use super::{cores, in_parallel, parse_size, progress, to_image};
 use alias_model::Layers;
 use alias_pictures::dataset::Dataset;
 use alias_pictures::images::{Plane, write_labels, write_rgb};
@@ -18,29 +18,30 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Look for every file of every example, and read each picture
+    /// Check that every example has all its files, and that each can be read
     ///
-    /// Each example has a file of the same name, PNG or JPEG, in each of these folders; of several the first that is there is
-    /// read:
+    /// Each example has a file of the same name, PNG or JPEG, in each of these folders. Where several are named, the
+    /// first that exists is read.
     ///
-    /// true picture: image. Agnostic picture: agnostic-v3.2, agnostic. Pose: openpose_img, openpose-img, openpose. Labels, as
-    /// PNG: image-parse-v3, image-parse. Warped garment: warped-cloth, cloth. Its mask: warped-cloth-mask, cloth-mask.
+    /// true picture: image. Agnostic picture: agnostic-v3.2, agnostic. Pose: openpose_img, openpose-img, openpose.
+    /// Labels, as PNG: image-parse-v3, image-parse. Warped garment: warped-cloth, cloth. Its mask: warped-cloth-mask,
+    /// cloth-mask.
     ///
-    /// train_pairs.txt or pairs.txt names the examples, IMAGE CLOTH on each line, both the same.
+    /// train_pairs.txt, else pairs.txt, names the examples: a line IMAGE CLOTH for each, where both names are the same.
     Check {
-        /// The dataset's folder, laid out as VITON-HD's
+        /// The dataset's folder, in VITON-HD's layout
         folder: PathBuf,
     },
-    /// Draw figures in garments, the garments a little misplaced, in VITON-HD's layout
+    /// Draw figures in garments that are slightly misplaced, in VITON-HD's layout
     Draw {
         /// The folder to write to; it must be new or empty
         folder: PathBuf,
 
-        /// How many examples
+        /// Number of examples
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..1_000_000))]
         count: u64,
 
-        /// Seed of the first example; each next one has the next
+        /// Seed of the first example; the others have the seeds after it
         #[arg(long, value_name = "S", default_value_t = 1)]
         seed: u64,
 
@@ -76,8 +77,10 @@ fn check(folder: &Path) -> Result<String> {
     let fit = [Layers::Most, Layers::More].into_iter().find(|layers| layers.check_size(height, width).is_ok());
     match fit {
         Some(Layers::Most) => {}
-        Some(Layers::More) => text += "train with --layers more: multiples of 64, but not of 128\n",
-        None => text += "train with another --size: height and width are multiples of 64\n",
+        Some(Layers::More) => {
+            text += "train with --layers more: height and width are multiples of 64, but not of 128\n";
+        }
+        None => text += "train with another --size, of multiples of 64\n",
     }
     for (what, from) in dataset.sources() {
         writeln!(text, "{what:>26}: {}", from.file_name().unwrap_or_default().display())?;
@@ -85,14 +88,15 @@ fn check(folder: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// The folders that are drawn, as `dataset.rs` reads them.
+/// The folders that are written, by names that [`Dataset`] reads.
 const FOLDERS: [&str; 6] = ["image", "agnostic", "openpose", "cloth", "cloth-mask", "image-parse"];
 
 fn draw(folder: &Path, count: u64, seed: u64, size: [usize; 2]) -> Result<String> {
     let shown = folder.display();
     let is_empty = std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     ensure!(is_empty, "{shown} is not empty; draw into a new folder");
-    let last = seed.checked_add(count - 1).context("--seed and --count reach past the largest seed")?;
+    let last =
+        seed.checked_add(count - 1).context("--seed and --count reach past the largest seed; take a smaller --seed")?;
     for name in FOLDERS {
         std::fs::create_dir_all(folder.join(name)).with_context(|| format!("{shown}"))?;
     }
@@ -122,7 +126,7 @@ fn draw_one(folder: &Path, seed: u64, [height, width]: [usize; 2]) -> Result<()>
     let pictures = [scene.truth, sample.agnostic.clone(), sample.pose.clone(), sample.warped_cloth.clone(), mask];
     let path = |kind: &str| folder.join(kind).join(name(seed));
     for (kind, data) in FOLDERS.into_iter().zip(pictures) {
-        write_rgb(&path(kind), &picture(&sample, data))?;
+        write_rgb(&path(kind), &to_image(&sample, data))?;
     }
     Ok(write_labels(&path(FOLDERS[5]), &Plane { height, width, data: sample.labels })?)
 }

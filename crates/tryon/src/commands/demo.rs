@@ -1,7 +1,7 @@
-//! `tryon demo`: drawn scenes, tried on.
+//! `tryon demo`: garments tried on in drawn scenes.
 
 use super::report::{Report, Scored};
-use super::{draw, load, picture, progress};
+use super::{draw, load, progress, to_image};
 use crate::device::{DeviceArguments, name};
 use alias_model::{Checkpoint, Precision, Sample};
 use alias_pictures::images::{Image, Plane, write_labels, write_rgb};
@@ -12,22 +12,22 @@ use std::path::PathBuf;
 
 /// Draw sample scenes, try the garments on, and write pictures and a contact sheet.
 ///
-/// The inputs are written in the form that `tryon synth` takes folders in. The weights that come with the program have been
-/// trained on other scenes of the same kind; they are not for photos.
+/// The inputs are written as the folders that `tryon synth` takes. The built-in weights were trained on other drawn
+/// scenes; they are not for photos.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The folder to write to
     #[arg(short, long, alias = "out", value_name = "DIR", default_value = "demo")]
     output: PathBuf,
 
-    /// Another generator's checkpoint
+    /// A generator's checkpoint [default: the built-in weights]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 }
 
 /// Trained by `tryon train` on scenes of other seeds: assets/README.md.
 const WEIGHTS: &[u8] = include_bytes!("../../assets/demo.safetensors");
-/// What those were trained at: height, width.
+/// Height and width that they were trained at.
 const SIZE: [usize; 2] = [256, 128];
 /// Seeds of the scenes.
 const SCENES: std::ops::Range<u64> = 1..7;
@@ -49,8 +49,8 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         let file = format!("{seed:02}.png");
         bar.set_message(file.clone());
         let alias_scene::Scene { sample, truth } = alias_scene::draw(seed, height, width);
-        let result = picture(&sample, draw(&painter, &sample, None)?);
-        let truth = picture(&sample, truth);
+        let result = to_image(&sample, draw(&painter, &sample, None)?);
+        let truth = to_image(&sample, truth);
         write_inputs(arguments, &file, &sample)?;
         write_picture(arguments, "result", &file, &result)?;
         pictures.push(Scored::new(file, &sample, &result, &truth));
@@ -64,14 +64,14 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     Ok(format!("{heading}\n\n{}", Report { pictures }.table()))
 }
 
-/// Writes what the generator was given, as `tryon synth` reads it.
+/// Writes the generator's inputs, as `tryon synth` reads them.
 fn write_inputs(arguments: &Arguments, name: &str, sample: &Sample) -> Result<()> {
     let Sample { height, width, .. } = *sample;
     let white = |mask: &[f32]| mask.iter().map(|m| 2.0 * m - 1.0).collect::<Vec<_>>().repeat(3);
-    write_picture(arguments, "agnostic", name, &picture(sample, sample.agnostic.clone()))?;
-    write_picture(arguments, "pose", name, &picture(sample, sample.pose.clone()))?;
-    write_picture(arguments, "cloth", name, &picture(sample, sample.warped_cloth.clone()))?;
-    write_picture(arguments, "cloth-mask", name, &picture(sample, white(&sample.warped_mask)))?;
+    write_picture(arguments, "agnostic", name, &to_image(sample, sample.agnostic.clone()))?;
+    write_picture(arguments, "pose", name, &to_image(sample, sample.pose.clone()))?;
+    write_picture(arguments, "cloth", name, &to_image(sample, sample.warped_cloth.clone()))?;
+    write_picture(arguments, "cloth-mask", name, &to_image(sample, white(&sample.warped_mask)))?;
     let labels = Plane { height, width, data: sample.labels.clone() };
     Ok(write_labels(&folder(arguments, "parse")?.join(name), &labels)?)
 }

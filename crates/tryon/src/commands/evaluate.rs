@@ -1,7 +1,7 @@
 //! `tryon evaluate`: how close a generator's pictures are to the true ones.
 
 use super::report::{Report, Scored, paste};
-use super::{PrecisionArgument, cores, draw, in_parallel, load, parse_size, picture, progress, spare};
+use super::{PrecisionArgument, cores, draw, in_parallel, load, parse_size, progress, to_image, verify_not_input};
 use crate::device::{DeviceArguments, name};
 use crate::terminal::print;
 use alias_model::{GeneratorConfig, Painter, Precision};
@@ -19,16 +19,17 @@ use std::time::Instant;
 
 /// Compare what a generator draws with the true pictures of a dataset.
 ///
-/// Prints L1, PSNR and SSIM, means of each picture's own, over the whole picture, over the garment, and over its misaligned part,
-/// which the warped garment fails to cover. What to beat is "paste": the warped garment laid onto the agnostic picture by its
-/// mask. Pictures are compared as PNGs hold them, in 256 levels. L1 is a share of their range, PSNR is in dB and 100 at most.
+/// Prints the means of L1, PSNR and SSIM over all pictures: for the whole picture, for the garment, and for its
+/// misaligned part, which the warped garment fails to cover. The baseline to beat is "paste": the warped garment pasted
+/// onto the agnostic picture by its mask. Pictures are compared in 256 levels, as PNGs hold them. L1 is a fraction of
+/// the range; PSNR is in dB, at most 100.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The generator's checkpoint: safetensors, PyTorch's .pth in either format, or one of a training
+    /// The generator's checkpoint: safetensors, PyTorch's .pth in either format, or a training's checkpoint
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 
-    /// The dataset's folder, laid out as VITON-HD's, as `tryon dataset check` reads it
+    /// The dataset's folder, in VITON-HD's layout (see `tryon dataset check --help`)
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
 
@@ -36,19 +37,19 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     size: Option<[usize; 2]>,
 
-    /// Take only the first N examples
+    /// Evaluate only the first N examples
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
 
-    /// Write the means, and the scores of each picture
+    /// Write the means and each picture's scores to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Write worst.png, the ten pictures of the lowest PSNR, into this folder
+    /// Write worst.png, the ten pictures with the lowest PSNR, into this folder
     #[arg(short, long, alias = "out", value_name = "DIR")]
     output: Option<PathBuf>,
 
-    /// Add the noise of this seed before each normalization, as the authors do
+    /// Add noise from this seed before each normalization, as the authors do [default: no noise]
     #[arg(long, value_name = "SEED")]
     noise: Option<u64>,
 
@@ -56,22 +57,23 @@ pub(crate) struct Arguments {
     #[arg(long)]
     plain: bool,
 
-    /// How weights and activations are stored; sums are float32 in any case
+    /// Precision in which weights and activations are stored; sums are always float32
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionArgument,
 }
 
-/// How many pictures are read and scored at once, at most: each takes memory, and they are drawn one after the other.
+/// The most pictures that are read and scored at once. More would take memory but no less time, since they are drawn
+/// one by one.
 const THREADS: usize = 16;
-/// How many of the worst are shown.
+/// The number of pictures in worst.png.
 const WORST: usize = 10;
-/// Where the column of what is pasted goes: before the result.
+/// The column of worst.png that shows the pasted garment: before the result.
 const PASTE: usize = 5;
-/// Higher pictures are scaled down in the sheet: ten rows of eight of them are enough.
+/// Taller pictures are scaled down in worst.png, which holds 80.
 const CELL_HEIGHT: usize = 384;
 
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
-    // What can be wrong without a device is found before one is opened.
+    // Errors that need no device are found before one is opened.
     let dataset = Dataset::open(&arguments.data)?;
     let dataset = match arguments.size {
         Some(size) => dataset.at_size(size),
@@ -103,7 +105,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let report = Report { pictures };
     let worst = report.worst(WORST);
     let heading = format!("{count} pictures of {height}x{width}, {rate:.2} a second on {}\n\n", name(&device));
-    // Before anything is written, which may fail.
+    // Printed before files are written, which may fail.
     print(&(heading + &report.table()))?;
 
     if let Some(path) = &arguments.json {
@@ -133,10 +135,10 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     Ok(format!("\n{}, the lowest PSNR first:\n{}", path.display(), report.list(&worst)))
 }
 
-/// Makes the folders to write to, and looks for what would be in the way, before hours of work.
+/// Creates the output folders and refuses outputs that cannot be written, before hours of work.
 fn prepare_outputs(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.json {
-        spare(path, [arguments.weights.as_path()])?;
+        verify_not_input(path, [arguments.weights.as_path()])?;
         ensure!(!path.is_dir(), "{} is a folder; --json takes a file", path.display());
         create_dir_all(path.parent().unwrap_or(path)).with_context(|| format!("{}", path.display()))?;
     }
@@ -146,35 +148,36 @@ fn prepare_outputs(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A generator, and what it is tried on.
+/// A generator, and the dataset that it is evaluated on.
 struct Evaluator {
     dataset: Dataset,
-    /// One picture at a time: each takes the memory of an image.
+    /// Draws one picture at a time, since each takes the memory of a whole image.
     painter: Mutex<Painter>,
     noise: Option<u64>,
 }
 
 impl Evaluator {
-    /// Example `index`, and what the generator makes of it.
+    /// Example `index`, and the picture that the generator draws for it.
     fn draw(&self, index: usize) -> Result<(Example, Image)> {
         let example = self.dataset.read(index)?;
         let painter = self.painter.lock().unwrap_or_else(PoisonError::into_inner);
         let drawn = draw(&painter, &example.sample, self.noise);
         let drawn = drawn.with_context(|| format!("drawing {}", self.dataset.name(index)))?;
-        let drawn = picture(&example.sample, drawn);
+        let drawn = to_image(&example.sample, drawn);
         Ok((example, drawn))
     }
 
     fn score(&self, index: usize) -> Result<Scored> {
         let (Example { sample, truth }, drawn) = self.draw(index)?;
-        let truth = picture(&sample, truth);
+        let truth = to_image(&sample, truth);
         Ok(Scored::new(self.dataset.name(index).to_owned(), &sample, &drawn, &truth))
     }
 
-    /// A row of the sheet. It is drawn again: to keep all pictures until the worst are known takes memory without bounds.
+    /// A row of worst.png. Its picture is drawn again, since keeping all of them until the worst are known takes
+    /// unbounded memory.
     fn row(&self, index: usize) -> Result<Vec<Image>> {
         let (Example { sample, truth }, drawn) = self.draw(index)?;
-        let mut row = sheet::columns(&sample, drawn, picture(&sample, truth)).to_vec();
+        let mut row = sheet::columns(&sample, drawn, to_image(&sample, truth)).to_vec();
         row.insert(PASTE, paste(&sample));
         Ok(row)
     }

@@ -1,21 +1,21 @@
-//! `tryon export`: the generator of a training.
+//! `tryon export`: the weights of a training's generator.
 
-use super::{passed_over, spare};
+use super::{report_damaged, verify_not_input};
 use alias_model::Checkpoint;
-use alias_train::{Checkpoints, Newest, Saved, generator};
+use alias_train::{Checkpoints, Newest, RunCheckpoint};
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
 
-/// Write the generator of a training as weights for every other command.
+/// Write a training's generator as weights for every other command.
 ///
-/// The metadata tell the step and the settings of the training.
+/// The metadata hold the step and the settings of the training.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The folder that `tryon train` wrote to, of which the newest checkpoint is taken, or one of its checkpoints
+    /// A folder that `tryon train` wrote to, whose newest checkpoint is taken, or one of its checkpoints
     #[arg(value_name = "RUN|CHECKPOINT")]
     from: PathBuf,
 
-    /// Where to write: a safetensors file
+    /// The safetensors file to write
     #[arg(short, long, alias = "output", value_name = "FILE")]
     out: PathBuf,
 
@@ -26,22 +26,22 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     let Arguments { from, out, half } = arguments;
-    spare(out, [from.as_path()])?;
-    let saved = if from.is_dir() {
+    verify_not_input(out, [from.as_path()])?;
+    let checkpoint = if from.is_dir() {
         let newest = Checkpoints::of(from).newest()?;
-        let Newest { saved, damaged } = newest
+        let Newest { checkpoint, damaged } = newest
             .with_context(|| format!("{}: no checkpoint of a training in its folder checkpoints", from.display()))?;
-        passed_over(&damaged);
-        saved
+        report_damaged(&damaged);
+        checkpoint
     } else {
-        Saved::read(from)?
+        RunCheckpoint::read(from)?
     };
     ensure!(!out.is_dir(), "{} is a folder; name a file to write", out.display());
-    let weights = generator(&saved);
+    let weights = checkpoint.generator();
     let weights = if *half { in_half(&weights)? } else { weights };
     weights.write_safetensors(out)?;
     let size = std::fs::metadata(out).with_context(|| format!("{}", out.display()))?.len();
-    Ok(format!("{}: step {}, {:.1} MiB\n", out.display(), saved.step, size as f64 / f64::from(1 << 20)))
+    Ok(format!("{}: step {}, {:.1} MiB\n", out.display(), checkpoint.step, size as f64 / f64::from(1 << 20)))
 }
 
 fn in_half(weights: &Checkpoint) -> Result<Checkpoint> {

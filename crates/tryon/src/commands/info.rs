@@ -1,4 +1,4 @@
-//! `tryon info`: what there is to compute on, what would be used, and what an image takes on it.
+//! `tryon info`: the devices to compute on, which one would be used, and what an image takes on it.
 
 use crate::device::{DeviceArguments, name};
 use alias_model::plan::{Input, ModulationTable, Step};
@@ -7,16 +7,16 @@ use alias_tensor::adapters;
 use alias_tensor::wgpu::{Adapter, Features};
 use anyhow::Result;
 
-/// List the adapters, their limits and features, and the cores, and say what would be used and why.
+/// List adapters, with their limits and features, and processor cores; say which would be used, and why.
 #[derive(clap::Args)]
-// What an image is like matters for its plan only.
+// All other arguments describe the image to plan.
 #[command(mut_args(of_plan))]
 pub(crate) struct Arguments {
-    /// List the steps that an image takes instead: shapes, operations, bytes, kernels
+    /// Instead, list the steps that drawing an image takes: shapes, operations, bytes, kernels
     #[arg(long)]
     plan: bool,
 
-    /// With --plan: for a GPU with no more than the limits that WebGPU guarantees, instead of the adapter
+    /// With --plan: plan for a GPU with only the limits that WebGPU guarantees, instead of for the adapter
     #[arg(long)]
     guaranteed: bool,
 
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     drawing: super::Drawing,
 }
 
-/// Features that this project's kernels have, or will have, a use for.
+/// Features that this project's kernels use or may come to use.
 const FEATURES: [(&str, Features); 4] = [
     ("f16", Features::SHADER_F16),
     ("subgroups", Features::SUBGROUP),
@@ -83,7 +83,7 @@ fn describe(adapter: &Adapter) -> String {
     )
 }
 
-/// The plan as a table.
+/// The plan of an image as a table.
 fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
     let config = drawing.config();
     let cost = Cost::of_image(config, &drawing.sample(config.layers)?, PlanOptions::default(), &target)?;
@@ -111,14 +111,14 @@ fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
     let (gflop, moved, launches) = (plan.flops() as f64 / 1e9, mib(plan.bytes_moved()), cost.launches());
     text += &format!("{:76}{gflop:8.2}{moved:10.1}{launches:9}\n", "all");
     text += &format!(
-        "dense {:.1} GFLOP; {:.1} MiB of weights and {:.1} of buffers, {:.1} in the largest binding\n",
+        "the dense network takes {:.1} GFLOP; weights {:.1} MiB, buffers {:.1} MiB, largest binding {:.1} MiB\n",
         config.network()?.dense_flops(drawing.size[0], drawing.size[1])? as f64 / 1e9,
         mib(cost.weight_bytes),
         mib(cost.memory.total()),
         mib(cost.largest_binding),
     );
     if cost.largest_binding > target.max_binding {
-        text += &format!("too large: a binding may have {:.1} MiB\n", mib(target.max_binding));
+        text += &format!("too large: the device allows {:.1} MiB in a binding\n", mib(target.max_binding));
     }
     Ok(text)
 }

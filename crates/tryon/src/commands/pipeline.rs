@@ -1,10 +1,10 @@
-//! Work on many files, overlapped: while one item is drawn, the next one is read and the last one written.
+//! Overlapped work on many files: while one is drawn, the next is read and the previous one written.
 
 use anyhow::Result;
 use std::sync::mpsc::sync_channel;
 
-/// For every item, in order: `read` on a thread of its own, then `draw` on this one, then `write` and `report` on another
-/// thread. No more than one item waits between two of these, so that memory holds three.
+/// For every item in order: `read` on a thread of its own, `draw` on this thread, `write` and `report` on another one.
+/// No stage runs ahead by more than one item, so memory holds three.
 pub(super) fn overlapped<I: Sync, R: Send, D: Send>(
     items: &[I],
     read: impl Fn(&I) -> Result<R> + Send,
@@ -15,7 +15,7 @@ pub(super) fn overlapped<I: Sync, R: Send, D: Send>(
     std::thread::scope(|scope| {
         let (give, readings) = sync_channel(0);
         scope.spawn(move || {
-            // The receiver goes only where this function panics.
+            // Sending fails only if `draw` panics, which drops the receiver.
             items.iter().try_for_each(|item| give.send(read(item)))
         });
         let (give, drawings) = sync_channel(0);

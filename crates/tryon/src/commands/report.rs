@@ -1,16 +1,16 @@
-//! Scores of many pictures, beside those of pasting: as a table, and as JSON.
+//! Scores of many pictures, beside those of pasting the garment, as a table and as JSON.
 
-use super::picture;
+use super::to_image;
 use alias_model::{GARMENT, Sample, misaligned};
 use alias_pictures::images::Image;
 use alias_pictures::metrics::{Comparison, Scores};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// What pictures are scored over.
+/// The regions over which pictures are scored.
 const REGIONS: [&str; 3] = ["picture", "garment", "misaligned"];
 
-/// One picture's scores over each of [`REGIONS`], where it has any of that.
+/// One picture's scores over each of [`REGIONS`]; None where a region is empty.
 pub(super) struct Scored {
     pub(super) name: String,
     pub(super) generator: [Option<Scores>; 3],
@@ -18,7 +18,7 @@ pub(super) struct Scored {
 }
 
 impl Scored {
-    /// Scores what a generator has `drawn` for a sample of one, and what pasting gives, against the true picture.
+    /// Scores the picture that a generator has `drawn` for a sample, and the pasted one, against the true picture.
     pub(super) fn new(name: String, sample: &Sample, drawn: &Image, truth: &Image) -> Scored {
         let garment: Vec<_> = sample.labels.iter().map(|&label| f32::from(label == GARMENT)).collect();
         let missing: Vec<_> = (0..sample.labels.len()).map(|at| misaligned(sample, at)).collect();
@@ -30,27 +30,27 @@ impl Scored {
     }
 }
 
-/// The warped garment laid onto the agnostic picture by its mask.
+/// The warped garment pasted onto the agnostic picture by its mask.
 pub(super) fn paste(sample: &Sample) -> Image {
     let covers = sample.warped_mask.iter().cycle();
     let pixels = sample.agnostic.iter().zip(&sample.warped_cloth).zip(covers);
-    picture(sample, pixels.map(|((person, cloth), cover)| person + (cloth - person) * cover).collect())
+    to_image(sample, pixels.map(|((person, cloth), cover)| person + (cloth - person) * cover).collect())
 }
 
 pub(super) struct Report {
     pub(super) pictures: Vec<Scored>,
 }
 
-/// The means over a region of those pictures that have any of it.
+/// The mean scores over a region, of the pictures where it is not empty.
 struct Means {
-    /// How many these are.
+    /// The number of these pictures.
     count: usize,
     generator: Scores,
     paste: Scores,
 }
 
 impl Report {
-    /// The means over each region, a line each for the generator, for pasting, and for what the generator has more.
+    /// The means over each region as a table: a line each for the generator, for pasting, and for the difference.
     pub(super) fn table(&self) -> String {
         let mut text = format!("{:24}{:>8}{:>9}{:>9}\n", "", "L1", "PSNR", "SSIM");
         for (region, title) in REGIONS.iter().enumerate() {
@@ -69,7 +69,7 @@ impl Report {
         text
     }
 
-    /// The same by the names of the regions, null for one that no picture has.
+    /// The means by the regions' names; null for a region that is empty in all pictures.
     pub(super) fn means_json(&self) -> Value {
         let of = |region| {
             self.means(region).map(|Means { count, generator, paste }| {
@@ -84,7 +84,7 @@ impl Report {
         REGIONS.iter().enumerate().map(|(region, title)| (title.to_string(), json!(of(region)))).collect()
     }
 
-    /// Each picture's scores by the names of the regions, null for one that it has nothing of.
+    /// Each picture's scores by the regions' names; null for a region that is empty.
     pub(super) fn pictures_json(&self) -> Value {
         let regions = |of: &[Option<Scores>; 3]| -> Value {
             REGIONS.iter().zip(of).map(|(title, of)| (title.to_string(), json!(of.map(scores)))).collect()
@@ -99,7 +99,7 @@ impl Report {
         self.pictures.iter().map(one).collect()
     }
 
-    /// Which pictures have the lowest PSNR, the lowest first.
+    /// The indices of the pictures with the lowest PSNR, the lowest first.
     pub(super) fn worst(&self, count: usize) -> Vec<usize> {
         let mut order: Vec<_> = (0..self.pictures.len()).collect();
         order.sort_by(|&a, &b| self.psnr(a).total_cmp(&self.psnr(b)));
@@ -107,12 +107,12 @@ impl Report {
         order
     }
 
-    /// A line for each of some pictures.
+    /// A line of PSNR and name for each picture in `indices`.
     pub(super) fn list(&self, indices: &[usize]) -> String {
         indices.iter().map(|&index| format!("{:>8.2} dB  {}\n", self.psnr(index), self.pictures[index].name)).collect()
     }
 
-    /// The generator's, over the whole picture.
+    /// The generator's PSNR over the whole picture.
     fn psnr(&self, index: usize) -> f64 {
         self.pictures[index].generator[0].map_or(f64::NAN, |scores| scores.psnr)
     }

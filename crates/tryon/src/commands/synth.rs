@@ -1,7 +1,7 @@
-//! `tryon synth`: a person in a garment, from tensors, from five pictures, or from five folders of them.
+//! `tryon synth`: draws a person in a garment, from tensors, from five pictures, or from five folders of pictures.
 
 use super::pipeline::overlapped;
-use super::{PrecisionArgument, draw, finite, load, picture, progress, spare};
+use super::{PrecisionArgument, draw, finite, load, progress, to_image, verify_not_input};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use alias_checkpoint::Array;
@@ -15,28 +15,29 @@ use std::path::{Path, PathBuf};
 
 /// Draw a person wearing a garment.
 ///
-/// From a safetensors file with agnostic, pose, warped_cloth, warped_mask and labels (--tensors), from five PNGs of one size,
-/// or from five folders of PNGs of equal names. Height and width are multiples of 128, or of 64 for weights without up_4.
+/// The inputs are a safetensors file with agnostic, pose, warped_cloth, warped_mask and labels (--tensors), five
+/// pictures of one size, or five folders of PNGs with equal names. Height and width are multiples of 128, or of 64 for
+/// weights without up_4.
 #[derive(clap::Args)]
 #[group(skip)]
 #[command(group(ArgGroup::new("inputs").required(true).args(["tensors", "agnostic"])))]
 pub(crate) struct Arguments {
-    /// The generator's checkpoint: safetensors, PyTorch's .pth in either format, or one of a training
+    /// The generator's checkpoint: safetensors, PyTorch's .pth in either format, or a training's checkpoint
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
 
-    /// Inputs as tensors (N, C, H, W); OUT gets `image` (N, 3, H, W)
+    /// The inputs as tensors (N, C, H, W); OUT then holds `image` (N, 3, H, W)
     #[arg(long, value_name = "FILE")]
     tensors: Option<PathBuf>,
 
     #[command(flatten)]
     pictures: Pictures,
 
-    /// Where to write: a safetensors file with --tensors, a PNG for pictures, a folder for folders
+    /// The output: a safetensors file with --tensors, a PNG for five pictures, a folder for five folders
     #[arg(short, long, alias = "out", value_name = "OUT")]
     output: PathBuf,
 
-    /// Add the noise of this seed before each normalization, as the authors do
+    /// Add noise from this seed before each normalization, as the authors do [default: no noise]
     #[arg(long, value_name = "SEED")]
     noise: Option<u64>,
 
@@ -44,18 +45,18 @@ pub(crate) struct Arguments {
     #[arg(long)]
     plain: bool,
 
-    /// How weights and activations are stored; sums are float32 in any case
+    /// Precision in which weights and activations are stored; sums are always float32
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionArgument,
 }
 
 #[derive(clap::Args)]
 struct Pictures {
-    /// The person, torso and arms blanked out
+    /// The agnostic picture: the person with torso and arms blanked out
     #[arg(long, value_name = "PNG|DIR", requires_all = ["pose", "cloth", "cloth_mask", "parse"])]
     agnostic: Option<PathBuf>,
 
-    /// The drawn skeleton
+    /// The pose: the skeleton, drawn on black
     #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
     pose: Option<PathBuf>,
 
@@ -63,41 +64,41 @@ struct Pictures {
     #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
     cloth: Option<PathBuf>,
 
-    /// Where the warped garment is: white
+    /// The mask of the warped garment: white where it is
     #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
     cloth_mask: Option<PathBuf>,
 
-    /// The segmentation of the result: a palette PNG or one of indices
+    /// The segmentation of the result: a palette PNG, or a gray one of class indices
     #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
     parse: Option<PathBuf>,
 
-    /// What the parse map's indices mean
-    #[arg(long, value_name = "SET", value_enum, default_value_t = Labels::Auto, requires = "agnostic")]
-    parse_labels: Labels,
+    /// Meaning of the parse map's indices
+    #[arg(long, value_name = "SET", value_enum, default_value_t = ParseLabelsArgument::Auto, requires = "agnostic")]
+    parse_labels: ParseLabelsArgument,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Labels {
-    /// LIP if any index is over 6, else the seven
+enum ParseLabelsArgument {
+    /// LIP if any index exceeds 6, else the seven
     Auto,
     /// The generator's seven: background, kept, garment, hair, left arm, right arm, noise
     Seven,
-    /// The twenty of LIP, as in VITON-HD's own files
+    /// The twenty of the LIP dataset, as in VITON-HD's own files
     Lip,
 }
 
-impl From<Labels> for ParseLabels {
-    fn from(labels: Labels) -> ParseLabels {
+impl From<ParseLabelsArgument> for ParseLabels {
+    fn from(labels: ParseLabelsArgument) -> ParseLabels {
         match labels {
-            Labels::Auto => ParseLabels::Auto,
-            Labels::Seven => ParseLabels::Seven,
-            Labels::Lip => ParseLabels::Lip,
+            ParseLabelsArgument::Auto => ParseLabels::Auto,
+            ParseLabelsArgument::Seven => ParseLabels::Seven,
+            ParseLabelsArgument::Lip => ParseLabels::Lip,
         }
     }
 }
 
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
-    // What can be wrong without a device is found before one is opened.
+    // Errors that need no device are found before one is opened.
     let job = Job::new(arguments)?;
     check_output(arguments, &job)?;
     let checkpoint = read_generator(&arguments.weights)?;
@@ -114,7 +115,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
             output.insert("image", Array::from_f32(&[sample.batch, 3, sample.height, sample.width], &image));
             output.write_safetensors(&arguments.output)?;
         }
-        Job::Picture(sample) => write_rgb(&arguments.output, &picture(&sample, draw(&sample)?))?,
+        Job::Picture(sample) => write_rgb(&arguments.output, &to_image(&sample, draw(&sample)?))?,
         Job::Folders(folders) => {
             let noise = arguments.noise.map_or(Noise::None, Noise::Seed);
             let options = PlanOptions { noise: noise != Noise::None, ..Default::default() };
@@ -125,7 +126,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
             };
             let draw = |_: &Item, (sample, plan): (Sample, PersonPlan)| {
                 let image = finite(painter.prepare(plan)?.draw(&sample, noise)?)?;
-                Ok(picture(&sample, image))
+                Ok(to_image(&sample, image))
             };
             let write = |item: &Item, picture| Ok(write_rgb(&arguments.output.join(&item.name), &picture)?);
             run_all(&folders.items()?, &arguments.output, read, draw, write)?;
@@ -134,22 +135,19 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     Ok(String::new())
 }
 
-/// Errors where writing the output would replace an input, or something that is no file.
+/// An error if writing the output would replace an input, or a folder by a file, or a file by a folder.
 fn check_output(arguments: &Arguments, job: &Job) -> Result<()> {
     let output = &arguments.output;
     let Pictures { agnostic, pose, cloth, cloth_mask, parse, .. } = &arguments.pictures;
     let inputs = [&arguments.tensors, agnostic, pose, cloth, cloth_mask, parse].into_iter().flatten();
-    spare(output, inputs.chain([&arguments.weights]).map(PathBuf::as_path))?;
-    let fits = if matches!(job, Job::Folders(_)) { output.is_dir() } else { output.is_file() };
-    ensure!(
-        fits || !output.exists(),
-        "{} exists and is not what would be written there; write elsewhere",
-        output.display()
-    );
+    verify_not_input(output, inputs.chain([&arguments.weights]).map(PathBuf::as_path))?;
+    let (fits, kind) =
+        if matches!(job, Job::Folders(_)) { (output.is_dir(), "folder") } else { (output.is_file(), "file") };
+    ensure!(fits || !output.exists(), "{} exists and is not a {kind}; write elsewhere", output.display());
     Ok(())
 }
 
-/// Draws every item, reports those that fail, and fails in the end if any did.
+/// Draws every item and reports those that fail; an error at the end if any did.
 fn run_all<R: Send, D: Send>(
     items: &[Item],
     output: &Path,
@@ -163,7 +161,7 @@ fn run_all<R: Send, D: Send>(
     overlapped(items, read, draw, write, |item, result| {
         let name = item.name.to_string_lossy().into_owned();
         if let Err(error) = result {
-            // Past the bar, and there, too, where the bar is hidden.
+            // Unlike the bar's own `println`, this also prints where the bar is hidden.
             bar.suspend(|| tell(format_args!("{name}: {error:#}")));
             failed += 1;
         }
@@ -176,7 +174,7 @@ fn run_all<R: Send, D: Send>(
     Ok(())
 }
 
-/// What the command line asks for, its inputs read as far as can be done at once.
+/// What to draw. The inputs of a single drawing are read already.
 enum Job {
     Tensors(Sample),
     Picture(Sample),
@@ -213,7 +211,7 @@ impl Folders {
             for entry in std::fs::read_dir(folder).with_context(|| format!("{}", folder.display()))? {
                 let name = entry.with_context(|| format!("{}", folder.display()))?.file_name();
                 let text = name.to_string_lossy().to_lowercase();
-                // Hidden files are some file system's notes, not pictures.
+                // Hidden files, such as macOS's `._01.png`, are not pictures.
                 if text.ends_with(".png") && !text.starts_with('.') {
                     names.insert(name);
                 }
@@ -225,14 +223,14 @@ impl Folders {
     }
 }
 
-/// The five pictures of one image.
+/// The five input files of one drawing.
 struct Item {
     name: OsString,
     paths: [PathBuf; 5],
 }
 
 impl Item {
-    fn read(&self, labels: Labels) -> Result<Sample> {
+    fn read(&self, labels: ParseLabelsArgument) -> Result<Sample> {
         let [agnostic, pose, warped_cloth, warped_mask, parse] = self.paths.each_ref().map(PathBuf::as_path);
         let files = SampleFiles { agnostic, pose, warped_cloth, warped_mask, parse };
         Ok(read_sample(&files, labels.into())?)

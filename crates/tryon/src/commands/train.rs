@@ -1,42 +1,42 @@
-//! `tryon train`: a generator, from pictures.
+//! `tryon train`: trains a generator on pictures.
 
 mod arguments;
 mod memory;
 mod progress;
-mod session;
 mod start;
+mod training;
 
 pub(crate) use arguments::Arguments;
 
 use crate::device::{DeviceArguments, name};
 use anyhow::Result;
-use session::Session;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use start::Start;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use training::Training;
 
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     let stop = stop_flag()?;
-    // What can be wrong without a device is found before one is opened.
+    // Errors that need no device are found before one is opened.
     let start = Start::new(arguments)?;
     let settings = &start.run.settings;
     if start.step() == settings.total_steps() {
         start.finish(&arguments.out)?;
         let out = arguments.out.display();
-        return Ok(format!("{out} is finished, all {} steps of it\n", settings.total_steps()));
+        return Ok(format!("{out} is already finished: it has all {} steps\n", settings.total_steps()));
     }
     let gpu = device.open_gpu()?;
     let device = name(&gpu.clone().into());
-    Session::begin(start, gpu, &device, arguments)?.train(&stop)
+    Training::begin(start, gpu, &device, arguments)?.train(&stop)
 }
 
-/// Set by Ctrl-C, or by the system's request to end. The second time ends at once.
+/// A flag that Ctrl-C or the system's request to end sets. A second one ends the process at once.
 fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the second looks at what the first one has set.
+        // In this order, so that the first action sees only what an earlier signal has set.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
         flag::register(signal, Arc::clone(&stop))?;
     }

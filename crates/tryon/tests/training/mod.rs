@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 /// Steps of the undisturbed run.
 pub(crate) const STEPS: u64 = 8;
-/// The narrowest networks there are. Epochs and steps end at different times.
+/// The narrowest networks. With 5 examples and batches of 2, epochs end within steps.
 const SETTINGS: [&str; 18] = [
     "--size",
     "64x64",
@@ -78,7 +78,7 @@ pub(crate) fn start<'a>(out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "--data", text(data()), "--out", text(out)], &SETTINGS[..], more].concat()
 }
 
-/// The one that goes on with it.
+/// The command line that resumes it.
 pub(crate) fn resume(out: &Path) -> [&str; 4] {
     ["train", "--resume", "--out", text(out)]
 }
@@ -98,7 +98,7 @@ pub(crate) fn checkpoint(run: &Path, step: u64) -> PathBuf {
     run.join(format!("checkpoints/step-{step:08}.safetensors"))
 }
 
-/// That a finished run is the undisturbed one, bit for bit.
+/// Asserts that a finished run equals the undisturbed one, bit for bit.
 #[track_caller]
 pub(crate) fn assert_undisturbed(run: &Path) {
     let (undisturbed, _) = undisturbed();
@@ -126,7 +126,7 @@ pub(crate) fn losses(run: &Path) -> Vec<[f64; 5]> {
     lines(run)[1..].iter().map(|line| NAMES.map(|name| line[name].as_f64().unwrap())).collect()
 }
 
-/// Waits until a run has logged so many steps.
+/// Waits until a run has logged `count` steps.
 pub(crate) fn wait_for(run: &Path, count: usize) {
     let begun = Instant::now();
     while steps(run).len() < count {

@@ -8,18 +8,19 @@ use std::path::PathBuf;
 
 /// Train a generator on pictures, against a discriminator.
 ///
-/// RUN gets log.jsonl, a line of JSON for each step; losses.png; samples/, what the generator makes of the first examples;
-/// checkpoints/, from which --resume goes on bit for bit; and generator.safetensors, the newest weights for the other commands.
-/// Ctrl-C saves and ends; a second one ends at once.
+/// RUN then holds log.jsonl, a line of JSON for each step; losses.png, their curves; samples/, the generator's pictures
+/// of the first examples; checkpoints/, from which --resume continues bit for bit; and generator.safetensors, the
+/// newest weights, for the other commands. Ctrl-C saves and ends; a second Ctrl-C ends at once.
 ///
-/// Training needs an adapter: a GPU or, slowly, a software rasterizer; `--device cpu` and `--threads` are for other commands.
+/// Training needs an adapter: a GPU or, slowly, a software rasterizer. `--device cpu` and `--threads` are for other
+/// commands.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The run's folder
     #[arg(short, long, alias = "output", value_name = "RUN")]
     pub(super) out: PathBuf,
 
-    /// Go on with the run in this folder, by its own settings
+    /// Resume the run in this folder, with its own settings
     #[arg(long)]
     pub(super) resume: bool,
 
@@ -31,11 +32,11 @@ pub(crate) struct Arguments {
     given: Given,
 }
 
-/// What the run's settings are, where they are not the default.
+/// The settings given on the command line, by the names of [`Settings`](alias_train::Settings).
 #[derive(clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Given {
-    /// A dataset in VITON-HD's layout, as `tryon dataset check` has it; with --resume it is known
+    /// A dataset in VITON-HD's layout (see `tryon dataset check --help`) [with --resume, default: the run's]
     #[arg(long, value_name = "DIR", required_unless_present = "resume", help_heading = "Data")]
     data: Option<PathBuf>,
 
@@ -43,11 +44,11 @@ struct Given {
     #[arg(long, value_name = "HxW", value_parser = parse_size, help_heading = "Data")]
     size: Option<[usize; 2]>,
 
-    /// Examples of each step; `auto` for as many as fit the device at once [default: 1]
+    /// Examples per step; `auto` for as many as fit the device at once [default: 1]
     #[arg(long, value_name = "N", value_parser = batch, help_heading = "Data")]
-    batch: Option<Batch>,
+    batch: Option<BatchSize>,
 
-    /// Of those, how many pass through the networks together: more take more memory, and keep a large GPU busy [default: 1]
+    /// Examples that are computed together; more take more memory and use a large GPU better [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536), help_heading = "Data")]
     at_once: Option<u64>,
 
@@ -55,11 +56,11 @@ struct Given {
     #[arg(long, value_name = "N", help_heading = "Training")]
     steps: Option<u64>,
 
-    /// Steps after those, in which the rates fall to zero in a line [default: 100000]
+    /// Steps after --steps, in which the rates fall linearly to zero [default: 100000]
     #[arg(long, value_name = "N", help_heading = "Training")]
     decay_steps: Option<u64>,
 
-    /// Of the first weights, the order of the data, and the noise [default: 0]
+    /// Seed of the initial weights, the order of the examples, and the noise [default: 0]
     #[arg(long, value_name = "S", help_heading = "Training")]
     seed: Option<u64>,
 
@@ -71,7 +72,7 @@ struct Given {
     #[arg(long, value_name = "R", value_parser = finite, help_heading = "Training")]
     discriminator_rate: Option<f64>,
 
-    /// What Adam adds to the root of the second moment [default: 0.00000001]
+    /// Adam's epsilon, added to the root of the second moment [default: 0.00000001]
     #[arg(long, value_name = "E", value_parser = finite, help_heading = "Training")]
     eps: Option<f64>,
 
@@ -79,11 +80,12 @@ struct Given {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=4096), conflicts_with = "weights", help_heading = "Networks")]
     ngf: Option<u64>,
 
-    /// Resolutions of the generator: `more` for sizes that are multiples of 64, `most` of 128 [default: most]
+    /// Upsampling layers of the generator: `more` for sizes that are multiples of 64, `most` for multiples of 128
+    /// [default: most]
     #[arg(long, value_parser = ["more", "most"], conflicts_with = "weights", help_heading = "Networks")]
     layers: Option<String>,
 
-    /// Its normalization away from the mask [default: instance]
+    /// Normalization of the generator's blocks that have no mask norm [default: instance]
     #[arg(long, value_parser = ["instance", "batch"], conflicts_with = "weights", help_heading = "Networks")]
     norm: Option<String>,
 
@@ -91,7 +93,7 @@ struct Given {
     #[arg(long, help_heading = "Networks")]
     plain: bool,
 
-    /// Start the generator from these weights, instead of random ones
+    /// Start the generator from these weights instead of random ones
     #[arg(long, value_name = "FILE", help_heading = "Networks")]
     weights: Option<PathBuf>,
 
@@ -99,11 +101,12 @@ struct Given {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=512), conflicts_with = "discriminator", help_heading = "Networks")]
     ndf: Option<u64>,
 
-    /// Start the discriminator from these weights; a checkpoint of a training will do for both
+    /// Start the discriminator from these weights; --weights and this option both take a training's checkpoint
     #[arg(long, value_name = "FILE", help_heading = "Networks")]
     discriminator: Option<PathBuf>,
 
-    /// Of the first weights' Xavier initialization. Where rates are far above 1e-4, 1 keeps their rank [default: 0.02]
+    /// Gain of the initial weights' Xavier initialization; for learning rates far above 1e-4, 1 preserves their rank
+    /// [default: 0.02]
     #[arg(long, value_name = "G", value_parser = finite, help_heading = "Networks")]
     gain: Option<f64>,
 
@@ -111,7 +114,7 @@ struct Given {
     #[arg(long, value_parser = ["hinge", "vanilla", "lsgan"], help_heading = "Losses")]
     gan: Option<String>,
 
-    /// Weights of torchvision's vgg19 for the perceptual loss [default: none; the loss is L1 of pixels]
+    /// Weights of torchvision's vgg19 for the perceptual loss [default: none, the loss is L1 of pixels]
     #[arg(long, value_name = "FILE", help_heading = "Losses")]
     vgg: Option<PathBuf>,
 
@@ -123,45 +126,45 @@ struct Given {
     #[arg(long, value_name = "W", value_parser = finite, help_heading = "Losses")]
     perceptual: Option<f64>,
 
-    /// Compute the generator's blocks a second time for their gradients instead of keeping them: the same bits, less memory,
-    /// more time
+    /// Gradient checkpointing: compute the generator's blocks again in the backward pass instead of keeping their
+    /// activations. The same bits, less memory, more time
     #[arg(long, help_heading = "Networks")]
     recompute: bool,
 
-    /// Steps from one checkpoint to the next [default: 500]
+    /// Steps between checkpoints [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     checkpoint_every: Option<u64>,
 
-    /// Checkpoints that are kept [default: 3]
+    /// Number of checkpoints to keep, the newest [default: 3]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     keep: Option<u64>,
 
-    /// Steps from one sheet of samples, and picture of the losses, to the next [default: 500]
+    /// Steps between sheets of samples, and between drawings of the loss curves [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
     sample_every: Option<u64>,
 }
 
-/// How many examples a step has.
+/// The number of examples per step.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-enum Batch {
-    /// Found out on the device; no setting that was given.
+enum BatchSize {
+    /// As many as fit the device. Serialized as null, like an option that was not given.
     Auto,
     Examples(u64),
 }
 
 impl Arguments {
-    /// Whether the batch is to be as large as fits the device.
+    /// Whether the batch is as large as fits the device.
     pub(super) fn fits_batch(&self) -> bool {
-        self.given.batch == Some(Batch::Auto)
+        self.given.batch == Some(BatchSize::Auto)
     }
 
-    /// The settings that were given, by the options' names; files by their absolute paths.
+    /// The settings that were given, by the options' names; paths are made absolute.
     pub(super) fn given(&self) -> Result<Map<String, Value>> {
         let Value::Object(mut given) = serde_json::to_value(&self.given)? else { return Ok(Map::new()) };
         if self.fits_batch() {
-            ensure!(!self.resume, "a run's batch stays what it was: leave --batch auto out to go on");
-            ensure!(self.given.at_once.is_none(), "--batch auto finds out how many at once; leave --at-once out");
+            ensure!(!self.resume, "a run's batch cannot change: leave --batch auto out to resume");
+            ensure!(self.given.at_once.is_none(), "--batch auto sets --at-once as well; leave --at-once out");
         }
         given.retain(|_, value| !value.is_null() && *value != Value::Bool(false));
         for key in ["data", "weights", "discriminator", "vgg"] {
@@ -174,10 +177,10 @@ impl Arguments {
     }
 }
 
-fn batch(text: &str) -> Result<Batch, String> {
+fn batch(text: &str) -> Result<BatchSize, String> {
     match text.parse() {
-        _ if text == "auto" => Ok(Batch::Auto),
-        Ok(examples @ 1..=65536) => Ok(Batch::Examples(examples)),
+        _ if text == "auto" => Ok(BatchSize::Auto),
+        Ok(examples @ 1..=65536) => Ok(BatchSize::Examples(examples)),
         _ => Err("expected a number from 1 to 65536, or auto".into()),
     }
 }

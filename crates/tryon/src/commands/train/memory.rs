@@ -1,18 +1,18 @@
-//! What a step will hold on the device, before there is one.
+//! Predicts the device memory that a step takes, before the first step.
 
 use super::start::{Start, upload};
 use alias_pictures::dataset::Example;
 use alias_tensor::{Error, Gpu, Tensor};
 use anyhow::Result;
 
-/// No larger batch is tried: nobody has trained this network with more.
+/// The largest batch that `--batch auto` tries: SPADE's, on 8 GPUs.
 const LARGEST_BATCH: usize = 32;
-/// Examples whose tables are counted; those of others differ little.
+/// Number of examples that are counted: the tables of the others differ little in size.
 const COUNTED: usize = 4;
-/// A device's memory is tried out in pieces of at most so many bytes.
+/// The largest piece, in bytes, in which a device's memory is tried out.
 const PIECE: u64 = 256 << 20;
 
-/// The first steps of a training, on a device that counts.
+/// Takes the first steps of a training on a device that counts memory but computes nothing.
 pub(super) struct Forecast<'a> {
     start: &'a Start,
     gpu: &'a Gpu,
@@ -26,7 +26,7 @@ impl Forecast<'_> {
         Ok(Forecast { start, gpu, examples })
     }
 
-    /// Bytes that a step on `batch` examples, so many of them at once, takes on the device at most.
+    /// Peak device memory, in bytes, of a step on `batch` examples, `at_once` of them together.
     pub(super) fn bytes(&self, batch: usize, at_once: usize) -> Result<u64> {
         let counting = self.gpu.counting()?;
         let mut trainer = self.start.trainer(&counting)?;
@@ -39,14 +39,14 @@ impl Forecast<'_> {
         Ok(counting.counters().peak_device_bytes)
     }
 
-    /// The largest power of two of examples that fit the device at once; on a software rasterizer, which computes no faster
-    /// on more, one.
+    /// The largest power of two of examples that fit the device at once; 1 on a software rasterizer, where larger
+    /// batches are no faster.
     pub(super) fn largest_batch(&self) -> Result<usize> {
         let mut batch = 1;
         while !self.gpu.is_software() && batch < LARGEST_BATCH {
             let bytes = match self.bytes(2 * batch, 2 * batch) {
                 Ok(bytes) => bytes,
-                // A tensor larger than a binding.
+                // A tensor would be larger than a binding may be.
                 Err(error) if matches!(device_error(&error), Some(Error::Limit { .. })) => break,
                 Err(error) => return Err(error),
             };
@@ -59,7 +59,7 @@ impl Forecast<'_> {
     }
 }
 
-/// The device's own error, if it is one.
+/// The device's error that `error` wraps, if any.
 pub(super) fn device_error(error: &anyhow::Error) -> Option<&Error> {
     let model = match error.downcast_ref() {
         Some(alias_train::Error::Model(error)) => Some(error),
@@ -71,7 +71,7 @@ pub(super) fn device_error(error: &anyhow::Error) -> Option<&Error> {
     }
 }
 
-/// Whether a device has so many bytes left: tries.
+/// Whether a device has `bytes` bytes left, found by allocating them.
 fn holds(gpu: &Gpu, bytes: u64) -> Result<bool> {
     let piece = PIECE.min(gpu.limits().max_storage_buffer_binding_size).min(gpu.limits().max_buffer_size);
     let pieces = (0..bytes.div_ceil(piece)).map(|_| Tensor::empty(gpu, &[(piece / 4) as usize]));

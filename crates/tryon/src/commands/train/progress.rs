@@ -1,11 +1,11 @@
-//! How far a training has come: a bar on a terminal, else a line now and then.
+//! Shows how far a training has come: by a bar on a terminal, else by a line every ten seconds.
 
 use crate::terminal::tell;
-use alias_train::Entry;
+use alias_train::LogEntry;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 
-/// From one line to the next, where there is no terminal.
+/// Time between lines, where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) struct Progress {
@@ -26,8 +26,8 @@ impl Progress {
         Progress { bar, total, first, start: Instant::now(), last_line: None }
     }
 
-    pub(super) fn step(&mut self, entry: &Entry) {
-        let Entry { step, discriminator, gan, feature_matching, perceptual, images_per_second, .. } = *entry;
+    pub(super) fn step(&mut self, entry: &LogEntry) {
+        let LogEntry { step, discriminator, gan, feature_matching, perceptual, images_per_second, .. } = *entry;
         // Not by the first step, which compiles kernels, if there are others.
         if step == self.first + 2 {
             (self.first, self.start) = (step, Instant::now());
@@ -48,7 +48,7 @@ impl Progress {
         self.bar.set_position(step);
     }
 
-    /// Leaves the terminal to others.
+    /// Removes the bar.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,24 +1,26 @@
 //! Where a run starts: from nothing, or from its newest checkpoint.
 
 use super::Arguments;
-use crate::commands::passed_over;
+use crate::commands::report_damaged;
 use alias_model::{Checkpoint, DiscriminatorConfig, GeneratorConfig, Inputs, Sample, initialize};
 use alias_pictures::dataset::{Dataset, Example};
 use alias_tensor::{Gpu, Tensor};
 use alias_train::{Batch, Trainer, Vgg19};
-use alias_train::{Checkpoints, DataSummary, Lock, Newest, Purpose, Run, Saved, Settings, checksum, read_generator};
+use alias_train::{
+    Checkpoints, DataSummary, Lock, Newest, Purpose, RunCheckpoint, RunDescription, Settings, checksum, read_generator,
+};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A run that can go on as soon as there is a device.
+/// Everything of a run that needs no device.
 pub(super) struct Start {
-    pub(super) run: Run,
+    pub(super) run: RunDescription,
     pub(super) dataset: Arc<Dataset>,
     vgg: Option<Checkpoint>,
-    /// None for a folder that has yet to be begun.
-    from: Option<Saved>,
-    /// Of a run that was there.
+    /// The checkpoint to resume from; None for a new run.
+    from: Option<RunCheckpoint>,
+    /// The lock of the run's folder, if that existed.
     lock: Option<Lock>,
 }
 
@@ -37,12 +39,12 @@ impl Start {
             return Start::with(settings, None, None);
         }
         let lock = if arguments.out.is_dir() { Some(lock(&arguments.out)?) } else { None };
-        let saved = earlier(&arguments.out)?;
-        let before = saved.run.clone();
-        let start = Start::with(before.settings.going_on(given)?, Some(saved), lock)?;
+        let checkpoint = newest_checkpoint(&arguments.out)?;
+        let before = checkpoint.run.clone();
+        let start = Start::with(before.settings.resumed_with(given)?, Some(checkpoint), lock)?;
         ensure!(
             start.run.data == before.data,
-            "{} has changed: it has {}, where this run began with {}; bring the old one back, or start another run in \
+            "{} has changed: it has {}, where this run began with {}; restore the old one, or start another run in \
              another folder, with --weights and --discriminator from this one",
             start.run.settings.data.display(),
             start.run.data,
@@ -58,7 +60,7 @@ impl Start {
         Ok(start)
     }
 
-    fn with(settings: Settings, from: Option<Saved>, lock: Option<Lock>) -> Result<Start> {
+    fn with(settings: Settings, from: Option<RunCheckpoint>, lock: Option<Lock>) -> Result<Start> {
         let dataset = Dataset::open(&settings.data)?;
         let dataset = match settings.size {
             Some(size) => dataset.at_size(size),
@@ -67,7 +69,7 @@ impl Start {
         let Settings { batch, at_once, .. } = settings;
         ensure!(
             batch.is_multiple_of(at_once),
-            "--batch is {batch} and --at-once {at_once}: a step takes its examples in parts of one size"
+            "--batch is {batch} and --at-once {at_once}; --batch must be a multiple of --at-once"
         );
         let [height, width] = dataset.size();
         let config = settings.config()?;
@@ -75,45 +77,45 @@ impl Start {
         config.layers.check_size(height, width).context("give another --size")?;
         let vgg = settings.vgg.as_ref().map(Checkpoint::read).transpose().context("--vgg")?;
         let vgg_checksum = vgg.as_ref().map(checksum).transpose()?;
-        let run = Run { data: DataSummary::new(&dataset), settings, vgg_checksum };
+        let run = RunDescription { data: DataSummary::new(&dataset), settings, vgg_checksum };
         Ok(Start { run, dataset: Arc::new(dataset), vgg, from, lock })
     }
 
-    /// Steps that have been taken.
+    /// Steps taken.
     pub(super) fn step(&self) -> u64 {
-        self.from.as_ref().map_or(0, |saved| saved.step)
+        self.from.as_ref().map_or(0, |checkpoint| checkpoint.step)
     }
 
-    /// Writes what a run that was killed right after its last checkpoint still lacks.
+    /// Writes the generator's weights, which a finished run lacks if it was killed right after its last checkpoint.
     pub(super) fn finish(&self, folder: &Path) -> Result<()> {
-        if let Some(saved) = &self.from {
-            Checkpoints::of(folder).save_generator(saved)?;
+        if let Some(checkpoint) = &self.from {
+            Checkpoints::of(folder).save_generator(checkpoint)?;
         }
         Ok(())
     }
 
-    /// Whether its folder has yet to be begun.
+    /// Whether this is a new run.
     pub(super) fn is_new(&self) -> bool {
         self.from.is_none()
     }
 
-    /// The lock of the run's folder, which is there by now.
+    /// The lock of the run's folder, which must exist by now.
     pub(super) fn lock(&mut self, folder: &Path) -> Result<Lock> {
         if let Some(lock) = self.lock.take() {
             return Ok(lock);
         }
         let lock = lock(folder)?;
-        // Who had it before may have begun a run.
+        // The process that held it before may have started a run.
         verify_new(folder)?;
         Ok(lock)
     }
 
-    /// The trainer, where it starts.
+    /// The trainer in its first state.
     pub(super) fn trainer(&self, gpu: &Gpu) -> Result<Trainer> {
         let vgg = self.vgg.as_ref().map(|vgg| Vgg19::load(gpu, vgg)).transpose()?;
         let mut trainer = match &self.from {
-            Some(saved) => Trainer::resume(gpu, &saved.state, vgg)?,
-            None => begin(gpu, &self.run.settings, vgg)?,
+            Some(checkpoint) => Trainer::resume(gpu, &checkpoint.state, vgg)?,
+            None => new_trainer(gpu, &self.run.settings, vgg)?,
         };
         trainer.set_recomputes(self.run.settings.recompute);
         Ok(trainer)
@@ -125,30 +127,30 @@ fn lock(folder: &Path) -> Result<Lock> {
     lock.with_context(|| format!("another process is training in {}", folder.display()))
 }
 
-/// Errors where a run is in this folder already.
+/// An error if this folder already holds a run.
 fn verify_new(folder: &Path) -> Result<()> {
     let is_new = !log_path(folder).exists() && Checkpoints::of(folder).steps()?.is_empty();
     let shown = folder.display();
-    ensure!(is_new, "there is a run in {shown} already; go on with it by --resume, or name another folder");
+    ensure!(is_new, "there is a run in {shown} already; resume it with --resume, or name another folder");
     Ok(())
 }
 
-/// How far the run in this folder has come.
-fn earlier(folder: &Path) -> Result<Saved> {
+/// The newest checkpoint of the run in this folder; damaged ones are renamed.
+fn newest_checkpoint(folder: &Path) -> Result<RunCheckpoint> {
     let shown = folder.display();
-    let Some(Newest { saved, damaged }) = Checkpoints::of(folder).newest()? else {
+    let Some(Newest { checkpoint, damaged }) = Checkpoints::of(folder).newest()? else {
         ensure!(
             !log_path(folder).exists(),
-            "there is a log in {shown} and no checkpoint to go on from; start anew in another folder"
+            "there is a log in {shown} but no checkpoint to resume from; start a new run in another folder"
         );
-        bail!("there is no run in {shown} to go on with; start one without --resume");
+        bail!("there is no run in {shown} to resume; start one without --resume");
     };
-    passed_over(&damaged);
+    report_damaged(&damaged);
     Checkpoints::set_aside(&damaged)?;
-    Ok(saved)
+    Ok(checkpoint)
 }
 
-/// Reads from the weights what networks they are of.
+/// Reads the networks' settings from the weights that are given.
 fn infer(settings: &mut Settings) -> Result<()> {
     if let Some(path) = &settings.weights {
         let config = GeneratorConfig::infer(&read_generator(path)?).with_context(|| format!("{}", path.display()))?;
@@ -164,15 +166,15 @@ fn infer(settings: &mut Settings) -> Result<()> {
     Ok(())
 }
 
-/// The discriminator's state dict in a file: the file itself, or what a checkpoint of a training holds of it.
+/// The discriminator's state dict in a file: the whole file, or its part of a training's checkpoint.
 fn read_discriminator(path: &Path) -> Result<Checkpoint> {
     let checkpoint = Checkpoint::read(path)?;
     let part = checkpoint.part("discriminator.");
     Ok(if part.is_empty() { checkpoint } else { part })
 }
 
-/// A trainer that has taken no step.
-fn begin(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> {
+/// A trainer of a new run.
+fn new_trainer(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> {
     let (config, generator) = match &settings.weights {
         Some(path) => {
             let weights = read_generator(path)?;
@@ -196,7 +198,7 @@ fn begin(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> 
     Ok(Trainer::new(gpu, (config, &generator), (judge, &discriminator), vgg, settings.trainer_options()?)?)
 }
 
-/// Examples of one size on the device, as one part of a batch.
+/// Uploads examples of one size as one part of a batch.
 pub(super) fn upload(gpu: &Gpu, examples: &[Example]) -> Result<Batch> {
     let sample = Sample::stack(examples.iter().map(|example| &example.sample))?;
     let truth: Vec<_> = examples.iter().flat_map(|example| example.truth.iter().copied()).collect();

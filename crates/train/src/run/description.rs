@@ -1,21 +1,21 @@
-//! What a run is, in its log and in each of its checkpoints.
+//! The description of a run in its log and in each of its checkpoints.
 
 use super::Settings;
 use alias_pictures::dataset::Dataset;
 use serde::{Deserialize, Serialize};
 
-/// A run: what its log begins with, and what each checkpoint holds besides the trainer.
+/// The description of a run: in the first line of its log, and in the metadata of each checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
-    /// What it was started with.
+pub struct RunDescription {
+    /// Its settings.
     pub settings: Settings,
-    /// What it learns from.
+    /// Its dataset.
     pub data: DataSummary,
-    /// Checksum of VGG-19's weights; none where the perceptual loss compares pixels.
+    /// Checksum of VGG-19's weights; None if the perceptual loss compares pixels.
     pub vgg_checksum: Option<String>,
 }
 
-/// What tells one dataset from another.
+/// Enough about a dataset to tell it from another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataSummary {
     /// How many examples there are.
@@ -27,7 +27,7 @@ pub struct DataSummary {
 }
 
 impl DataSummary {
-    /// Of this one.
+    /// Summarizes `dataset`.
     pub fn new(dataset: &Dataset) -> DataSummary {
         let mut names = crc32fast::Hasher::new();
         for index in 0..dataset.len() {

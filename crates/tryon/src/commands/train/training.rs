@@ -1,9 +1,9 @@
-//! The steps of a run, and what is written on the way.
+//! Takes the steps of a run, and writes its files on the way.
 
 use super::memory::{Forecast, device_error};
 use super::start::{Start, log_path, upload};
 use super::{Arguments, progress::Progress};
-use crate::commands::picture;
+use crate::commands::to_image;
 use crate::terminal::tell;
 use alias_model::{Checkpoint, Generator, LoadOptions, Noise};
 use alias_pictures::dataset::Dataset;
@@ -12,7 +12,8 @@ use alias_pictures::sheet;
 use alias_tensor::{Error, Gpu, no_grad};
 use alias_train::Trainer;
 use alias_train::{
-    Checkpoints, CheckpointsError, Entry, GENERATOR, Loader, Lock, Log, Order, Purpose, Run, Saved, Settings, curves,
+    Checkpoints, GENERATOR, Loader, Lock, Log, LogEntry, Order, Purpose, RunCheckpoint, RunCheckpointError,
+    RunDescription, Settings, curves,
 };
 use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
@@ -22,34 +23,36 @@ use std::time::{Duration, Instant};
 
 /// Examples on a sheet of samples.
 const SAMPLES: usize = 4;
-/// Height of a picture on a sheet; larger ones are scaled down.
+/// Taller pictures are scaled down to this height on a sheet.
 const SAMPLE_HEIGHT: usize = 256;
-/// Place of the warped garment among the data's sources: told, since in a folder `cloth` there may be flat ones.
+/// Index of the warped garments in `Dataset::sources`. Their folder is printed, since one named `cloth` may hold flat
+/// garments.
 const WARPED: usize = 4;
-/// Threads that load pictures, unless told.
+/// The default number of threads that load pictures.
 const WORKERS: usize = 2;
 
-pub(super) struct Session {
+pub(super) struct Training {
     gpu: Gpu,
     trainer: Trainer,
-    run: Run,
+    run: RunDescription,
     dataset: Arc<Dataset>,
     folder: PathBuf,
     checkpoints: Checkpoints,
     log: Log,
-    entries: Vec<Entry>,
+    entries: Vec<LogEntry>,
     /// The step of the newest checkpoint.
-    saved: u64,
+    saved_step: u64,
     workers: usize,
-    /// Waits of this session, and the time that threads have spent loading so many examples.
+    /// Time spent waiting for examples, since this process started.
     waited: Duration,
+    /// Time that threads have spent loading, and how many examples they have loaded.
     loading: (Duration, u32),
     _lock: Lock,
 }
 
-impl Session {
-    /// Begins the run's folder, or goes on in it.
-    pub(super) fn begin(mut start: Start, gpu: Gpu, device: &str, arguments: &Arguments) -> Result<Session> {
+impl Training {
+    /// Creates the run's folder, or opens it to resume.
+    pub(super) fn begin(mut start: Start, gpu: Gpu, device: &str, arguments: &Arguments) -> Result<Training> {
         let forecast = Forecast::new(&start, &gpu)?;
         let Settings { mut batch, mut at_once, .. } = start.run.settings;
         if arguments.fits_batch() {
@@ -67,14 +70,14 @@ impl Session {
         if let Some((what, from)) = start.dataset.sources().nth(WARPED) {
             tell(format_args!("{what}s from {}", from.display()));
         }
-        tell(format_args!("a step of {batch}, {at_once} at once, takes {mib} MiB on the device"));
+        tell(format_args!("a step of {batch} examples, {at_once} at once, takes {mib} MiB on the device"));
         let trainer = start.trainer(&gpu).map_err(|error| match device_error(&error) {
             Some(Error::OutOfMemory { .. }) => {
                 error.context("the networks alone do not fit the device; take a smaller --ngf and --ndf, or no --vgg")
             }
             _ => error,
         })?;
-        // Nothing is written before all that can fail without it.
+        // Nothing is written before everything else that can fail.
         for folder in [folder.clone(), checkpoints.folder(), samples(&folder)] {
             std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
         }
@@ -83,8 +86,9 @@ impl Session {
         let (step, is_new) = (start.step(), start.is_new());
         let Start { run, dataset, .. } = start;
         if is_new {
-            // So that what it begins with is known, whatever becomes of the files it was read from.
-            checkpoints.save(&mut Saved { step, run: run.clone(), state: trainer.save()? }, run.settings.keep)?;
+            // So that the run can be resumed even if the files of its initial weights change.
+            checkpoints
+                .save(&mut RunCheckpoint { step, run: run.clone(), state: trainer.save()? }, run.settings.keep)?;
         }
         let path = log_path(&folder);
         let opened = if path.exists() {
@@ -93,7 +97,7 @@ impl Session {
             Log::create(&path, &run, device).map(|log| (log, Vec::new()))
         };
         let (log, entries) = opened.with_context(|| format!("{}", path.display()))?;
-        Ok(Session {
+        Ok(Training {
             gpu,
             trainer,
             run,
@@ -102,7 +106,7 @@ impl Session {
             checkpoints,
             log,
             entries,
-            saved: step,
+            saved_step: step,
             workers: arguments.workers.map_or(WORKERS, usize::from),
             waited: Duration::ZERO,
             loading: (Duration::ZERO, 0),
@@ -110,20 +114,20 @@ impl Session {
         })
     }
 
-    /// Trains to the end, or until `stop` is set, and says what to say in the end.
+    /// Trains to the end, or until `stop` is set; returns a message for the user.
     pub(super) fn train(mut self, stop: &AtomicBool) -> Result<String> {
         let start = Instant::now();
         let first = self.trainer.step_count();
         let mut progress = Progress::new(first, self.run.settings.total_steps());
         let done = self.steps(stop, &mut progress);
         progress.clear();
-        done.map_err(|error| self.how_to_go_on(error))?;
+        done.map_err(|error| self.with_remedy(error))?;
         let (step, total) = (self.trainer.step_count(), self.run.settings.total_steps());
         let folder = self.folder.display();
         let mut text = if step == total {
             format!("{total} steps: {}\n", self.folder.join(GENERATOR).display())
         } else {
-            format!("stopped and saved at step {step} of {total}; to go on: tryon train --resume --out {folder}\n")
+            format!("stopped and saved at step {step} of {total}; to resume: tryon train --resume --out {folder}\n")
         };
         text += &self.report(start.elapsed(), step - first);
         Ok(text)
@@ -158,11 +162,11 @@ impl Session {
             self.waited += waited;
             let step = self.trainer.step_count();
             let seconds = [start.elapsed(), waited].map(|time| time.as_secs_f64());
-            let entry = Entry::new(step, losses, rates, seconds, settings.batch);
+            let entry = LogEntry::new(step, losses, rates, seconds, settings.batch);
             self.log.append(&entry).with_context(|| format!("{}", log_path(&self.folder).display()))?;
             self.entries.push(entry);
             progress.step(&entry);
-            // Pictures first: a run is finished once it has its last checkpoint.
+            // Samples first: with its last checkpoint a run counts as finished.
             if step.is_multiple_of(settings.sample_every) || step == total {
                 self.draw()?;
             }
@@ -173,19 +177,19 @@ impl Session {
         Ok(())
     }
 
-    /// Writes a checkpoint, unless there is one of this step, and the generator alone.
+    /// Writes a checkpoint, unless this step has one, and the generator's weights.
     fn save(&mut self) -> Result<()> {
         let step = self.trainer.step_count();
-        let mut saved = Saved { step, run: self.run.clone(), state: self.trainer.save()? };
-        if self.saved != step {
+        let mut checkpoint = RunCheckpoint { step, run: self.run.clone(), state: self.trainer.save()? };
+        if self.saved_step != step {
             self.log.sync().with_context(|| format!("{}", log_path(&self.folder).display()))?;
-            self.checkpoints.save(&mut saved, self.run.settings.keep)?;
-            self.saved = step;
+            self.checkpoints.save(&mut checkpoint, self.run.settings.keep)?;
+            self.saved_step = step;
         }
-        Ok(self.checkpoints.save_generator(&saved)?)
+        Ok(self.checkpoints.save_generator(&checkpoint)?)
     }
 
-    /// Writes a sheet of samples, and the losses as curves.
+    /// Writes a sheet of samples and the loss curves.
     fn draw(&self) -> Result<()> {
         let weights: Checkpoint = self.trainer.generator()?;
         let options = LoadOptions { plain: self.run.settings.plain, ..Default::default() };
@@ -195,7 +199,7 @@ impl Session {
             let example = self.dataset.read(index)?;
             let inputs = upload(&self.gpu, std::slice::from_ref(&example))?.inputs;
             let result = no_grad(|| generator.forward(&inputs, Noise::None))?.to_vec()?;
-            let [result, truth] = [result, example.truth].map(|data| picture(&example.sample, data));
+            let [result, truth] = [result, example.truth].map(|data| to_image(&example.sample, data));
             rows.push(sheet::columns(&example.sample, result, truth).to_vec());
         }
         let height = self.dataset.size()[0].min(SAMPLE_HEIGHT);
@@ -207,40 +211,41 @@ impl Session {
         Ok(())
     }
 
-    /// Saves what can be saved where something went wrong, and says how to go on.
-    fn how_to_go_on(&mut self, error: anyhow::Error) -> anyhow::Error {
+    /// Saves the state after an error, unless it has diverged; adds to the error how to resume.
+    fn with_remedy(&mut self, error: anyhow::Error) -> anyhow::Error {
         let step = self.trainer.step_count();
         let settings = &self.run.settings;
         if diverged(&error) {
-            let last = self.checkpoints.path(self.saved);
+            let last = self.checkpoints.path(self.saved_step);
             let rates = [settings.generator_rate, settings.discriminator_rate].map(|rate| rate / 2.0);
-            let again = settings.beginning_with(&last, rates);
+            let again = settings.restart_options(&last, rates);
             return anyhow!(
-                "{error:#}\nstopped at step {step}. To start anew from the last checkpoint, or one before it, with half the \
-                 rates: tryon train {again} --out OTHER"
+                "{error:#}\nstopped at step {step}. To start a new run from the last checkpoint, or from an earlier \
+                 one, with half the rates: tryon train {again} --out OTHER"
             );
         }
         let out = self.folder.display();
-        let go_on = match lack_of_memory(&error, settings) {
-            Some(remedy) => format!("to go on from it: tryon train --resume --out {out}; {remedy}"),
-            None => format!("once that is mended, go on by: tryon train --resume --out {out}"),
+        let how_to_resume = match lack_of_memory(&error, settings) {
+            Some(remedy) => format!("to resume: tryon train --resume --out {out}; {remedy}"),
+            None => format!("once the cause is removed, resume with: tryon train --resume --out {out}"),
         };
         let ending = match self.save() {
-            Ok(()) => format!("stopped and saved at step {step}; {go_on}"),
-            Err(failed) if self.checkpoints.path(self.saved).is_file() => format!(
-                "stopped at step {step}, which cannot be saved ({failed:#}); that of step {} is there; {go_on}",
-                self.saved
+            Ok(()) => format!("stopped and saved at step {step}; {how_to_resume}"),
+            Err(failed) if self.checkpoints.path(self.saved_step).is_file() => format!(
+                "stopped at step {step}, which cannot be saved ({failed:#}); the checkpoint of step {} remains; \
+                 {how_to_resume}",
+                self.saved_step
             ),
             Err(failed) => format!(
-                "stopped at step {step}, which cannot be saved ({failed:#}); the checkpoints are gone from {}; once they \
-                 are back, go on by: tryon train --resume --out RUN",
+                "stopped at step {step}, which cannot be saved ({failed:#}); the checkpoints are gone from {}; once \
+                 they are back, resume with: tryon train --resume --out RUN",
                 self.checkpoints.folder().display()
             ),
         };
         anyhow!("{error:#}\n{ending}")
     }
 
-    /// How much faster loading is than training.
+    /// A line that compares the speed of loading with that of training.
     fn report(&self, elapsed: Duration, steps: u64) -> String {
         let (loading, examples) = self.loading;
         if steps == 0 || examples == 0 {
@@ -250,7 +255,8 @@ impl Session {
         let each = loading.as_secs_f64() / f64::from(examples) / self.workers as f64;
         let trained = (elapsed.as_secs_f64() - waited) / (steps * self.run.settings.batch as u64) as f64;
         format!(
-            "data: {:.1} ms a step waited, {:.1} % of the time; {} threads load {:.0} times as fast as this trains\n",
+            "data: each step waited {:.1} ms, {:.1} % of the time; {} threads load {:.0} times as fast as the training \
+             needs\n",
             1e3 * waited / steps as f64,
             100.0 * waited / elapsed.as_secs_f64(),
             self.workers,
@@ -259,16 +265,17 @@ impl Session {
     }
 }
 
-/// Whether it is the weights or the losses that are no numbers: then the state is not worth keeping.
+/// Whether a loss or a weight is NaN or infinite, so that the state is not worth saving.
 fn diverged(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(alias_train::Error::Diverged { .. }))
-        || matches!(error.downcast_ref(), Some(CheckpointsError::NotFinite { .. }))
+        || matches!(error.downcast_ref(), Some(RunCheckpointError::NotFinite { .. }))
 }
 
-/// What may help where it was memory that a device lacks.
+/// The remedy, if the device ran out of memory.
 fn lack_of_memory(error: &anyhow::Error, settings: &Settings) -> Option<&'static str> {
     matches!(device_error(error), Some(Error::OutOfMemory { .. })).then_some(if settings.recompute {
-        "for less memory, another run by --weights and --discriminator, of a smaller --at-once or --size"
+        "for less memory, start another run with --weights and --discriminator from this one and a smaller --at-once \
+         or --size"
     } else {
         "with --recompute a step takes less memory"
     })
