@@ -9,10 +9,10 @@ use alias_tensor::{Gpu, Tensor};
 use std::collections::BTreeMap;
 use support::{BAR, config, sample};
 
-/// What a case stores of its inputs; everything else is a result to compare.
+/// The inputs in a case; all its other tensors are results to compare.
 const INPUTS: [&str; 5] = ["agnostic", "pose", "warped_cloth", "warped_mask", "labels"];
 
-/// The generator of a case, through the same loader as anyone's checkpoint.
+/// The generator of a case, loaded like any checkpoint.
 fn generator(case: &Golden) -> Generator {
     let config = config(case);
     let checkpoint = fill(&config.network().unwrap(), case.integer("weights_seed"));
@@ -78,7 +78,7 @@ fn the_same_image_twice_is_bit_equal() {
     }
 }
 
-/// On a device of its own: tests that run at the same time would count, too.
+/// On a device of its own, since a shared one counts other tests as well.
 #[test]
 fn fifty_images_take_the_memory_of_one() {
     let own = Gpu::open(&Default::default()).unwrap();
@@ -100,7 +100,7 @@ fn fifty_images_take_the_memory_of_one() {
     );
 }
 
-/// A gray sample of a single class, `pixels` large.
+/// A gray sample of one class, one row of `pixels` pixels.
 fn blank(pixels: usize) -> Sample {
     Sample {
         batch: 1,
@@ -114,7 +114,8 @@ fn blank(pixels: usize) -> Sample {
     }
 }
 
-/// The gradient by the inputs, through every operation of the network, against a step along it.
+/// The gradient with respect to the inputs, through every operation of the network, predicts how a step along it
+/// changes the loss.
 #[test]
 fn the_gradient_predicts_a_step() {
     let (_, generator, inputs) = small();
@@ -129,7 +130,7 @@ fn the_gradient_predicts_a_step() {
     let gradient = image.backward(&cotangent_tensor).unwrap().get(&x).unwrap().to_vec().unwrap();
     let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
 
-    // A short step along the gradient: the loss grows by the step's length times the gradient's.
+    // A short step along the gradient: the loss grows by the step's length times the gradient's norm.
     let x = x.to_vec().unwrap();
     let loss = |step: f64| -> f64 {
         let moved: Vec<_> =
@@ -143,14 +144,15 @@ fn the_gradient_predicts_a_step() {
     assert!((slope / norm - 1.0).abs() < 1e-2, "slope {slope}, gradient {norm}");
 }
 
-/// Image, gradient by the inputs and gradients by some weights, of one way to modulate; and the operations of the image.
+/// By one method of modulation: the image, its gradients with respect to some weights and the inputs, and the
+/// operations of the forward pass.
 fn with_modulation(sample: &Sample, config: GeneratorConfig, modulation: SpadeMethod) -> (Vec<Vec<f32>>, u64) {
-    let own = Gpu::open(&Default::default()).unwrap(); // its own: other tests' operations would count, too
+    let own = Gpu::open(&Default::default()).unwrap(); // a shared one counts other tests' operations
     let checkpoint = fill(&config.network().unwrap(), 4);
     let mut leaves = Vec::new();
     let generator = Generator::from_state(config, |key, shape| {
         let tensor = Tensor::new(&own, shape, &checkpoint.get(key).unwrap().to_f32()?)?;
-        // One norm near each end, and all that its scale and shift come from.
+        // The convolutions that compute scale and shift of one norm near each end of the network.
         let watched = key.starts_with("up_0.norm_0.conv_") || key.starts_with("up_3.norm_1.conv_");
         let tensor = if watched { tensor.requires_grad() } else { tensor };
         leaves.extend(watched.then(|| tensor.clone()));
@@ -169,7 +171,8 @@ fn with_modulation(sample: &Sample, config: GeneratorConfig, modulation: SpadeMe
     (results, flops)
 }
 
-/// The dense modulation is the oracle of the one by table: image and gradients agree to rounding, for far less work.
+/// Modulation by table gives the image and the gradients of dense modulation, up to rounding, with less than half the
+/// operations.
 #[test]
 fn modulation_by_table_is_the_dense_one() {
     let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
@@ -185,7 +188,7 @@ fn modulation_by_table_is_the_dense_one() {
     }
 }
 
-/// Where every window is another one there is nothing to share, and nothing is tried.
+/// Where hardly two windows are alike a table saves nothing, so none is used: the results are equal bit for bit.
 #[test]
 fn a_map_of_noise_falls_back_to_dense() {
     let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
@@ -223,8 +226,8 @@ fn weights_that_are_tracked_get_gradients() {
     }
 }
 
-/// Why SPADE modulates (Park et al. 2019, section 3): normalization washes a uniform label map out of an activation, but not
-/// out of a scale and shift.
+/// Why SPADE modulates (Park et al. 2019, section 3): normalization washes a uniform label map out of an activation,
+/// but not out of a scale and shift.
 #[test]
 fn a_uniform_label_map_survives_spade_and_is_lost_by_normalization() {
     use alias_kernels::{conv2d, instance_norm, modulate};

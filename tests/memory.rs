@@ -1,8 +1,9 @@
-//! A server's case: one painter, several threads, a thousand images. In a process of its own, whose memory is measured.
+//! The case of a server: one painter, several threads, a thousand images. A test binary of its own, since it measures
+//! the memory of the process.
 
 use alias_model::{CpuOptions, Device, GeneratorConfig, Layers, Noise, Painter, fill};
 
-/// What a round of images may leave behind: one byte in a thousand of what they take, a KiB each.
+/// The bytes that a round of images may leave behind: a KiB for each, a thousandth of what it takes.
 const GROWTH: usize = ROUND as usize * 1024;
 const ROUND: u64 = 200;
 
@@ -25,7 +26,8 @@ fn a_thousand_images_leave_nothing_behind() {
         });
         memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem)
     };
-    // Allocators and threads keep what they had first, now and then one more; but a leak is in every round.
+    // Allocators and threads keep some memory in the first round and now and then in another; a leak grows in every
+    // round.
     let held: Vec<_> = (0..6).map(|_| draw(ROUND)).collect();
     let least = held.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).min();
     assert!(least < Some(GROWTH), "every round of {ROUND} images leaves memory behind: {held:?} bytes");

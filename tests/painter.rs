@@ -1,4 +1,4 @@
-//! The planned generator against PyTorch, and against the one on the tape.
+//! The generator by plan against PyTorch, and against the generator on the tape.
 
 mod support;
 
@@ -13,7 +13,7 @@ use alias_tensor::wgpu::{Features, Limits};
 use alias_tensor::{Gpu, GpuOptions};
 use support::{BAR, config, pair, sample};
 
-/// How far half precision may be from float64, relative L2 of the image.
+/// The largest relative L2 error of an image in half precision.
 const HALF_BAR: f64 = 5e-3;
 
 fn painter(case: &Golden, (device, target): &(Device, Target)) -> Painter {
@@ -28,8 +28,8 @@ fn targets() -> [Target; 3] {
     [Method::Staged(0), Method::Fused, Method::Winograd(2)].map(|method| by(Tuning::Always(method)))
 }
 
-/// All that executes plans: the device at hand by the plans of all kinds of GPUs, and processor cores by every method, with
-/// every kind of instructions that they have.
+/// Everything that executes plans: the adapter at hand by the plans for each kind of GPU; processor cores with each
+/// instruction set that they have, and by each method.
 fn executors() -> Vec<(Device, Target)> {
     let on_gpu = targets().map(|target| (gpu().into(), target));
     let cores = |instructions, tuning| {
@@ -41,7 +41,7 @@ fn executors() -> Vec<(Device, Target)> {
     on_gpu.into_iter().chain(every_instruction).chain(methods).collect()
 }
 
-/// Which of them it is.
+/// An executor's name, for messages.
 fn name((device, target): &(Device, Target)) -> String {
     match device {
         Device::Gpu(_) => format!("GPU, {:?}", target.tuning),
@@ -74,7 +74,7 @@ fn every_golden_image_is_as_close_to_float64_as_pytorch() {
     assert!(failures.is_empty(), "past {BAR} times PyTorch's float32 error:\n{}", failures.join("\n"));
 }
 
-/// The bar of half precision, published in the README.
+/// The bar for half precision that the README states.
 #[test]
 fn half_precision_keeps_its_bar() {
     let gpu = match Gpu::open(&GpuOptions { features: Features::SHADER_F16, ..Default::default() }) {
@@ -96,7 +96,7 @@ fn half_precision_keeps_its_bar() {
             let want: Vec<f64> = case.tensor("image").data.iter().map(|&v| v.into()).collect();
             let error = relative_l2(&painter.draw(&sample, Noise::None).unwrap(), &want);
             println!("{}, {:?}: {error:.1e} in half precision", case.name, target.tuning);
-            // Halves have eleven bits; more than that would be float32 after all.
+            // Half precision has 11 significant bits; a smaller error would mean that float32 was used.
             assert!(error <= HALF_BAR && error > 1e-5, "{}: {error:.1e}", case.name);
         }
     }
@@ -114,13 +114,13 @@ fn narrow() -> Checkpoint {
     fill(&GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(3) }.network().unwrap(), 5)
 }
 
-/// A map in which hardly two windows are alike.
+/// The sample with a label map in which hardly two windows are alike.
 fn noisy(sample: Sample) -> Sample {
     Sample { labels: alias_scene::random_labels(3, sample.labels.len()), ..sample }
 }
 
-/// The generator that computes scale and shift for each pixel, one operation after the other, is the oracle of every plan:
-/// batches, maps with many windows and with few, tables in one piece and in bands of the image.
+/// Every plan draws what the generator on the tape draws with dense modulation: for a batch, for label maps with few
+/// distinct windows and with many, with tables for the whole image and for bands of it.
 #[test]
 fn plans_draw_what_the_generator_draws() {
     let checkpoint = narrow();
@@ -135,7 +135,7 @@ fn plans_draw_what_the_generator_draws() {
             let dense = generator.forward_with(&inputs, noise, SpadeMethod::Dense, |_, _| {}).unwrap();
             let dense: Vec<f64> = dense.to_vec().unwrap().iter().map(|&v| v.into()).collect();
             for (device, target) in executors() {
-                // So little room for a table that it takes many bands.
+                // The smaller limit leaves so little room for a table that the image is computed in many bands.
                 for max_binding in [target.max_binding, 1 << 16] {
                     let target = Target { max_binding, ..target.clone() };
                     let painter =
@@ -148,7 +148,7 @@ fn plans_draw_what_the_generator_draws() {
     }
 }
 
-/// The kernels run without checks on indices and loops; with them they do the same.
+/// Kernels run without wgpu's checks on indices and loops; with them they give the same bits.
 #[test]
 fn checks_change_nothing() {
     let checkpoint = narrow();
@@ -198,15 +198,15 @@ fn samples_that_are_not_the_persons_are_refused() {
     let larger = refused(&alias_scene::draw(1, 128, 64).sample, Noise::None);
     assert_eq!(larger, "1 pictures of 128x64; the person was made for 1 of 64x64");
     assert!(refused(&noisy(sample.clone()), Noise::None).contains("labels"));
-    let naked = Sample { warped_mask: vec![0.25; 64 * 64], ..sample.clone() };
-    assert!(refused(&naked, Noise::None).contains("warped_mask differs from the person's at element"));
+    let other_mask = Sample { warped_mask: vec![0.25; 64 * 64], ..sample.clone() };
+    assert!(refused(&other_mask, Noise::None).contains("warped_mask differs from the person's at element"));
     assert!(refused(&sample, Noise::Seed(1)).contains("without noise"));
     assert!(refused(&Sample { pose: vec![2.0; 3 * 64 * 64], ..sample.clone() }, Noise::None).contains("pose holds 2"));
     let odd = painter.person(&alias_scene::draw(1, 96, 64).sample, PlanOptions::default()).unwrap_err().to_string();
     assert!(odd.contains("96x64") && odd.contains("multiples of 64"), "{odd}");
 }
 
-/// What the plan says is what the device does; and after a hundred images it holds what it held after one.
+/// The device does what the plan says, and after a hundred images it holds as much memory as after one.
 #[test]
 fn a_hundred_images_take_the_memory_of_one() {
     let gpu = Gpu::open(&GpuOptions::default()).unwrap();
@@ -224,14 +224,14 @@ fn a_hundred_images_take_the_memory_of_one() {
     let cost = person.cost();
     assert_eq!(after_all.launches - after_one.launches, 99 * cost.launches() as u64);
     assert_eq!(after_all.flops - after_one.flops, 99 * cost.plan.flops());
-    // One for the image, one to read it.
+    // One submission for the image, one to read it.
     assert_eq!(after_all.submits - after_one.submits, 99 * 2);
     // Buffers are rounded up to 256 bytes.
     let slack = 256 * after_all.buffers;
     assert!((cost.device_bytes()..=cost.device_bytes() + slack).contains(&after_one.device_bytes), "{after_one:?}");
 }
 
-/// Bytes that stay on the GPU are those that the host would make of the floats.
+/// The bytes left on the GPU are those that the host makes of the floats.
 #[test]
 fn a_picture_left_on_the_gpu_is_the_one_on_the_host() {
     let sample = pair(128, 64);
@@ -258,7 +258,7 @@ fn a_picture_left_on_the_gpu_is_the_one_on_the_host() {
     assert!(refused.contains("on processor cores"), "{refused}");
 }
 
-/// The published generator at full size on what WebGPU guarantees, and no more.
+/// The published generator at full size, on a device with only the limits that WebGPU guarantees.
 #[test]
 fn full_size_fits_the_guaranteed_limits() {
     let gpu = Gpu::open(&GpuOptions { limits: Some(Limits::default()), ..Default::default() }).unwrap();
@@ -273,7 +273,7 @@ fn full_size_fits_the_guaranteed_limits() {
     assert!(deviation > 0.1, "a picture, not a flat plane: {deviation}");
 }
 
-/// What tuning finds is some method for every convolution, and draws the same image.
+/// Tuning finds a method for every convolution, and the tuned plan draws the same image.
 #[test]
 fn a_tuned_painter_draws_the_same() {
     let (checkpoint, sample) = (narrow(), alias_scene::draw(1, 64, 64).sample);
@@ -290,7 +290,7 @@ fn a_tuned_painter_draws_the_same() {
     assert!(relative_l2(&tuned, &plain) <= 2e-5);
 }
 
-/// A map of two classes has few 3x3 windows and many 5x5 ones: its table, too, keeps to the binding.
+/// Also for a map of two random classes, which has few distinct 3x3 windows but many 5x5 ones.
 #[test]
 fn no_binding_is_larger_than_the_target_allows() {
     let sample = alias_scene::draw(1, 1024, 768).sample;
@@ -303,7 +303,7 @@ fn no_binding_is_larger_than_the_target_allows() {
     }
 }
 
-/// Threads that share a person get each their own picture.
+/// Threads that share a person each get their own image.
 #[test]
 fn threads_take_turns_with_a_person() {
     let painter = Painter::load(gpu(), &narrow()).unwrap();
@@ -320,7 +320,8 @@ fn threads_take_turns_with_a_person() {
     });
 }
 
-/// While one of the application's own threads waits for an image, rayon gives it the next task.
+/// While a rayon worker of the application waits for an image, rayon may give it the next task, which draws as well: no
+/// deadlock.
 #[test]
 fn an_application_may_draw_in_rayons_tasks() {
     use rayon::prelude::*;
@@ -334,9 +335,9 @@ fn an_application_may_draw_in_rayons_tasks() {
     (0..40).into_par_iter().for_each(|k| assert!(draw(k).unwrap() == expected));
 }
 
-/// How many threads share the work changes nothing, nor does how many images they draw at once.
+/// Neither the number of threads nor images drawn at the same time change the result.
 #[test]
-fn threads_and_company_change_no_bit() {
+fn threads_and_other_images_change_no_bit() {
     let checkpoint = narrow();
     let sample = noisy(pair(128, 64));
     let draw = |threads| {

@@ -1,4 +1,4 @@
-//! What an image takes, counted and pinned: no time, no device, so that every change of it shows.
+//! Pins what an image takes: counts that need neither a device nor a clock, so that every change shows.
 
 use alias_model::{Cost, GeneratorConfig, PlanOptions, Precision, Processor, Sample, Target, Tuning};
 use alias_plan::Method;
@@ -11,7 +11,7 @@ fn cost_of(sample: &Sample, target: &Target) -> Cost {
     Cost::of_image(GeneratorConfig::PUBLISHED, sample, PlanOptions::default(), target).unwrap()
 }
 
-/// MFLOP, launches, and in KiB: moved, on the device, in the largest binding.
+/// MFLOP, launches, and KiB: moved, on the device, in the largest binding.
 fn counts(cost: &Cost) -> [u64; 5] {
     let plan = &cost.plan;
     let [moved, device, largest] = [plan.bytes_moved(), cost.device_bytes(), cost.largest_binding].map(|b| b >> 10);
@@ -60,7 +60,7 @@ fn counts_are_pinned() {
     }
 }
 
-/// The targets that are counts.
+/// The performance targets that counts can show.
 #[test]
 fn full_size_keeps_to_its_budgets() {
     let (gflop, mib) = (1_000_000_000, 1 << 20);
@@ -75,7 +75,8 @@ fn full_size_keeps_to_its_budgets() {
     }
 }
 
-/// Where no two windows are alike, a table takes what the dense network does, or less: it is made of no more windows.
+/// Where hardly two windows are alike, tables take about what the dense network takes: there are no more windows than
+/// pixels.
 #[test]
 fn a_map_of_noise_takes_no_more_than_the_dense_network() {
     let person = alias_scene::draw(1, 1024, 768).sample;

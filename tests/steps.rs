@@ -1,5 +1,5 @@
-//! Each kind of step by itself against its twin in float64, at odd sizes, by every method: on the GPU at hand, and on processor
-//! cores with every kind of instructions that there are, and with the same bits whatever the number of threads.
+//! Each kind of step against its float64 twin, at odd sizes and by every method: on the adapter at hand, and on
+//! processor cores with each instruction set that they have, where the number of threads must not change a bit.
 
 use alias_cpu::{
     BLOCK, ConvolutionWeights, Cpu, CpuOptions, Filter, HostBuffers, StepWeights, TableWeights, run, scratch_elements,
@@ -13,15 +13,16 @@ use alias_plan::{
 use alias_tensor::{Recording, Tensor};
 use std::ops::Range;
 
-/// The buffers that a step reads and writes, with what is in them; channels lie in blocks of [`BLOCK`] on cores, of one on a GPU.
-struct Bench {
+/// The buffers that a step reads and writes, with their contents. Channels lie in blocks of [`BLOCK`] on cores, of one
+/// on a GPU.
+struct StepBuffers {
     block: usize,
     values: Vec<Vec<f32>>,
 }
 
-impl Bench {
-    fn new(block: usize) -> Bench {
-        Bench { block, values: Vec::new() }
+impl StepBuffers {
+    fn new(block: usize) -> StepBuffers {
+        StepBuffers { block, values: Vec::new() }
     }
 
     fn put(&mut self, values: Vec<f32>) -> BufferId {
@@ -29,12 +30,12 @@ impl Bench {
         BufferId(self.values.len() - 1)
     }
 
-    /// (N, C, H, W) in blocks; what fills up the last one is zero, as all steps leave it.
+    /// Puts (N, C, H, W) in blocks; the last one is padded with zeros, as every step leaves it.
     fn put_blocks(&mut self, x: &Array) -> BufferId {
         self.put(to_blocks(x, self.block))
     }
 
-    /// Where in the blocks each channel of concatenated tensors is, and how many there are with what fills up blocks.
+    /// For concatenated tensors, each channel's index in the blocks, and the number of channels including padding.
     fn places(&self, channels: &[usize]) -> (Vec<usize>, usize) {
         let (mut places, mut start) = (Vec::new(), 0);
         for &c in channels {
@@ -44,7 +45,7 @@ impl Bench {
         (places, start)
     }
 
-    /// A plan of this one step, whose buffers are these.
+    /// A plan of `step` alone, with these buffers.
     fn plan(&self, step: Step) -> Plan {
         let buffer = |values: &Vec<f32>| Buffer {
             name: String::new(),
@@ -56,7 +57,7 @@ impl Bench {
         Plan { precision: Precision::F32, block: self.block, buffers, steps: vec![step] }
     }
 
-    /// Runs `step` on the GPU; returns what is in `output` then.
+    /// Runs `step` on the GPU and returns the contents of `output`.
     fn run_on_gpu(&self, step: Step, weights: kernels::StepWeights, output: BufferId) -> Vec<f32> {
         let buffers = DeviceBuffers::new(gpu(), self.plan(step)).unwrap();
         for (id, values) in self.values.iter().enumerate() {
@@ -68,7 +69,7 @@ impl Bench {
         buffers.read(output, self.values[output.0].len()).unwrap()
     }
 
-    /// Runs `step` on cores; returns what is in `output` then.
+    /// Runs `step` on cores and returns the contents of `output`.
     fn run(&self, cpu: &Cpu, step: Step, weights: StepWeights, output: BufferId) -> Vec<f32> {
         let plan = self.plan(step);
         let mut buffers = HostBuffers::new(&plan, &Memory::assign(&plan));
@@ -79,8 +80,13 @@ impl Bench {
         buffers.get(output).to_vec()
     }
 
-    /// With every kind of instructions; the threads must not matter.
-    fn run_by_all(&self, step: &Step, weights: &dyn Fn(&Cpu) -> Owned, output: BufferId) -> Vec<(String, Vec<f32>)> {
+    /// Runs `step` on cores with each instruction set. The number of threads must not change a bit.
+    fn run_by_all(
+        &self,
+        step: &Step,
+        weights: &dyn Fn(&Cpu) -> OwnedWeights,
+        output: BufferId,
+    ) -> Vec<(String, Vec<f32>)> {
         let by = |instructions, threads| {
             let options = CpuOptions { threads: Some(threads), instructions: Some(instructions) };
             let cpu = Cpu::open(options).unwrap();
@@ -97,20 +103,20 @@ impl Bench {
     }
 }
 
-enum Owned {
+enum OwnedWeights {
     None,
     Table(TableWeights),
     Convolution(ConvolutionWeights),
     NoiseScale(Vec<f32>),
 }
 
-impl Owned {
+impl OwnedWeights {
     fn lend(&self) -> StepWeights<'_> {
         match self {
-            Owned::None => StepWeights::None,
-            Owned::Table(weights) => StepWeights::Table(weights),
-            Owned::Convolution(weights) => StepWeights::Convolution(weights),
-            Owned::NoiseScale(scale) => StepWeights::NoiseScale(scale),
+            OwnedWeights::None => StepWeights::None,
+            OwnedWeights::Table(weights) => StepWeights::Table(weights),
+            OwnedWeights::Convolution(weights) => StepWeights::Convolution(weights),
+            OwnedWeights::NoiseScale(scale) => StepWeights::NoiseScale(scale),
         }
     }
 }
@@ -129,7 +135,7 @@ fn to_blocks(x: &Array, size: usize) -> Vec<f32> {
     filled.to_f32()
 }
 
-/// Back, once it is known that what fills up the last block is still zero.
+/// The inverse of [`to_blocks`]; asserts that the padding of the last block is still zero.
 fn from_blocks(values: &[f32], [n, c, h, w]: [usize; 4]) -> Vec<f32> {
     let blocks = c.div_ceil(BLOCK);
     for (k, plane) in values.chunks(h * w * BLOCK).enumerate().filter(|(k, _)| k % blocks == blocks - 1) {
@@ -146,7 +152,7 @@ fn close(what: &str, got: &[f32], want: &[f64], bar: f64) {
     assert!(error <= bar, "{what}: {error:.1e} from float64, more than {bar:.0e}");
 }
 
-/// Resized to the nearest pixels, one after the other along the channels.
+/// The sources resized by nearest neighbour and concatenated along the channels.
 fn concatenated(sources: &[Array], [h, w]: [usize; 2]) -> Array {
     let n = sources[0].shape[0];
     let channels: Vec<_> = sources.iter().flat_map(|s| (0..s.shape[1]).map(move |c| (s, c))).collect();
@@ -156,20 +162,20 @@ fn concatenated(sources: &[Array], [h, w]: [usize; 2]) -> Array {
     })
 }
 
-/// What a convolution's test varies.
+/// A convolution to be tested.
 #[derive(Clone)]
 struct Case {
     kernel: usize,
     stride: usize,
     padding: usize,
     method: Method,
-    /// Of the input.
+    /// Height and width of the input.
     size: [usize; 2],
-    /// Channels, and how many times larger than the input.
+    /// For each source its channels, and its size as a multiple of the input's.
     sources: Vec<(usize, f64)>,
     cout: usize,
     rows: Range<usize>,
-    norm: Norm,
+    norm: NormCase,
     noise: bool,
     accumulate: bool,
     activation: Activation,
@@ -177,7 +183,7 @@ struct Case {
 
 /// How a case's input is normalized.
 #[derive(Clone, Copy, PartialEq)]
-enum Norm {
+enum NormCase {
     None,
     /// Scaled and shifted by the coefficients.
     Plain,
@@ -187,7 +193,7 @@ enum Norm {
     Masked,
 }
 
-/// What a case's convolution computes with, drawn.
+/// Random operands of a case's convolution.
 struct Drawn {
     sources: Vec<Array>,
     /// (N, H, W).
@@ -200,7 +206,7 @@ struct Drawn {
     entry_of: Array,
     /// (N, H, W).
     mask: Array,
-    /// (N, Cout, H, W): what is there before.
+    /// (N, Cout, H, W): contents of the output before the step.
     before: Array,
     /// (Cout, Cin, K, K).
     weight: Array,
@@ -215,7 +221,7 @@ impl Case {
         self.sources.iter().map(|&(channels, _)| channels).collect()
     }
 
-    /// Of the output.
+    /// Height and width of the output.
     fn out_size(&self) -> [usize; 2] {
         self.size.map(|side| (side + 2 * self.padding - self.kernel) / self.stride + 1)
     }
@@ -232,7 +238,7 @@ impl Case {
             coefficients: random.array(&[n, cin, 8]),
             table: random.array(&[ENTRIES, cin, 2]),
             entry_of: Array::from_fn([n, h, w], |_| (random.bits() % ENTRIES as u64) as f64),
-            // Mostly one or the other, at the seam something between.
+            // Rows of zeros and of ones, and every third row with values in between.
             mask: Array::from_fn(
                 [n, h, w],
                 |[_, i, _]| {
@@ -245,21 +251,21 @@ impl Case {
         }
     }
 
-    /// The input, and its buffers as the steps before leave them, with pixels for the image rows `seen`.
-    fn input(&self, drawn: &Drawn, block: usize, seen: Range<usize>) -> (Bench, Input) {
-        let mut bench = Bench::new(block);
+    /// The input, and its buffers as the steps before leave them, with table entries for the image rows `seen`.
+    fn input(&self, drawn: &Drawn, block: usize, seen: Range<usize>) -> (StepBuffers, Input) {
+        let mut buffers = StepBuffers::new(block);
         let [h, w] = self.size;
         let channels = self.channels();
         let operands = drawn.sources.iter().zip(&channels).map(|(array, &channels)| Operand {
-            buffer: bench.put_blocks(array),
+            buffer: buffers.put_blocks(array),
             channels,
             height: array.shape[2],
             width: array.shape[3],
         });
         let operands = operands.collect();
-        let noise = self.noise.then(|| bench.put(drawn.noise.to_f32()));
-        let (places, stored) = bench.places(&channels);
-        let norm = (self.norm != Norm::None).then(|| {
+        let noise = self.noise.then(|| buffers.put(drawn.noise.to_f32()));
+        let (places, stored) = buffers.places(&channels);
+        let norm = (self.norm != NormCase::None).then(|| {
             let (mut coefficients, columns) = (vec![0.0; BATCH * stored * 8], ModulationTable::columns(stored));
             let mut table = vec![0.0; ENTRIES * columns];
             for (c, &place) in places.iter().enumerate() {
@@ -277,26 +283,26 @@ impl Case {
                 let at = [n, i + seen.start, j];
                 if k == 0 { f64::from(f32::from_bits(drawn.entry_of[at] as u32)) } else { drawn.mask[at] }
             });
-            let coefficients = bench.put(coefficients);
-            let modulation = (self.norm != Norm::Plain).then(|| Modulation {
-                table: bench.put(table),
+            let coefficients = buffers.put(coefficients);
+            let modulation = (self.norm != NormCase::Plain).then(|| Modulation {
+                table: buffers.put(table),
                 entries: ENTRIES,
-                pixels: bench.put(pixels.to_f32()),
+                pixels: buffers.put(pixels.to_f32()),
                 rows: seen,
-                masked: self.norm == Norm::Masked,
+                masked: self.norm == NormCase::Masked,
             });
             Normalization { coefficients, modulation }
         });
-        (bench, Input { batch: BATCH, height: h, width: w, operands, noise, norm, slope: 0.2 })
+        (buffers, Input { batch: BATCH, height: h, width: w, operands, noise, norm, slope: 0.2 })
     }
 
     /// The step, and its buffers as the steps before it leave them.
-    fn step(&self, drawn: &Drawn, block: usize) -> (Bench, Convolution) {
+    fn step(&self, drawn: &Drawn, block: usize) -> (StepBuffers, Convolution) {
         let Case { kernel, stride, padding, method, size: [h, _], cout, ref rows, .. } = *self;
         let inside = |row: usize| row.saturating_sub(padding).min(h);
         let seen = inside(rows.start * stride)..inside((rows.end - 1) * stride + kernel);
-        let (mut bench, input) = self.input(drawn, block, seen);
-        let output = bench.put_blocks(&drawn.before);
+        let (mut buffers, input) = self.input(drawn, block, seen);
+        let output = buffers.put_blocks(&drawn.before);
         let step = Convolution {
             name: String::new(),
             kernel,
@@ -311,10 +317,10 @@ impl Case {
             method,
             scratch: None,
         };
-        (bench, step)
+        (buffers, step)
     }
 
-    /// The input as it is loaded, in float64.
+    /// The input as the convolution loads it: resized, normalized, modulated and activated; in float64.
     fn activated(&self, drawn: &Drawn) -> Array {
         let [h, w] = self.size;
         let x = concatenated(&drawn.sources, [h, w]);
@@ -322,19 +328,19 @@ impl Case {
             let k = |k: usize| drawn.coefficients[[n, c, k]];
             let mut x = x[[n, c, i, j]];
             let mut y = x;
-            if self.norm != Norm::None {
+            if self.norm != NormCase::None {
                 if self.noise {
                     x += k(3) * drawn.noise[[n, i, j]];
                 }
                 x -= k(0);
                 y = (x - k(1)) * k(2);
-                if self.norm == Norm::Masked {
+                if self.norm == NormCase::Masked {
                     let m = drawn.mask[[n, i, j]];
                     y = m * y + (1.0 - m) * (x - k(4)) * k(5);
                 }
                 let entry = drawn.entry_of[[n, i, j]] as usize;
                 y = match self.norm {
-                    Norm::Plain => y * k(6) + k(7),
+                    NormCase::Plain => y * k(6) + k(7),
                     _ => y * drawn.table[[entry, c, 0]] + drawn.table[[entry, c, 1]],
                 };
             }
@@ -377,44 +383,45 @@ impl Case {
     }
 }
 
-/// What weights are scaled by when they are packed.
+/// The factor by which packing multiplies weights.
 const SCALE: f64 = 0.75;
 
-/// The case on cores and on the GPU against the twin.
+/// Compares the case on cores and on the GPU with the twin.
 fn convolve(case: &Case, bar: f64) {
     let (drawn, channels) = (case.draw(), case.channels());
     let want = case.twin(&drawn);
     let shape = drawn.before.nchw();
     let name = format!("{:?}", (case.method, case.size, &channels, case.cout));
     if !matches!(case.method, Method::Staged(_)) {
-        let (mut bench, mut step) = case.step(&drawn, BLOCK);
+        let (mut buffers, mut step) = case.step(&drawn, BLOCK);
         let (weight, bias) = (drawn.weight.to_f32(), drawn.bias.to_f32());
         let filter = Filter { weight: &weight, scale: SCALE, bias: &bias };
-        let pack = |cpu: &Cpu| Owned::Convolution(ConvolutionWeights::new(cpu, &filter, &channels, case.method));
+        let pack = |cpu: &Cpu| OwnedWeights::Convolution(ConvolutionWeights::new(cpu, &filter, &channels, case.method));
         let elements = scratch_elements(&step);
         for shared in [false, true] {
             if shared && elements > 0 {
-                // Whatever was there before.
-                step.scratch = Some(bench.put(vec![f32::NAN; elements]));
+                // Scratch memory may hold anything.
+                step.scratch = Some(buffers.put(vec![f32::NAN; elements]));
             }
-            for (which, got) in bench.run_by_all(&Step::Convolution(step.clone()), &pack, step.output) {
+            for (which, got) in buffers.run_by_all(&Step::Convolution(step.clone()), &pack, step.output) {
                 close(&format!("{name}, {which}, shared: {shared}"), &from_blocks(&got, shape), &want.data, bar);
             }
         }
     }
     if case.method != Method::Winograd(4) {
-        let (mut bench, mut step) = case.step(&drawn, 1);
+        let (mut buffers, mut step) = case.step(&drawn, 1);
         let weight = uploaded(&gpu_weight(&drawn, case.method));
         if let Method::Staged(rows) = case.method {
-            step.scratch = Some(bench.put(vec![f32::NAN; staged_elements(&step, rows.min(step.rows.len()))]));
+            step.scratch = Some(buffers.put(vec![f32::NAN; staged_elements(&step, rows.min(step.rows.len()))]));
         }
         let (output, weights) = (step.output, kernels::StepWeights::Convolution(&weight));
-        let got = bench.run_on_gpu(Step::Convolution(step), weights, output);
+        let got = buffers.run_on_gpu(Step::Convolution(step), weights, output);
         close(&format!("{name}, GPU"), &got, &want.data, bar);
     }
 }
 
-/// (Cin K K + 1, Cout filled up to a multiple of 4), or transformed (16 Cin + 1, ...): the last row is the bias.
+/// Weights as the GPU's kernels read them: (Cin K K + 1, Cout padded to a multiple of 4) or, transformed for Winograd's
+/// algorithm, (16 Cin + 1, ...). The last row is the bias.
 fn gpu_weight(drawn: &Drawn, method: Method) -> Vec<f32> {
     let [cout, cin, kernel, _] = drawn.weight.nchw();
     let (taps, width) = (method.taps(kernel), cout.next_multiple_of(4));
@@ -442,31 +449,36 @@ const PLAIN: Case = Case {
     sources: Vec::new(),
     cout: 37,
     rows: 0..13,
-    norm: Norm::None,
+    norm: NormCase::None,
     noise: false,
     accumulate: false,
     activation: Activation::LeakyRelu(1.0),
 };
 
-/// Everything that a convolution can have, by `method`.
+/// Convolutions by `method` that together use every feature.
 fn cases(kernel: usize, method: Method) -> Vec<Case> {
     let plain = Case { kernel, padding: kernel / 2, method, ..PLAIN };
     vec![
         Case { sources: vec![(9, 1.0)], cout: 3, activation: Activation::Tanh, ..plain.clone() },
-        Case { sources: vec![(21, 1.0)], norm: Norm::Plain, activation: Activation::LeakyRelu(0.0), ..plain.clone() },
-        Case { sources: vec![(70, 1.0)], norm: Norm::Table, accumulate: true, ..plain.clone() },
-        // Upsampled, and beside it features; wider than a rectangle.
+        Case {
+            sources: vec![(21, 1.0)],
+            norm: NormCase::Plain,
+            activation: Activation::LeakyRelu(0.0),
+            ..plain.clone()
+        },
+        Case { sources: vec![(70, 1.0)], norm: NormCase::Table, accumulate: true, ..plain.clone() },
+        // An upsampled source and another one; wider than the pixels that are computed together.
         Case {
             size: [10, 70],
             sources: vec![(33, 0.5), (5, 1.0)],
             rows: 3..9,
-            norm: Norm::Masked,
+            norm: NormCase::Masked,
             noise: true,
             ..plain.clone()
         },
-        // Pictures, of which each fourth pixel is seen; a single row and column.
+        // A source of which every fourth pixel is read; an output of one pixel.
         Case { size: [1, 1], sources: vec![(9, 4.0)], rows: 0..1, cout: 16, ..plain.clone() },
-        Case { size: [2, 65], sources: vec![(16, 1.0)], rows: 0..2, cout: 65, norm: Norm::Masked, ..plain },
+        Case { size: [2, 65], sources: vec![(16, 1.0)], rows: 0..2, cout: 65, norm: NormCase::Masked, ..plain },
     ]
 }
 
@@ -474,7 +486,7 @@ fn cases(kernel: usize, method: Method) -> Vec<Case> {
 fn convolutions_are_their_twins() {
     for kernel in [1, 3] {
         cases(kernel, Method::Fused).iter().for_each(|case| convolve(case, 3e-7));
-        // In bands of fewer rows than there are.
+        // In bands of 8 rows.
         cases(kernel, Method::Staged(8)).iter().for_each(|case| convolve(case, 3e-7));
     }
 }
@@ -490,10 +502,10 @@ fn strided_convolutions_are_their_twins() {
         let whole = Case { sources: vec![(19, 1.0)], rows: 0..height, cout: 5, ..plain.clone() };
         convolve(&whole, BAR);
         let activation = Activation::LeakyRelu(0.2);
-        convolve(&Case { norm: Norm::Plain, accumulate: true, activation, ..whole }, BAR);
+        convolve(&Case { norm: NormCase::Plain, accumulate: true, activation, ..whole }, BAR);
         let size = [12, 150];
         let sources = vec![(33, 0.5), (5, 1.0)];
-        let part = Case { sources, size, rows: 1..4, cout: 40, norm: Norm::Masked, noise: true, ..plain };
+        let part = Case { sources, size, rows: 1..4, cout: 40, norm: NormCase::Masked, noise: true, ..plain };
         convolve(&part, BAR);
     }
 }
@@ -501,8 +513,8 @@ fn strided_convolutions_are_their_twins() {
 #[test]
 fn poolings_are_their_twins() {
     for (is_max, window, stride, padding) in [(true, 2, 2, 0), (false, 3, 2, 1), (true, 3, 2, 1), (true, 1, 1, 0)] {
-        for norm in [Norm::None, Norm::Plain, Norm::Masked] {
-            // The second operand begins amid a block of the result.
+        for norm in [NormCase::None, NormCase::Plain, NormCase::Masked] {
+            // The second operand begins within a block of the result.
             let sources = vec![(19, 0.5), (5, 1.0)];
             let case = Case { kernel: window, stride, padding, size: [22, 14], sources, norm, ..PLAIN };
             let (drawn, [h, w]) = (case.draw(), case.size);
@@ -520,19 +532,19 @@ fn poolings_are_their_twins() {
                 if is_max { most } else { sum / inside.len() as f64 }
             });
             let step = |block: usize| {
-                let (mut bench, input) = case.input(&drawn, block, 0..h);
-                let output = bench.put_blocks(&Array::from_fn(shape, |_| f64::NAN));
-                (bench, Pool { name: String::new(), input, is_max, window, stride, padding, output })
+                let (mut buffers, input) = case.input(&drawn, block, 0..h);
+                let output = buffers.put_blocks(&Array::from_fn(shape, |_| f64::NAN));
+                (buffers, Pool { name: String::new(), input, is_max, window, stride, padding, output })
             };
-            let (bench, on_cores) = step(BLOCK);
+            let (buffers, on_cores) = step(BLOCK);
             let output = on_cores.output;
             let name = format!("max: {is_max}, {window}x{window}");
-            for (which, got) in bench.run_by_all(&Step::Pool(on_cores), &|_| Owned::None, output) {
+            for (which, got) in buffers.run_by_all(&Step::Pool(on_cores), &|_| OwnedWeights::None, output) {
                 close(&format!("{name}, {which}"), &from_blocks(&got, shape), &want.data, 3e-7);
             }
-            let (bench, on_gpu) = step(1);
+            let (buffers, on_gpu) = step(1);
             let output = on_gpu.output;
-            let got = bench.run_on_gpu(Step::Pool(on_gpu), kernels::StepWeights::None, output);
+            let got = buffers.run_on_gpu(Step::Pool(on_gpu), kernels::StepWeights::None, output);
             close(&format!("{name}, GPU"), &got, &want.data, 3e-7);
         }
     }
@@ -542,21 +554,21 @@ fn poolings_are_their_twins() {
 #[test]
 fn a_maximum_of_nan_is_nan() {
     let step = |block: usize| {
-        let mut bench = Bench::new(block);
+        let mut buffers = StepBuffers::new(block);
         let x = Array::from_fn([1, 1, 2, 2], |[_, _, i, j]| if i == 0 && j == 1 { f64::NAN } else { 1.0 });
-        let operand = Operand { buffer: bench.put_blocks(&x), channels: 1, height: 2, width: 2 };
-        let output = bench.put(vec![0.0; block]);
+        let operand = Operand { buffer: buffers.put_blocks(&x), channels: 1, height: 2, width: 2 };
+        let output = buffers.put(vec![0.0; block]);
         let operands = vec![operand];
         let input = Input { batch: 1, height: 2, width: 2, operands, noise: None, norm: None, slope: 1.0 };
         let step = Pool { name: String::new(), input, is_max: true, window: 2, stride: 2, padding: 0, output };
-        (bench, Step::Pool(step), output)
+        (buffers, Step::Pool(step), output)
     };
-    let (bench, on_cores, output) = step(BLOCK);
-    for (which, got) in bench.run_by_all(&on_cores, &|_| Owned::None, output) {
+    let (buffers, on_cores, output) = step(BLOCK);
+    for (which, got) in buffers.run_by_all(&on_cores, &|_| OwnedWeights::None, output) {
         assert!(got[0].is_nan(), "{which}: {}", got[0]);
     }
-    let (bench, on_gpu, output) = step(1);
-    assert!(bench.run_on_gpu(on_gpu, kernels::StepWeights::None, output)[0].is_nan());
+    let (buffers, on_gpu, output) = step(1);
+    assert!(buffers.run_on_gpu(on_gpu, kernels::StepWeights::None, output)[0].is_nan());
 }
 
 #[test]
@@ -575,32 +587,32 @@ fn statistics_are_their_twins() {
     let soft = Array::from_fn([n, h, w], |_| random.number().abs());
     for (name, mask) in [("no", None), ("empty", Some(full(0.0))), ("full", Some(full(1.0))), ("soft", Some(soft))] {
         for noise in [false, true] {
-            // Far from zero: means are taken relative to a pixel.
+            // Values far from zero, since sums are taken relative to one pixel.
             let arrays =
                 [(0, 2), (1, 1)].map(|(k, down)| random.array(&[n, channels[k], h / down, w / down]).map(|v| v + 3.0));
             let (z, scale) = (random.array(&[n, h, w]), random.array(&[cin]));
             let step = |block: usize| {
-                let mut bench = Bench::new(block);
+                let mut buffers = StepBuffers::new(block);
                 let operands = arrays.iter().zip(channels).map(|(array, channels)| Operand {
-                    buffer: bench.put_blocks(array),
+                    buffer: buffers.put_blocks(array),
                     channels,
                     height: array.shape[2],
                     width: array.shape[3],
                 });
                 let operands = operands.collect();
-                let noise = noise.then(|| bench.put(z.to_f32()));
-                let mask = mask.as_ref().map(|mask| bench.put(mask.to_f32()));
-                let (_, stored) = bench.places(&channels);
-                let partial = (block == 1).then(|| bench.put(vec![f32::NAN; n * stored * 12]));
-                let output = bench.put(vec![f32::NAN; n * stored * 8]);
+                let noise = noise.then(|| buffers.put(z.to_f32()));
+                let mask = mask.as_ref().map(|mask| buffers.put(mask.to_f32()));
+                let (_, stored) = buffers.places(&channels);
+                let partial = (block == 1).then(|| buffers.put(vec![f32::NAN; n * stored * 12]));
+                let output = buffers.put(vec![f32::NAN; n * stored * 8]);
                 let input = Input { batch: n, height: h, width: w, operands, noise, norm: None, slope: 1.0 };
-                (bench, Statistics { norm: String::new(), input, mask, partial, output })
+                (buffers, Statistics { norm: String::new(), input, mask, partial, output })
             };
             let x = concatenated(&arrays, [h, w]);
             let x = Array::from_fn([n, cin, h, w], |[n, c, i, j]| {
                 x[[n, c, i, j]] + if noise { scale[[c]] * z[[n, i, j]] } else { 0.0 }
             });
-            // What is normalized by them, where it counts.
+            // Pixel (1, 1), normalized by the statistics of each region.
             let pixels = (h * w) as f64;
             let want = Array::from_fn([n, cin, 2], |[n, c, k]| {
                 let weight = |i: usize, j: usize| match (&mask, k) {
@@ -615,22 +627,22 @@ fn statistics_are_their_twins() {
                 let square = |(i, j)| f64::powi(weight(i, j) * (x[[n, c, i, j]] - mean), 2);
                 let variance = all().map(square).sum::<f64>() / pixels;
                 let scale = (size / pixels).sqrt() / (variance + f64::from(Statistics::EPS)).sqrt();
-                // Of an empty region nothing is normalized.
+                // An empty region normalizes nothing.
                 if sum == 0.0 { 0.0 } else { (x[[n, c, 1, 1]] - mean) * scale }
             });
-            let (bench, on_cores) = step(BLOCK);
-            let weights = |_: &Cpu| Owned::NoiseScale(scale.to_f32());
-            let mut results: Vec<_> = bench
+            let (buffers, on_cores) = step(BLOCK);
+            let weights = |_: &Cpu| OwnedWeights::NoiseScale(scale.to_f32());
+            let mut results: Vec<_> = buffers
                 .run_by_all(&Step::Statistics(on_cores.clone()), &weights, on_cores.output)
                 .into_iter()
                 .map(|(which, got)| (which, BLOCK, got))
                 .collect();
-            let (bench, on_gpu) = step(1);
+            let (buffers, on_gpu) = step(1);
             let scales = uploaded(&scale.to_f32());
             let (output, weights) = (on_gpu.output, kernels::StepWeights::NoiseScale(&scales));
-            results.push(("GPU".into(), 1, bench.run_on_gpu(Step::Statistics(on_gpu), weights, output)));
+            results.push(("GPU".into(), 1, buffers.run_on_gpu(Step::Statistics(on_gpu), weights, output)));
             for (which, block, got) in results {
-                let (places, stored) = Bench::new(block).places(&channels);
+                let (places, stored) = StepBuffers::new(block).places(&channels);
                 let at = |n: usize, c: usize, k: usize| {
                     let place = places[c];
                     f64::from(got[(n * stored + place / block * block) * 8 + k * block + place % block])
@@ -638,7 +650,7 @@ fn statistics_are_their_twins() {
                 let got = Array::from_fn([n, cin, 2], |[n, c, region]| {
                     let [mean, scale] = [[1, 2], [4, 5]][region].map(|k| at(n, c, k));
                     let unmasked = mask.is_none() && region == 1;
-                    // The twin of a step without mask has one region.
+                    // Without a mask there is only one region.
                     if unmasked || want[[n, c, region]] == 0.0 {
                         return want[[n, c, region]];
                     }
@@ -688,8 +700,8 @@ fn tables_are_their_twins() {
         });
         for shares_products in [false, true] {
             let step = |block: usize| {
-                let mut bench = Bench::new(block);
-                let (_, stored) = bench.places(&channels);
+                let mut buffers = StepBuffers::new(block);
+                let (_, stored) = buffers.places(&channels);
                 let columns = ModulationTable::columns(stored);
                 let on_gpu = block == 1;
                 let step = ModulationTable {
@@ -699,23 +711,23 @@ fn tables_are_their_twins() {
                     channels: cin,
                     windows,
                     entries,
-                    patches: bench.put(patches.to_f32()),
-                    index: bench.put(index.data.iter().map(|&v| f32::from_bits(v as u32)).collect()),
+                    patches: buffers.put(patches.to_f32()),
+                    index: buffers.put(index.data.iter().map(|&v| f32::from_bits(v as u32)).collect()),
                     shares_products,
-                    hidden: on_gpu.then(|| bench.put(vec![f32::NAN; windows * hidden])),
-                    taps: (on_gpu && shares_products).then(|| bench.put(vec![f32::NAN; windows * 9 * columns])),
-                    output: bench.put(vec![f32::NAN; entries * columns]),
+                    hidden: on_gpu.then(|| buffers.put(vec![f32::NAN; windows * hidden])),
+                    taps: (on_gpu && shares_products).then(|| buffers.put(vec![f32::NAN; windows * 9 * columns])),
+                    output: buffers.put(vec![f32::NAN; entries * columns]),
                 };
-                (bench, step)
+                (buffers, step)
             };
-            let (bench, on_cores) = step(BLOCK);
+            let (buffers, on_cores) = step(BLOCK);
             let floats = filters.each_ref().map(|(weight, bias)| (weight.to_f32(), bias.to_f32()));
             let pack = |_: &Cpu| {
                 let filters = floats.each_ref().map(|(weight, bias)| Filter { weight, scale: 1.0, bias });
-                Owned::Table(TableWeights::new(&filters, &channels))
+                OwnedWeights::Table(TableWeights::new(&filters, &channels))
             };
-            let (places, _) = bench.places(&channels);
-            let mut results: Vec<_> = bench
+            let (places, _) = buffers.places(&channels);
+            let mut results: Vec<_> = buffers
                 .run_by_all(&Step::Table(on_cores.clone()), &pack, on_cores.output)
                 .into_iter()
                 .map(|(which, got)| {
@@ -726,11 +738,11 @@ fn tables_are_their_twins() {
                     (which, got)
                 })
                 .collect();
-            let (bench, on_gpu) = step(1);
+            let (buffers, on_gpu) = step(1);
             let weights = gpu_table_weights(&filters);
             let (output, weights) = (on_gpu.output, kernels::StepWeights::Table(&weights));
             let (got, columns) =
-                (bench.run_on_gpu(Step::Table(on_gpu), weights, output), ModulationTable::columns(cin));
+                (buffers.run_on_gpu(Step::Table(on_gpu), weights, output), ModulationTable::columns(cin));
             let got = Array::from_fn([entries, cin, 2], |[r, c, k]| f64::from(got[r * columns + 2 * c + k]));
             results.push(("GPU".into(), got));
             for (which, got) in results {
@@ -771,13 +783,13 @@ fn gpu_table_weights([shared, gamma, beta]: &[(Array, Array); 3]) -> kernels::Ta
 #[test]
 fn noise_is_philoxs() {
     let (seed, stream, elements) = (0x0123_4567_89ab_cdef_u64, 5, 9001);
-    let mut bench = Bench::new(1);
+    let mut buffers = StepBuffers::new(1);
     let halves = [seed as u32, (seed >> 32) as u32].map(f32::from_bits);
-    let (seed_at, output) = (bench.put(halves.to_vec()), bench.put(vec![f32::NAN; elements]));
+    let (seed_at, output) = (buffers.put(halves.to_vec()), buffers.put(vec![f32::NAN; elements]));
     let step = Step::Noise(NoisePlane { stream, elements, seed: seed_at, output });
     let want: Vec<f64> = philox::normal_from(seed, stream, 0).take(elements).collect();
-    let mut results = bench.run_by_all(&step, &|_| Owned::None, output);
-    results.push(("GPU".into(), bench.run_on_gpu(step, kernels::StepWeights::None, output)));
+    let mut results = buffers.run_by_all(&step, &|_| OwnedWeights::None, output);
+    results.push(("GPU".into(), buffers.run_on_gpu(step, kernels::StepWeights::None, output)));
     for (which, got) in results {
         close(&which, &got, &want, 1e-6);
     }

@@ -14,12 +14,12 @@ use alias_train::{Batch, Error, Gan, Losses, Trainer, TrainerOptions, Vgg19};
 use std::collections::BTreeMap;
 use support::{BAR, pair, sample};
 
-/// What a case stores of its inputs; everything else is a result to compare.
+/// The inputs in a case; all its other tensors are results to compare.
 const INPUTS: [&str; 6] = ["agnostic", "pose", "warped_cloth", "warped_mask", "labels", "real"];
-/// How large a gradient that is zero may be, beside the largest of its network.
+/// The largest norm of a gradient that should be zero, relative to the largest of its network.
 const ZERO: f64 = 1e-5;
 
-/// The trainer of a case and its batch, by every setting of its configuration; and how many steps it takes.
+/// A case's trainer, its batch, and the number of its steps.
 fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
     let stored = case.meta["config"].as_object().unwrap();
     let known = [
@@ -36,7 +36,7 @@ fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
         "loss_columns",
     ];
     for key in stored.keys() {
-        assert!(known.contains(&key.as_str()), "{}: nothing here heeds the setting '{key}'", case.name);
+        assert!(known.contains(&key.as_str()), "{}: the tests do not know the setting '{key}'", case.name);
     }
     let integer = |key: &str| stored[key].as_u64().unwrap() as usize;
     let columns = ["discriminator", "gan", "feature_matching", "perceptual", "generator"];
@@ -72,7 +72,8 @@ fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
     (trainer.unwrap(), batch, integer("steps") as u64)
 }
 
-/// All that a case's steps compute, by the names under which cases store it; gradients and image of the first step.
+/// The results of a case's steps, by the names that cases use: losses and final states, gradients and image of the
+/// first step.
 fn run(case: &Golden) -> BTreeMap<String, Vec<f32>> {
     let (mut trainer, batch, steps) = trainer(case);
     let (mut got, mut losses) = (BTreeMap::new(), Vec::new());
@@ -94,7 +95,7 @@ fn run(case: &Golden) -> BTreeMap<String, Vec<f32>> {
     got
 }
 
-/// The gradients or the states of one network; or what stands alone.
+/// The group of results that share a bar: the gradients or the states of one network, or a single tensor.
 fn group(name: &str) -> String {
     name.split('.').take(2).collect::<Vec<_>>().join(".")
 }
@@ -145,7 +146,7 @@ fn every_golden_case_is_as_close_to_float64_as_pytorch() {
     assert!(failures.is_empty(), "past {BAR} times PyTorch's float32 error:\n{}", failures.join("\n"));
 }
 
-/// A small training of every kind of state: batch norm's running statistics, spectral norm's vectors, moments, rates.
+/// A small trainer with every kind of state: batch norm's running statistics, spectral norm's vectors, moments, rates.
 fn small() -> (Trainer, [Batch; 2]) {
     small_on(gpu())
 }
@@ -173,7 +174,7 @@ fn small_on(gpu: &Gpu) -> (Trainer, [Batch; 2]) {
     (trainer.unwrap(), batches)
 }
 
-/// Every bit that a trainer saves, and the losses of the steps before.
+/// Every bit that a trainer saves, and its `losses` so far.
 fn bits(trainer: &Trainer, losses: &[Losses]) -> Vec<u8> {
     let saved = trainer.save().unwrap();
     let all =
@@ -222,7 +223,7 @@ fn blocks_computed_twice_give_the_same_bits_from_less_memory() {
     assert!(run(true) == run(false), "another training");
 }
 
-/// A device may go at any moment: half of the generator's new weights are never taken for a step.
+/// A device may be lost at any moment: a generator with half of its new weights is never taken for a finished step.
 #[test]
 fn a_device_lost_amid_a_step_leaves_no_half_step() {
     for (moment, torn) in [("grad.discriminator.", false), ("grad.generator.", true)] {
@@ -231,7 +232,8 @@ fn a_device_lost_amid_a_step_leaves_no_half_step() {
         let lose = |name: &str, _: &Tensor| {
             if name.starts_with(moment) {
                 gpu.device().destroy();
-                // wgpu tells of it once earlier work is done, which the few launches left of the step may not wait for.
+                // wgpu reports the loss once earlier work is done; the step's few remaining launches might end before
+                // that.
                 let _ = gpu.synchronize();
             }
         };
@@ -247,7 +249,7 @@ fn a_device_lost_amid_a_step_leaves_no_half_step() {
     }
 }
 
-/// What a step takes is known before it is taken.
+/// So what a step takes is known before the first one.
 #[test]
 fn a_device_that_counts_counts_what_the_true_one_does() {
     let counts = |gpu: &Gpu| {
@@ -264,7 +266,7 @@ fn a_device_that_counts_counts_what_the_true_one_does() {
     assert_eq!(zeros.to_vec().unwrap(), [0.0, 0.0], "nothing is held");
 }
 
-/// 512x384 at full width, on a device that counts. The label map is that of a drawn person.
+/// 512x384 at full width, on a device that only counts. The label map is that of a drawn figure.
 #[test]
 fn what_a_step_takes() {
     let gpu = gpu().counting().unwrap();
@@ -310,7 +312,8 @@ fn what_a_step_takes() {
 const MOST_KEPT: u64 = 2_370;
 const MOST_COMPUTED_TWICE: u64 = 1_780;
 
-/// The gradients of a step on two persons, in one batch or in parts, without noise and with norms that see one image only.
+/// A step on two examples has the same gradients in one batch and in two parts, where there is no noise and every norm
+/// sees one image only.
 #[test]
 fn parts_of_a_batch_add_up() {
     let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
@@ -328,12 +331,13 @@ fn parts_of_a_batch_add_up() {
         real: Tensor::new(gpu(), &[sample.batch, 3, 128, 64], &sample.agnostic).unwrap(),
     };
     let step = |parts: &[Batch]| {
-        // With the usual eps, Adam's first step is the gradient's sign, which of the smallest ones is rounding.
+        // With the default eps, Adam's first step is the gradient's sign, which for tiny gradients is that of a
+        // rounding error.
         let options = TrainerOptions { gan: Gan::LeastSquares, eps: 1e-3, ..Default::default() };
         let mut trainer = Trainer::new(gpu(), (config, &weights), (discriminator, &judge), None, options).unwrap();
         let mut gradients = BTreeMap::new();
         let tap = |name: &str, tensor: &Tensor| {
-            // The noise itself is not the same in parts; its scales, zero, are all that see it.
+            // Batch and parts get different noise. Since its scales are zero, only their own gradients depend on it.
             if name.starts_with("grad.") && !name.ends_with("noise_scale") {
                 gradients.insert(name.to_owned(), tensor.to_vec().unwrap());
             }

@@ -25,7 +25,7 @@ networks! {
     unet
 }
 
-/// Inputs (N, C, H, W) of a network, drawn.
+/// Random inputs (N, C, H, W) of a network.
 fn inputs(network: &Network, batch: usize, [h, w]: [usize; 2]) -> Vec<Vec<f32>> {
     let mut random = Random::new(5);
     network.inputs().iter().map(|input| random.array(&[batch, input.channels, h, w]).to_f32()).collect()
@@ -97,7 +97,7 @@ fn plans_compute_what_the_tape_computes() {
     }
 }
 
-/// Every parameter that is learned moves some output.
+/// Every learned parameter has a gradient from some output.
 #[test]
 fn gradients_reach_every_parameter() {
     for network in networks() {
@@ -134,7 +134,7 @@ fn gradients_reach_every_parameter() {
     }
 }
 
-/// What plans, or the tape, do not have is refused by the layer's name, and so is a size that a layer cannot read.
+/// Layers that plans or the tape do not support are refused by name, and so are sizes that a layer cannot read.
 #[test]
 fn what_cannot_be_run_is_refused_by_name() {
     use alias_model::network::{Builder, Conv, Linear, Reading};
@@ -196,7 +196,7 @@ fn what_cannot_be_run_is_refused_by_name() {
     assert!(run(&[("image", &[0.0; 256])], Noise::Seed(1)).contains("made without noise"));
 }
 
-/// On the tape, a linear layer takes (C, H, W) in this order and has gradients by all that it multiplies.
+/// On the tape, a linear layer multiplies all elements of (C, H, W), in this order.
 #[test]
 fn a_linear_layer_is_a_product_with_all_elements() {
     use alias_model::network::{Builder, Linear, Reading};

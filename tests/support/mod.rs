@@ -1,6 +1,6 @@
-//! What the tests of both generators have in common: golden cases as configurations and samples.
+//! Shared by the tests of generator, painter and trainer: golden cases as configurations and samples.
 
-#![allow(unreachable_pub, dead_code)] // each test is a crate of its own, and needs what it needs
+#![allow(unreachable_pub, dead_code)] // each test is a crate of its own and uses only part of this
 
 use alias_model::{GeneratorConfig, Sample};
 use alias_oracle::golden::Golden;
@@ -13,7 +13,7 @@ pub fn config(case: &Golden) -> GeneratorConfig {
     let stored = &case.meta["config"];
     for key in stored.as_object().unwrap().keys() {
         let known = ["height", "width", "ngf", "layers", "norm", "spectral", "plain"];
-        assert!(known.contains(&key.as_str()), "{}: nothing here heeds the setting '{key}'", case.name);
+        assert!(known.contains(&key.as_str()), "{}: the tests do not know the setting '{key}'", case.name);
     }
     let text = |key: &str, default: &str| stored.get(key).map_or(default, |v| v.as_str().unwrap()).to_owned();
     let flag = |key: &str, default: bool| stored.get(key).map_or(default, |v| v.as_bool().unwrap());
@@ -26,6 +26,7 @@ pub fn config(case: &Golden) -> GeneratorConfig {
     }
 }
 
+/// The inputs of a case.
 pub fn sample(case: &Golden) -> Sample {
     let agnostic = case.tensor("agnostic");
     for (side, key) in [(2, "height"), (3, "width")] {
@@ -45,7 +46,7 @@ pub fn sample(case: &Golden) -> Sample {
     }
 }
 
-/// The drawn persons of seeds 1 and 2 in one batch.
+/// The drawn scenes of seeds 1 and 2 in one batch.
 pub fn pair(height: usize, width: usize) -> Sample {
     let [a, b] = [1, 2].map(|seed| alias_scene::draw(seed, height, width).sample);
     let join = |a: &[f32], b: &[f32]| [a, b].concat();
