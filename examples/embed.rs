@@ -1,7 +1,7 @@
-//! The generator in an application: load a checkpoint, draw, look at the pixels.
+//! Draws an image in an application: `cargo run --release --example embed -- WEIGHTS INPUTS`
 //!
-//! `cargo run --release --example embed -- WEIGHTS INPUTS`, for instance with `tests/golden/checkpoint.pth` and
-//! `tests/golden/most_hard_mask.safetensors`.
+//! WEIGHTS is a checkpoint, INPUTS a safetensors file with agnostic, pose, warped_cloth, warped_mask and labels. Two to
+//! try it with are `tests/golden/checkpoint.pth` and `tests/golden/most_hard_mask.safetensors`.
 
 use alias_model::{Checkpoint, Device, Noise, Painter, Sample};
 use std::error::Error;
@@ -11,10 +11,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(weights), Some(inputs)) = (arguments.next(), arguments.next()) else {
         return Err("usage: embed WEIGHTS INPUTS".into());
     };
-    let device = Device::auto()?; // or Gpu::from_device(device, queue), if you have them, or Device::cores(options)
+    // A GPU if there is one, else processor cores. An application with a wgpu device passes Gpu::from_device(device,
+    // queue).
+    let device = Device::auto()?;
     let painter = Painter::load(&device, &Checkpoint::read(weights)?)?;
-    let sample = Sample::from_tensors(&Checkpoint::read(inputs)?)?; // or fill in its fields yourself
+    let sample = Sample::from_tensors(&Checkpoint::read(inputs)?)?;
     let pixels = painter.draw(&sample, Noise::None)?; // (N, 3, H, W) in [-1, 1]
-    println!("{}x{}, first pixel {:.3}", sample.height, sample.width, pixels[0]);
+    println!("drew {}x{}, red of the first pixel: {:.3}", sample.height, sample.width, pixels[0]);
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! What mask norm changes: two generators side by side, enlarged where the garment is misaligned.
+//! Draws figure 8, with and without mask norm: `cargo run --release --example figure8 -- ALIAS PLAIN DATASET OUT.png`
 //!
-//! `cargo run --release --example figure8 -- ALIAS PLAIN DATASET OUT.png`; docs/figure8.md has the commands before it. The rows
-//! are those examples of which a cut-out has the most misaligned pixels.
+//! ALIAS and PLAIN are the weights of two generators, drawn side by side and enlarged where the garment is misaligned.
+//! The rows are the examples whose cut-outs have the most misaligned pixels. docs/figure8.md has the commands that
+//! train the generators.
 
 use alias_model::{Device, Noise, Painter, Sample, misaligned};
 use alias_pictures::dataset::Dataset;
@@ -12,7 +13,7 @@ use std::path::Path;
 
 const ROWS: usize = 6;
 const TITLES: [&str; 6] = ["agnostic", "garment", "mask", "plain", "alias", "truth"];
-/// How often the cut-out's height and width go into the picture's, which is how much they are enlarged.
+/// The enlargement: a cut-out has this fraction of the picture's height and width.
 const ENLARGED: usize = 4;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(write_rgb(Path::new(out), &sheet::sheet(&TITLES, &rows, height))?)
 }
 
-/// How many pixels are misaligned in the cut-out that has the most of them, and its upper left corner.
+/// The number of misaligned pixels in the cut-out that has the most, and that cut-out's upper left corner.
 fn most_misaligned(sample: &Sample) -> (f32, [usize; 2]) {
     let (height, width) = (sample.height / ENLARGED, sample.width / ENLARGED);
     let corners = (0..=sample.height - height)
