@@ -68,8 +68,7 @@ impl Trainer {
     /// perceptual term is the L1 distance of pixels.
     ///
     /// # Errors
-    /// [`alias_model::Error::StateDict`] if the generator's state dict does not fit its configuration,
-    /// [`Error::DamagedTraining`] if the discriminator's does not; what the device reports.
+    /// [`alias_model::Error::StateDict`] if a state dict does not fit its configuration; what the device reports.
     pub fn new(
         gpu: &Gpu,
         (config, generator): (GeneratorConfig, &Checkpoint),
@@ -79,10 +78,12 @@ impl Trainer {
     ) -> Result<Trainer> {
         let network = config.network()?;
         network.verify(generator, true, &config)?;
+        let judge = discriminator_config.network()?;
+        judge.verify(discriminator, true, &discriminator_config)?;
         Ok(Trainer {
             gpu: gpu.clone(),
             generator: TrainedWeights::new(gpu, &network, generator)?,
-            discriminator: TrainedWeights::new(gpu, &discriminator_config.network()?, discriminator)?,
+            discriminator: TrainedWeights::new(gpu, &judge, discriminator)?,
             config,
             discriminator_config,
             options,
