@@ -231,6 +231,21 @@ fn a_hundred_images_take_the_memory_of_one() {
     assert!((cost.device_bytes()..=cost.device_bytes() + slack).contains(&after_one.device_bytes), "{after_one:?}");
 }
 
+/// Buffers of a person who was dropped hold whatever was there: the next person must not see it.
+#[test]
+fn memory_that_others_left_changes_no_bit() {
+    let checkpoint = narrow();
+    let painter = || Painter::load(Device::cores(CpuOptions::default()).unwrap(), &checkpoint).unwrap();
+    let samples = [pair(64, 128), alias_scene::draw(1, 64, 64).sample, noisy(pair(128, 64)), pair(64, 128)];
+    let reused = painter();
+    for sample in samples {
+        for noise in [Noise::None, Noise::Seed(4)] {
+            let fresh = painter().draw(&sample, noise).unwrap();
+            assert!(reused.draw(&sample, noise).unwrap() == fresh, "{}x{}", sample.height, sample.width);
+        }
+    }
+}
+
 /// The bytes left on the GPU are those that the host makes of the floats.
 #[test]
 fn a_picture_left_on_the_gpu_is_the_one_on_the_host() {

@@ -9,27 +9,36 @@ use alias_cpu::{Cpu, HostBuffers, StepWeights};
 use alias_plan::{BufferId, Memory, Plan, Step};
 use alias_tensor::Tensor;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct CpuEngine {
     cpu: Cpu,
     weights: Arc<Weights<CpuPack>>,
+    spare: Spare,
 }
+
+/// The buffers of the last runner that was dropped, for the next one.
+type Spare = Arc<Mutex<Option<HostBuffers>>>;
 
 impl CpuEngine {
     pub(super) fn load(cpu: &Cpu, network: &Network, checkpoint: &Checkpoint, target: &Target) -> Result<CpuEngine> {
         let weights = Arc::new(Weights::new(&CpuPack(cpu.clone()), network, checkpoint, target)?);
-        Ok(CpuEngine { cpu: cpu.clone(), weights })
+        Ok(CpuEngine { cpu: cpu.clone(), weights, spare: Spare::default() })
     }
 }
 
 impl Engine for CpuEngine {
     fn runner(&self, plan: &Plan, done: usize) -> Result<Box<dyn Runner>> {
-        let buffers = HostBuffers::new(plan, &Memory::assign(plan));
-        let (cpu, weights, steps) = (self.cpu.clone(), self.weights.clone(), plan.steps.clone());
-        Ok(Box::new(CpuRunner { cpu, weights, steps, done, buffers }))
+        let memory = Memory::assign(plan);
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let buffers = match spare {
+            Some(spare) => HostBuffers::reusing(plan, &memory, spare),
+            None => HostBuffers::new(plan, &memory),
+        };
+        let (cpu, weights, spare) = (self.cpu.clone(), self.weights.clone(), self.spare.clone());
+        Ok(Box::new(CpuRunner { cpu, weights, steps: plan.steps.clone(), done, buffers: Some(buffers), spare }))
     }
 
     fn coefficients(&self, norm: &str) -> &[f32] {
@@ -44,10 +53,22 @@ struct CpuRunner {
     steps: Vec<Step>,
     /// How many of the steps, the first ones, are run once.
     done: usize,
-    buffers: HostBuffers,
+    /// `None` only during the drop.
+    buffers: Option<HostBuffers>,
+    spare: Spare,
+}
+
+impl Drop for CpuRunner {
+    fn drop(&mut self) {
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = self.buffers.take();
+    }
 }
 
 impl CpuRunner {
+    fn buffer(&mut self, id: BufferId) -> &mut [f32] {
+        self.buffers.as_mut().expect("a runner has buffers").get_mut(id)
+    }
+
     fn step(&mut self, at: usize) {
         let step = &self.steps[at];
         let weights = match step {
@@ -59,23 +80,25 @@ impl CpuRunner {
             Step::Statistics(step) => StepWeights::NoiseScale(&self.weights.norms[&step.norm].noise_scale),
             Step::Convolution(step) => StepWeights::Convolution(&self.weights.convolutions[&step.name]),
         };
-        alias_cpu::run(&self.cpu, step, &mut self.buffers, weights);
+        let buffers = self.buffers.as_mut().expect("a runner has buffers");
+        alias_cpu::run(&self.cpu, step, buffers, weights);
     }
 }
 
 impl Runner for CpuRunner {
     fn upload(&mut self, id: BufferId, bytes: &[u8]) -> Result<()> {
-        bytemuck::cast_slice_mut(self.buffers.get_mut(id))[..bytes.len()].copy_from_slice(bytes);
+        bytemuck::cast_slice_mut(self.buffer(id))[..bytes.len()].copy_from_slice(bytes);
         Ok(())
     }
 
     fn upload_coefficients(&mut self, id: BufferId, values: &[f32], operands: &[usize], _: usize) -> Result<()> {
-        alias_cpu::pack_coefficients(values, operands, self.buffers.get_mut(id));
+        alias_cpu::pack_coefficients(values, operands, self.buffer(id));
         Ok(())
     }
 
     fn upload_input(&mut self, id: BufferId, tensors: &[&[f32]], batch: usize, plane: usize) -> Result<()> {
-        alias_cpu::pack_planes(&self.cpu, tensors, batch, plane, self.buffers.get_mut(id));
+        let cpu = self.cpu.clone();
+        alias_cpu::pack_planes(&cpu, tensors, batch, plane, self.buffer(id));
         Ok(())
     }
 
@@ -103,6 +126,7 @@ impl Runner for CpuRunner {
     }
 
     fn output(&self, id: BufferId, [_, c, h, w]: [usize; 4]) -> Result<Vec<f32>> {
-        Ok(alias_cpu::unpack_planes(&self.cpu, self.buffers.get(id), c, h * w))
+        let buffers = self.buffers.as_ref().expect("a runner has buffers");
+        Ok(alias_cpu::unpack_planes(&self.cpu, buffers.get(id), c, h * w))
     }
 }
