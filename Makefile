@@ -13,6 +13,7 @@ test: adapter
 	cargo fmt --all --check
 	cargo clippy --release --all-targets -- -D warnings
 	cargo test --release
+	cargo run --release --example texture
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 	cargo bench --bench cpu --bench kernels --bench generator --bench training -- --test
 

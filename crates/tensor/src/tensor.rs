@@ -52,14 +52,14 @@ impl Tensor {
         let data: &[u8] = bytemuck::cast_slice(values);
         if let Some(block) = gpu.reuse(shape.bytes()) {
             let tensor = Tensor::assemble(gpu, block, shape);
-            gpu.write(tensor.buffer(), 0, data)?;
+            gpu.write(tensor.raw_buffer(), 0, data)?;
             return Ok(tensor);
         }
         // Straight into the new buffer, without a staging copy: weights are hundreds of megabytes.
         let tensor = Tensor::assemble(gpu, gpu.allocate(shape.bytes(), true)?, shape);
-        let mapped = tensor.buffer().get_mapped_range_mut(..shape.bytes());
+        let mapped = tensor.raw_buffer().get_mapped_range_mut(..shape.bytes());
         mapped.map_err(|e| gpu.refused("uploading a tensor", e.to_string()))?.copy_from_slice(data);
-        tensor.buffer().unmap();
+        tensor.raw_buffer().unmap();
         Ok(tensor)
     }
 
@@ -148,7 +148,26 @@ impl Tensor {
                 format!("at most {} from element {start} on, a multiple of 4", self.bytes().saturating_sub(offset));
             return Err(Error::argument("overwrite", "the number of bytes", data.len(), expected));
         }
-        self.gpu().write(self.buffer(), offset, data)
+        self.gpu().write(self.raw_buffer(), offset, data)
+    }
+
+    /// Where the elements lie on the device, for commands that the application encodes itself: a buffer, the offset of the
+    /// first element and the size of all, both in bytes.
+    ///
+    /// * The elements are there for commands that are submitted after [`Gpu::submit`] was called; the queue runs in order,
+    ///   so nothing has to wait.
+    /// * Keep the tensor until those commands are submitted. Once it and all tensors that share its data are dropped, later
+    ///   tensors use the buffer.
+    /// * The buffer may be a storage buffer, and source and destination of copies. Writing to it has the effect of
+    ///   [`Tensor::overwrite`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] on a [counting](Gpu::counting) device, which has no elements.
+    pub fn buffer(&self) -> Result<wgpu::BufferSlice<'_>> {
+        if self.gpu().counts_only() {
+            return Err(Error::argument("buffer", "the device", "one that counts", "one that computes"));
+        }
+        Ok(self.raw_buffer().slice(..self.bytes()))
     }
 
     /// Where it lives.
@@ -181,7 +200,7 @@ impl Tensor {
     /// # Errors
     /// What went wrong on the device since the last read, [`Error::DeviceLost`] above all.
     pub fn to_vec(&self) -> Result<Vec<f32>> {
-        self.gpu().read(self.buffer(), self.bytes())
+        self.gpu().read(self.raw_buffer(), self.bytes())
     }
 
     /// Whether both lie in the same buffer.
@@ -189,14 +208,15 @@ impl Tensor {
         Arc::ptr_eq(&self.0.storage, &other.0.storage)
     }
 
-    fn buffer(&self) -> &wgpu::Buffer {
+    /// The buffer, which may be larger than the tensor.
+    fn raw_buffer(&self) -> &wgpu::Buffer {
         &self.0.storage.block.as_ref().expect("only drop takes the buffer").buffer
     }
 
     /// What a bind group holds: exactly its elements, not the rest of a pooled buffer.
     pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {
         let size = wgpu::BufferSize::new(self.bytes());
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: self.buffer(), offset: 0, size })
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: self.raw_buffer(), offset: 0, size })
     }
 }
 
