@@ -1,13 +1,13 @@
-//! The image on the application's own GPU: drawn, copied into a texture as large as a window, and never on the host, but for
-//! one look at the end.
+//! Draws an image on the application's own GPU and copies it into a texture as large as a window. Only a check at the
+//! end reads it back to the host.
 //!
-//! `cargo run --release --example texture`; it takes the first adapter that there is, and drawn weights.
+//! `cargo run --release --example texture`. Uses the default adapter and random weights.
 
 use alias_model::{GeneratorConfig, Layers, Noise, Painter, PlanOptions, fill, planes_to_rgb8};
 use alias_tensor::{Gpu, wgpu};
 use std::error::Error;
 
-/// Of the window: width, height.
+/// Width and height of the window.
 const WINDOW: [u32; 2] = [320, 256];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         view_formats: &[],
     });
 
-    // A painter on them, and a person who is planned once and drawn as often as garments change.
+    // A painter on that device, and a person who is planned once and can be drawn in any number of garments.
     let gpu = Gpu::from_device(device.clone(), queue.clone());
     let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(4) };
     let painter = Painter::load(&gpu, &fill(&config.network()?, 1))?;
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let person = painter.person(&sample, PlanOptions::default())?;
     let image = person.draw_to_rgba8(&sample, Noise::None)?;
 
-    // From the buffer to the texture, in the middle of it. Rows of a buffer are multiples of 256 bytes: 64 pixels.
+    // Copies the buffer to the middle of the texture. wgpu needs rows of a multiple of 256 bytes, which is 64 pixels.
     let slice = image.buffer()?;
     let size = wgpu::Extent3d { width: 192, height: 256, depth_or_array_layers: 1 };
     let layout = |width: u32, offset| wgpu::TexelCopyBufferLayout {
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let to = wgpu::TexelCopyTextureInfo { origin, ..texture.as_image_copy() };
     encoder.copy_buffer_to_texture(from, to, size);
 
-    // The look at the end.
+    // Reads the texture back and checks it.
     let bytes = u64::from(4 * size.width * size.height);
     let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
     let read =
@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let expected = planes_to_rgb8(&person.draw(&sample, Noise::None)?);
     let rgb: Vec<u8> = rgba.chunks(4).flat_map(|pixel| pixel[..3].to_vec()).collect();
     if rgb != expected {
-        return Err("the texture holds another image than was drawn to the host".into());
+        return Err("the image in the texture is not the one drawn to the host".into());
     }
     println!("{}x{} in a texture of {}x{}, as drawn to the host", size.height, size.width, window.height, window.width);
     Ok(())

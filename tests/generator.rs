@@ -275,5 +275,5 @@ fn configurations_that_do_not_exist_are_refused_with_the_reason() {
     let error = "normal".parse::<Layers>().unwrap_err().to_string();
     assert!(error.contains("does not run in the authors' code"), "{error}");
     let error = GeneratorConfig::PUBLISHED.with_ngf(1).network().unwrap_err().to_string();
-    assert_eq!(error, "ngf is 1; with layers 'most' it is 2 to 4096");
+    assert_eq!(error, "ngf is 1; with layers 'most' it must be 2 to 4096");
 }

@@ -166,7 +166,7 @@ fn what_cannot_be_run_is_refused_by_name() {
 
     let halved = of(&|net, x| net.convolution(Reading::of(x.resized(-2)), Conv::same("last", 4, 4, 3)));
     let error = refused(&halved, [8, 10]);
-    assert!(error.contains("layer last: 8x10 is divided by 4"), "{error}");
+    assert!(error.contains("layer last: it divides 8x10 by 4"), "{error}");
 
     let kept = of(&|net, x| {
         let y = net.convolution(Reading::of(x), Conv::same("y", 4, 4, 3));
@@ -181,16 +181,14 @@ fn what_cannot_be_run_is_refused_by_name() {
         of(&|net, x| net.linear(Reading::of(x), Linear { key: "last".into(), inputs, outputs: 5, fill_gain: 2.0 }))
     };
     let error = refused(&linear(4 * 8 * 8), [8, 8]);
-    assert!(error.contains("Test, layer last: a plan has no linear layer; run it on the tape"), "{error}");
+    assert!(error.contains("Test, layer last: plans do not support linear layers; use the tape"), "{error}");
     let error = refused(&linear(7), [8, 8]);
     assert!(error.contains("layer last: it reads 256 elements, not 7"), "{error}");
 
     let fits = of(&|net, x| net.convolution(Reading::of(x), Conv::same("last", 4, 4, 3)));
     let prepared = prepare(&fits, [8, 8]).unwrap();
     let run = |inputs: &[(&str, &[f32])], noise| prepared.run(inputs, noise).unwrap_err().to_string();
-    assert!(
-        run(&[("picture", &[0.0; 256])], Noise::None).contains("there is no input 'picture'; there are [\"image\"]")
-    );
+    assert!(run(&[("picture", &[0.0; 256])], Noise::None).contains("no input 'picture'; the inputs are [\"image\"]"));
     assert!(run(&[("image", &[0.0; 255])], Noise::None).contains("image has 255 elements, not the 256"));
     assert!(run(&[], Noise::None).contains("'image'"));
     assert!(run(&[("image", &[0.0; 256])], Noise::Seed(1)).contains("made without noise"));

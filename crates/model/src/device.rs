@@ -1,11 +1,11 @@
-//! Where a generator runs.
+//! The device that runs a network.
 
 use crate::Result;
 use alias_cpu::{Cpu, CpuOptions};
 use alias_tensor::wgpu::{Adapter, DeviceType};
 use alias_tensor::{AdapterChoice, Gpu, GpuOptions, adapters};
 
-/// A GPU, or processor cores. A cheap handle.
+/// A GPU, or processor cores. Clones are cheap.
 ///
 /// ```
 /// # fn main() -> alias_model::Result<()> {
@@ -26,10 +26,10 @@ pub enum Device {
 }
 
 impl Device {
-    /// A real GPU where there is one, else the cores: [`Device::choose`].
+    /// A GPU if there is a real one, else processor cores, as in [`Device::choose`].
     ///
     /// # Errors
-    /// Where the environment names an adapter that is not there; what the device reports.
+    /// If the environment names an adapter that does not exist, or the device cannot be opened.
     pub fn auto() -> Result<Device> {
         match Device::choose(&AdapterChoice::Best, &adapters())? {
             (Some(_), _) => Ok(Device::Gpu(Gpu::open(&GpuOptions::default())?)),
@@ -37,11 +37,11 @@ impl Device {
         }
     }
 
-    /// Which of `adapters` to compute on, or none for the cores, and why. A software rasterizer is slower than the cores that it
-    /// runs on, so that it is taken only where somebody names it.
+    /// Which of `adapters` to compute on, or `None` for processor cores, and why. A software rasterizer is slower than
+    /// the cores that it runs on, so it is chosen only if somebody names it.
     ///
     /// # Errors
-    /// [`alias_tensor::Error::NoAdapter`] where the one that is named is not there.
+    /// [`alias_tensor::Error::NoAdapter`] if the named adapter does not exist.
     pub fn choose(choice: &AdapterChoice, adapters: &[Adapter]) -> Result<(Option<Adapter>, String)> {
         let picked = choice.pick(adapters);
         if choice.is_named() {
@@ -52,7 +52,7 @@ impl Device {
             Ok((adapter, reason)) if adapter.get_info().device_type != DeviceType::Cpu => (Some(adapter), reason),
             Ok((adapter, _)) => {
                 let name = adapter.get_info().name;
-                (None, format!("the only adapter, {name}, would run on them as well, and slower"))
+                (None, format!("the best adapter, {name}, is a software rasterizer, which is slower"))
             }
             Err(_) => (None, "there is no adapter with Vulkan, Metal or DX12".into()),
         })

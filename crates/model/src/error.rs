@@ -1,4 +1,4 @@
-//! What can go wrong between a file and a picture.
+//! The errors of this crate.
 
 use crate::Processor;
 use crate::network::InputKind;
@@ -6,22 +6,22 @@ use alias_checkpoint::{CheckpointError, Dtype};
 use alias_plan::Method;
 use std::path::PathBuf;
 
-/// The result of everything in this crate.
+/// A result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What can go wrong between a file and a picture.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The device, or an operation on it.
+    /// The GPU, or an operation on it, failed.
     #[error(transparent)]
     Device(#[from] alias_tensor::Error),
 
-    /// Processor cores that cannot compute.
+    /// The processor cores cannot be used as requested.
     #[error(transparent)]
     Cpu(#[from] alias_cpu::Error),
 
-    /// A file that is no readable checkpoint.
+    /// A checkpoint that cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 
@@ -29,11 +29,11 @@ pub enum Error {
     #[error(transparent)]
     StateDict(#[from] StateDictError),
 
-    /// A configuration that a network, or a device, does not have.
+    /// A configuration that the network or the device does not support.
     #[error(transparent)]
     Config(#[from] ConfigError),
 
-    /// An input that is missing, misshapen or out of range.
+    /// An input that is missing, of the wrong shape or out of range.
     #[error(transparent)]
     Input(#[from] InputError),
 
@@ -51,17 +51,17 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateDictError {
-    /// A checkpoint of something else: what tells a network's configuration is not there.
+    /// A checkpoint of another network: it lacks the tensors that show the configuration.
     #[error("this is no {network}: {reason}")]
     Unrecognized {
-        /// What it should be.
+        /// The expected network.
         network: &'static str,
-        /// What is not there.
+        /// What the checkpoint lacks.
         reason: String,
     },
 
-    /// A tensor that is not there.
-    #[error("no tensor '{key}'")]
+    /// A tensor that the checkpoint lacks.
+    #[error("the checkpoint has no tensor '{key}'")]
     Missing {
         /// Its name.
         key: String,
@@ -83,97 +83,97 @@ pub struct StateDictMismatch {
     pub unexpected: Vec<String>,
     /// Names whose shapes differ: name, shape in the checkpoint, shape in the network.
     pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
-    /// The configuration that was read from the checkpoint: the likely reason where most of it does not fit.
+    /// The configuration that was read from the checkpoint: the likely cause if most tensors do not fit.
     pub config: String,
 }
 
-/// A configuration that a network, or a device, does not have.
+/// A configuration that the network or the device does not support.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A setting's value that does not exist.
+    /// A value that a setting does not have.
     #[error("{setting} '{value}' does not exist; use {known}")]
     Unknown {
-        /// Which setting.
+        /// The setting.
         setting: &'static str,
-        /// What was asked for.
+        /// The requested value.
         value: String,
-        /// What there is.
+        /// The values that exist.
         known: &'static str,
     },
 
-    /// VITON-HD's layers 'normal'.
+    /// VITON-HD's layers 'normal', which its code cannot run.
     #[error(
         "layers 'normal' does not run in the authors' code either: it concatenates an image of one size with features of \
          another; use 'more' or 'most'"
     )]
     LayersNormal,
 
-    /// A generator without channels, or absurdly wide.
-    #[error("ngf is {ngf}; with layers '{layers}' it is {narrowest} to {widest}")]
+    /// A generator with too few channels, or too many.
+    #[error("ngf is {ngf}; with layers '{layers}' it must be {narrowest} to {widest}")]
     Width {
-        /// The width that was asked for.
+        /// The requested width.
         ngf: usize,
-        /// The layers.
+        /// The generator's layers.
         layers: &'static str,
-        /// The least width.
+        /// The smallest width.
         narrowest: usize,
-        /// The largest.
+        /// The largest width.
         widest: usize,
     },
 
-    /// A discriminator that does not exist.
+    /// A discriminator's setting that is out of range.
     #[error("{config}: a discriminator has 1 to 8 scales of 1 to 8 layers, ndf of 1 to 512 and last_stride 1 or 2")]
     Discriminator {
-        /// What was asked for.
+        /// The requested configuration.
         config: String,
     },
 
-    /// A target that is another kind of device than the one at hand.
-    #[error("a plan for {processor:?} on another kind of device; Target::of the device makes one that fits")]
+    /// A target for another kind of device than the given one.
+    #[error("the target is for {processor:?}, but was given with another kind of device; use Target::of")]
     OtherDevice {
-        /// What the target is.
+        /// The target's kind of device.
         processor: Processor,
     },
 
     /// Half precision on processor cores.
-    #[error("processor cores store float32; Target::of the device asks for that")]
+    #[error("processor cores support only float32; use Target::of")]
     Float32Only,
 
-    /// A result on a GPU, of a network on processor cores.
-    #[error("the result is asked for on a GPU, but the network is on processor cores; draw to the host instead")]
+    /// A result was to stay on a GPU, but the network runs on processor cores.
+    #[error("the image cannot stay on a GPU, since the network is on processor cores; draw to the host instead")]
     NoGpu,
 
-    /// A method that the processor does not have.
-    #[error("{convolution} by {method:?}, which {processor:?} does not have")]
+    /// A method that the kind of device does not support.
+    #[error("{convolution}: {processor:?} does not support the method {method:?}")]
     Method {
         /// The convolution's name.
         convolution: String,
-        /// How it was to be computed.
+        /// The method.
         method: Method,
-        /// By what.
+        /// The kind of device.
         processor: Processor,
     },
 
-    /// A layer that the tape, or a plan, cannot run.
+    /// A layer that the tape or a plan does not support.
     #[error("{network}, layer {layer}: {problem}")]
     Layer {
         /// The network's name.
         network: String,
         /// The layer's name.
         layer: String,
-        /// What it asks for, and a remedy.
+        /// What is not supported, and what is or what to do.
         problem: String,
     },
 }
 
-/// An input that is missing, misshapen or out of range.
+/// An input that is missing, of the wrong shape or out of range.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// An image that the generator cannot draw.
+    /// An image size that the generator cannot draw.
     #[error(
-        "the image is {height}x{width}; with layers '{layers}' height and width are multiples of {multiple}: pad or resize it"
+        "the image is {height}x{width}; with layers '{layers}' both must be multiples of {multiple}; pad or resize it"
     )]
     ImageSize {
         /// Its height.
@@ -186,19 +186,19 @@ pub enum InputError {
         multiple: usize,
     },
 
-    /// A size that a layer cannot read.
+    /// A size that does not fit a layer.
     #[error("{network}, layer {layer}: {problem}")]
     LayerSize {
         /// The network's name.
         network: String,
         /// The layer's name.
         layer: String,
-        /// Which size, and what would fit.
+        /// Which size does not fit, and what would.
         problem: String,
     },
 
-    /// No pixels, or more than indices of 32 bits reach.
-    #[error("{batch} pictures of {height}x{width} are none, or too many")]
+    /// No pixels, or more than 31-bit indices can address.
+    #[error("{batch} pictures of {height}x{width}: there must be at least 1 pixel, and fewer than 2^31 in all")]
     Pixels {
         /// How many pictures.
         batch: usize,
@@ -208,7 +208,7 @@ pub enum InputError {
         width: usize,
     },
 
-    /// An array that has not as many elements as its shape says.
+    /// An array whose number of elements does not match its shape.
     #[error("{name} has {got} elements, not the {expected} of {shape:?}")]
     Elements {
         /// Its name.
@@ -228,18 +228,18 @@ pub enum InputError {
         name: &'static str,
         /// The value.
         value: f32,
-        /// Where it is.
+        /// Its index.
         at: usize,
-        /// The least value allowed.
+        /// The smallest value allowed.
         low: f32,
     },
 
-    /// A label that is no class.
+    /// A label that is not a class.
     #[error("labels holds {value} at element {at}; the classes are 0 to 6")]
     Class {
         /// The label.
         value: f64,
-        /// Where it is.
+        /// Its index.
         at: usize,
     },
 
@@ -247,49 +247,49 @@ pub enum InputError {
     #[error("labels are {0:?}, expected integers, such as uint8")]
     LabelType(Dtype),
 
-    /// A batch of nothing.
-    #[error("a batch of no samples")]
+    /// A batch without samples.
+    #[error("a batch needs at least one sample")]
     EmptyBatch,
 
     /// A batch of pictures of several sizes.
-    #[error("a batch of pictures of {first:?} and of {other:?}; resize them first")]
+    #[error("a batch holds pictures of sizes {first:?} and {other:?}; resize them to one size")]
     BatchSizes {
         /// Height and width of the first.
         first: [usize; 2],
-        /// Height and width of another one.
+        /// Height and width of one that differs.
         other: [usize; 2],
     },
 
-    /// A tensor, or an input, that is not there.
-    #[error("no tensor '{name}' among: {found}")]
+    /// A tensor or input that is missing.
+    #[error("no tensor '{name}'; found: {found}")]
     Missing {
         /// Its name.
         name: String,
-        /// Some of the names that are there.
+        /// Some of the names that were found.
         found: String,
     },
 
-    /// A tensor of another shape than it should have.
+    /// A tensor of the wrong shape.
     #[error("{name} has shape {shape:?}, expected {expected}")]
     Shape {
         /// Its name.
         name: String,
         /// Its shape.
         shape: Vec<usize>,
-        /// The shape that it should have.
+        /// The expected shape.
         expected: String,
     },
 
     /// An input that the network does not have.
-    #[error("there is no input '{name}'; there are {known:?}")]
+    #[error("no input '{name}'; the inputs are {known:?}")]
     Unknown {
-        /// What was given.
+        /// The given name.
         name: String,
-        /// What there is.
+        /// The network's inputs.
         known: Vec<String>,
     },
 
-    /// Inputs that are not those of the network.
+    /// The wrong number of inputs.
     #[error("{network} has {expected} inputs, not {got}")]
     Count {
         /// The network's name.
@@ -300,14 +300,14 @@ pub enum InputError {
         got: usize,
     },
 
-    /// A label map in place of a tensor, or the other way round.
-    #[error("{network}: '{input}' is {kind:?}")]
+    /// A label map given for a tensor, or a tensor for a label map.
+    #[error("{network}: input '{input}' is of kind {kind:?}, but its feed is not")]
     Kind {
         /// The network's name.
         network: String,
         /// The input's name.
         input: String,
-        /// What it is.
+        /// The input's kind.
         kind: InputKind,
     },
 
@@ -316,26 +316,26 @@ pub enum InputError {
     PersonSize {
         /// Batch, height and width of the pictures.
         got: [usize; 3],
-        /// Those of the person.
+        /// Batch, height and width of the person.
         person: [usize; 3],
     },
 
-    /// Labels that are not the person's.
-    #[error("the labels are not the person's; make another person of this sample")]
+    /// Labels that differ from the person's.
+    #[error("the labels differ from the person's; make a new person from this sample")]
     PersonLabels,
 
-    /// A mask that differs from the person's within the garment.
-    #[error("warped_mask differs from the person's at element {at}, in class 2; make another person of this sample")]
+    /// A mask that differs from the person's within the garment's class.
+    #[error("warped_mask differs from the person's at element {at}, in class 2; make a new person from this sample")]
     PersonMask {
-        /// Where.
+        /// The index of the first difference.
         at: usize,
     },
 
-    /// Noise for a plan that was made without.
-    #[error("a seed, but the plan was made without noise; make one with PlanOptions::noise")]
+    /// A seed for a plan that was made without noise.
+    #[error("a seed was given, but the plan was made without noise; set PlanOptions::noise to plan with it")]
     NoiseUnplanned,
 
-    /// No noise for a plan that was made with it.
-    #[error("no seed, but the plan was made with noise; give a seed")]
+    /// No seed for a plan that was made with noise.
+    #[error("the plan was made with noise, which needs a seed; give Noise::Seed")]
     SeedMissing,
 }

@@ -5,8 +5,8 @@ use crate::tape::{Module, SpadeMethod};
 use crate::{Checkpoint, GeneratorConfig, Inputs, LoadOptions, Noise, Result};
 use alias_tensor::{Gpu, Tensor};
 
-/// The ALIAS generator with its tensors on a GPU, for those who differentiate it: forward passes are recorded on the tape.
-/// [`Painter`](crate::Painter) draws the same image from a fraction of the operations and the memory.
+/// The ALIAS generator with its tensors on a GPU, for gradients: forward passes are recorded on the tape.
+/// [`Painter`](crate::Painter) draws the same image with a fraction of the operations and the memory.
 ///
 /// ```
 /// # fn main() -> alias_model::Result<()> {
@@ -45,10 +45,11 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Loads a checkpoint, its configuration read from the weights.
+    /// Loads a checkpoint and reads the generator's configuration from it.
     ///
     /// # Errors
-    /// [`Error::StateDict`](crate::Error::StateDict) where it is not exactly a generator's state dict; what the device reports.
+    /// [`Error::StateDict`](crate::Error::StateDict) if it is not exactly a generator's state dict, or an error of the
+    /// device.
     pub fn load(gpu: &Gpu, checkpoint: &Checkpoint) -> Result<Generator> {
         Generator::load_with(gpu, checkpoint, LoadOptions::default())
     }
@@ -62,10 +63,11 @@ impl Generator {
         Ok(Generator { config, module: Module::of_verified(gpu, network, checkpoint)? })
     }
 
-    /// Assembles a generator from tensors, as [`Module::from_state`].
+    /// Assembles a generator from tensors, like [`Module::from_state`].
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) where there is no such generator; what `state` or the device reports.
+    /// [`Error::Config`](crate::Error::Config) if the configuration is out of range, or an error of `state` or the
+    /// device.
     pub fn from_state(
         config: GeneratorConfig,
         state: impl FnMut(&str, &[usize]) -> Result<Tensor>,
@@ -73,7 +75,7 @@ impl Generator {
         Ok(Generator { config, module: Module::from_state(config.network()?, state)? })
     }
 
-    /// The same in training, as [`Module::in_training`].
+    /// Switches to training, like [`Module::in_training`].
     #[must_use]
     pub fn in_training(self, recomputes: bool) -> Generator {
         Generator { module: self.module.in_training(recomputes), ..self }
@@ -84,20 +86,21 @@ impl Generator {
         self.config
     }
 
-    /// Names and values of the running statistics, as passes in training have moved them.
+    /// Names and current values of the running statistics, which forward passes in training update.
     pub fn running_statistics(&self) -> Vec<(String, Tensor)> {
         self.module.running_statistics()
     }
 
-    /// Draws the image: (N, 3, H, W) in (-1, 1).
+    /// Draws the image: (N, 3, H, W) in [-1, 1].
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where H or W is not a multiple of what the layers need; what the device reports.
+    /// [`Error::Input`](crate::Error::Input) if H or W is not a multiple of
+    /// [`Layers::multiple`](crate::Layers::multiple), or an error of the device.
     pub fn forward(&self, inputs: &Inputs, noise: Noise) -> Result<Tensor> {
         self.forward_with(inputs, noise, SpadeMethod::Table, |_, _| {})
     }
 
-    /// Draws the image, SPADE computed as told, and shows each block's output, by the block's name, on the way.
+    /// Draws the image with SPADE computed by `spade`, and passes each block's name and output to `tap`.
     ///
     /// # Errors
     /// As [`Generator::forward`].
@@ -116,7 +119,7 @@ impl Generator {
 }
 
 impl LoadOptions {
-    /// The configuration that a checkpoint's names, shapes and metadata tell, once the rest of it fits.
+    /// The configuration and network that a checkpoint shows. Errors if its tensors do not fit them.
     pub(crate) fn verified(self, checkpoint: &Checkpoint) -> Result<(GeneratorConfig, Network)> {
         let inferred = GeneratorConfig::infer(checkpoint)?;
         let config = GeneratorConfig { plain: self.plain || inferred.plain, ..inferred };

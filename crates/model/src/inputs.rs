@@ -1,4 +1,4 @@
-//! What the generator takes, on a device.
+//! The generator's inputs on a GPU.
 
 use crate::label_map::{GARMENT, LabelMap, misaligned};
 use crate::sample::check_pixels;
@@ -7,7 +7,7 @@ use crate::{InputError, Result, Sample};
 use alias_tensor::{Gpu, Tensor};
 use std::sync::Arc;
 
-/// The generator's inputs on a device, as `alias_inputs` of the reference builds them.
+/// The generator's inputs on a GPU.
 #[derive(Clone, Debug)]
 pub struct Inputs {
     /// Agnostic image, pose and warped garment: (N, 9, H, W) in [-1, 1].
@@ -16,7 +16,7 @@ pub struct Inputs {
     seg: Tensor,
     /// `seg` with the misaligned part of the garment moved to an eighth class: (N, 8, H, W).
     seg_div: Tensor,
-    /// Where the garment is meant to be but its warp is not: (N, 1, H, W) in [0, 1], fractional at edges.
+    /// The misaligned part of the garment: (N, 1, H, W) in [0, 1], fractional at edges.
     mask: Tensor,
     /// The distinct windows of `seg` and of `seg_div`.
     windows: [Arc<WindowTables>; 2],
@@ -26,7 +26,8 @@ impl Inputs {
     /// Builds the inputs of `sample` and uploads them.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise; what the device reports.
+    /// [`Error::Input`](crate::Error::Input) if a field of the sample has a wrong length or a value out of range, or an
+    /// error of the device.
     pub fn new(gpu: &Gpu, sample: &Sample) -> Result<Inputs> {
         sample.verify()?;
         let Sample { batch: n, height: h, width: w, .. } = *sample;
@@ -68,12 +69,12 @@ impl Inputs {
         &self.x
     }
 
-    /// The classes, one-hot, the misaligned part of the garment as an eighth: (N, 8, H, W).
+    /// The classes, one-hot, with the misaligned part of the garment as an eighth: (N, 8, H, W).
     pub fn seg_div(&self) -> &Tensor {
         &self.seg_div
     }
 
-    /// The same with another `x` (N, 9, H, W), such as a tracked one.
+    /// Replaces `x` (N, 9, H, W), for instance by a tracked tensor.
     #[must_use]
     pub fn with_x(&self, x: Tensor) -> Inputs {
         Inputs { x, ..self.clone() }
@@ -90,7 +91,7 @@ impl Inputs {
         [x, map(&self.seg, seg), map(&self.seg_div, seg_div), mask]
     }
 
-    /// Batch, height and width, once all four tensors are known to agree on them.
+    /// Batch, height and width. Errors unless all four tensors agree on them.
     pub(crate) fn size(&self) -> Result<[usize; 3]> {
         let [n, _, h, w] = self.x.shape().nchw("generator", "x")?;
         self.x.shape().check("generator", "x", &[n, 9, h, w])?;
@@ -102,7 +103,7 @@ impl Inputs {
 }
 
 impl Sample {
-    /// Errors unless every field has the size and range that it promises.
+    /// Errors unless every field has the length and range that its documentation states.
     pub(crate) fn verify(&self) -> Result<()> {
         let pixels = check_pixels(self.batch, self.height, self.width)?;
         let sizes = [
@@ -125,7 +126,8 @@ impl Sample {
             ("warped_cloth", &self.warped_cloth, -1.0),
             ("warped_mask", &self.warped_mask, 0.0),
         ] {
-            // Not `v < low || v > 1`: NaN has to be refused. By chunks, which the compiler turns into vectors.
+            // `v < low || v > 1` would let NaN pass. Each chunk is checked to its end, so that the compiler can
+            // vectorize.
             let good = |v: &f32| (low..=1.0).contains(v);
             let bad = values.chunks(1024).position(|chunk| !chunk.iter().fold(true, |all, v| all & good(v)));
             if let Some(at) =

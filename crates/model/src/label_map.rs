@@ -1,40 +1,40 @@
 //! The label map as numbers, and its distinct windows at each resolution.
 //!
-//! SPADE's scale and shift at a pixel are a function of the 5x5 labels around it, and labels are constant almost
-//! everywhere: a map of a million pixels has some hundred distinct 3x3 windows and some thousand distinct 5x5 ones. What is
-//! computed once for each of those need not be computed for each pixel, and comes out the same.
+//! SPADE's scale and shift at a pixel depend only on the 5x5 labels around it, and labels are constant almost
+//! everywhere: a map of a million pixels has some hundreds of distinct 3x3 windows and some thousands of distinct 5x5
+//! windows. Results computed once for each window are the same as those computed at each pixel.
 
 use crate::{CLASSES, Sample};
 use std::collections::HashMap;
 
-/// Stands for what lies outside the image: unlike every label, unlike every window.
+/// The number of everything outside the image. Labels and windows are numbered from 1.
 pub(crate) const OUTSIDE: u32 = 0;
-/// The class of the upper garment, which the mask splits.
+/// The class of the upper garment.
 pub const GARMENT: u8 = 2;
 
 /// The labels of a batch of images.
 #[derive(Clone, Debug)]
 pub(crate) struct LabelMap {
     size: [usize; 3],
-    /// (N, H, W): numbers from 1 of the entries of `labels`.
+    /// (N, H, W): which of `labels` each pixel has, from 1.
     numbers: Vec<u32>,
-    /// What each number stands for: a value for each label.
+    /// The distinct vectors of labels, each with a value for every class.
     labels: Vec<Vec<f32>>,
 }
 
 /// The distinct windows of a map (N, H, W).
 #[derive(Debug)]
 pub(crate) struct Distinct {
-    /// The numbers of the labels in each 3x3 window, row by row, [`OUTSIDE`] past the image's edge.
+    /// Each distinct 3x3 window: the numbers of its labels, row by row, [`OUTSIDE`] beyond the image's edge.
     pub(crate) windows_3x3: Vec<[u32; 9]>,
-    /// The 3x3 windows, from 1, of each 5x5 window, likewise.
+    /// Each distinct 5x5 window: the numbers of its nine 3x3 windows, from 1, likewise.
     pub(crate) windows_5x5: Vec<[u32; 9]>,
     /// (N, H, W): the 5x5 window of each pixel, from 1.
     pub(crate) map: Vec<u32>,
 }
 
-/// How much of the garment class at pixel `at` of a sample's labels the warped garment fails to cover, in [0, 1]: VITON-HD's
-/// misalignment mask.
+/// VITON-HD's misalignment mask at pixel `at` of a sample's labels, in [0, 1]: how much of the garment's class the
+/// warped garment fails to cover there.
 ///
 /// # Panics
 /// If there is no such pixel.
@@ -43,7 +43,7 @@ pub fn misaligned(sample: &Sample, at: usize) -> f32 {
 }
 
 impl LabelMap {
-    /// The classes of a sample, one-hot; with `sees_mask`, the misaligned part of the garment as one more of them.
+    /// The classes of a sample, one-hot, and with `sees_mask` the misaligned part of the garment as one more class.
     pub(crate) fn new(sample: &Sample, sees_mask: bool) -> LabelMap {
         let classes = usize::from(CLASSES);
         let one_hot = |class: usize| (0..classes + usize::from(sees_mask)).map(|c| f32::from(c == class)).collect();
@@ -66,12 +66,12 @@ impl LabelMap {
         LabelMap { size: [sample.batch, sample.height, sample.width], numbers, labels }
     }
 
-    /// How many labels there are.
+    /// Number of classes.
     pub(crate) fn labels(&self) -> usize {
         self.labels[0].len()
     }
 
-    /// The distinct windows of the map, resized to the nearest pixels of height `h` and width `w`.
+    /// The distinct windows of the map, resized by nearest neighbour to height `h` and width `w`.
     pub(crate) fn distinct(&self, h: usize, w: usize) -> Distinct {
         let [n, full_h, full_w] = self.size;
         let resized = (0..n * h).flat_map(|line| {
@@ -83,25 +83,25 @@ impl LabelMap {
         Distinct { windows_3x3, windows_5x5, map }
     }
 
-    /// What a number other than [`OUTSIDE`] stands for.
+    /// The vector of labels with a number other than [`OUTSIDE`].
     pub(crate) fn values(&self, number: u32) -> &[f32] {
         &self.labels[number as usize - 1]
     }
 }
 
-/// A map of numbers from 1, and for each number what it stands for.
+/// The distinct 3x3 windows of a map, numbered from 1.
 #[derive(Debug, PartialEq, Eq)]
 struct Numbered {
-    /// (N, H, W), the number at each place.
+    /// (N, H, W): the number of the window around each pixel.
     map: Vec<u32>,
-    /// What each number from 1 stands for: nine numbers of the map it was made from, row by row, [`OUTSIDE`] past its edge.
+    /// Each window: nine values of the original map, row by row, [`OUTSIDE`] beyond its edge.
     windows: Vec<[u32; 9]>,
 }
 
 impl Numbered {
-    /// Numbers the distinct 3x3 windows of `map` (N, H, W), whose numbers start at 1, in the order in which they occur.
+    /// Numbers the distinct 3x3 windows of `map` (N, H, W), whose values start at 1, in order of appearance.
     fn windows_of(map: &[u32], [n, h, w]: [usize; 3]) -> Numbered {
-        // A window is a column of three runs, and a run a row of three numbers.
+        // A run is three pixels side by side, and a window three runs one above the other.
         let (runs, run_of) = number_triples(map.len(), |at| {
             let x = at % w;
             let left = if x > 0 { map[at - 1] } else { OUTSIDE };
@@ -123,14 +123,15 @@ impl Numbered {
     }
 }
 
-/// Numbers the distinct triples `at(0)`, `at(1)`, ... from 1: the number at each place, and the triples in that order.
+/// Numbers the distinct triples `at(0)`, `at(1)`, ... from 1, in order of appearance. Returns the number at each place,
+/// and the triples.
 fn number_triples(places: usize, at: impl Fn(usize) -> [u32; 3]) -> (Vec<u32>, Vec<[u32; 3]>) {
     let mut numbers = HashMap::new();
     let mut triples = Vec::new();
     let mut last = ([u32::MAX; 3], 0);
     let map = (0..places).map(|place| {
         let triple = at(place);
-        // Most places are like the one before.
+        // Most triples equal the one before, and need no look-up.
         if triple != last.0 {
             let number = *numbers.entry(triple).or_insert_with(|| {
                 triples.push(triple);
@@ -147,7 +148,7 @@ fn number_triples(places: usize, at: impl Fn(usize) -> [u32; 3]) -> (Vec<u32>, V
 mod tests {
     use super::*;
 
-    /// Looked up where they are, numbers give back every window of the map.
+    /// The number at each pixel is that of the window around it.
     #[test]
     fn windows_are_those_of_the_map() {
         let size @ [n, h, w] = [2, 5, 7];

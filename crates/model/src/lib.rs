@@ -1,5 +1,5 @@
-//! VITON-HD's image generator ALIAS, and the means to run any network of its kinds of layers: on GPUs by hand-written WGSL, on
-//! processor cores by vector code, and on a tape with gradients.
+//! VITON-HD's image generator ALIAS, and a way to run any other network of the same kinds of layers: on GPUs with
+//! hand-written WGSL, on processor cores with vector code, and on a tape with gradients.
 //!
 //! Given a person with the torso blanked out, the drawn pose, the garment warped roughly into place and a segmentation of the
 //! result, the generator draws the person wearing the garment (Choi et al., "VITON-HD", CVPR 2021).
@@ -8,7 +8,7 @@
 //! # fn main() -> alias_model::Result<()> {
 //! use alias_model::{CpuOptions, Device, GeneratorConfig, Layers, Noise, Painter, Rgb8Pictures, Sample, fill, planes_to_rgb8};
 //!
-//! // A narrow generator with drawn weights; Checkpoint::read("alias_final.pth")? for true ones.
+//! // A narrow generator with random weights; Checkpoint::read("alias_final.pth")? reads trained ones.
 //! let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
 //! let checkpoint = fill(&config.network()?, 1);
 //!
@@ -41,7 +41,7 @@
 //! | keep images on the application's GPU | [`Person::draw_to_rgba8`] |
 //! | know what an image costs, without a device | [`Cost::of_image`] |
 //! | differentiate the generator | [`Generator`] |
-//! | describe a network of one's own | [`network::Builder`] |
+//! | describe another network | [`network::Builder`] |
 //! | run it | [`Session`] |
 //! | differentiate it | [`Module`] |
 //!
@@ -49,7 +49,7 @@
 //!
 //! # Features
 //!
-//! `image`: [`Sample`] from the `image` crate's pictures.
+//! `image`: makes a [`Sample`] from pictures of the `image` crate.
 
 mod device;
 mod error;

@@ -55,41 +55,41 @@ pub struct Input {
 pub enum InputKind {
     /// Layers read it: (N, channels, H, W).
     Activations,
-    /// SPADE predicts scale and shift from it: (N, classes, H, W), hardly more than one-hot.
+    /// SPADE predicts scale and shift from it: (N, classes, H, W), one-hot at nearly every pixel.
     LabelMap,
-    /// Mask norm standardizes the two sides of it apart: (N, 1, H, W) in [0, 1].
+    /// Mask norm standardizes the regions inside and outside it separately: (N, 1, H, W) in [0, 1].
     Mask,
 }
 
-/// A result that the network gives to its caller.
+/// A result that the network returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// Its name.
     pub name: String,
-    /// Which layer's result it is.
+    /// The index of the layer that computes it.
     pub layer: usize,
 }
 
-/// Layers that can be computed a second time for their gradients, instead of keeping what they computed the first time. They
-/// read nothing from outside but one concatenation.
+/// Layers whose results can be recomputed for the gradients instead of being kept (gradient checkpointing, Chen et al.
+/// 2016). From outside they read a single concatenation of tensors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Its name.
     pub name: String,
-    /// Its layers; the last one's result is the block's.
+    /// Its layers. The last one computes the block's result.
     pub layers: std::ops::Range<usize>,
 }
 
 /// A tensor in a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Value {
-    /// An input, by its place in the network.
+    /// An input, by its index in [`Network::inputs`].
     Input(usize),
-    /// A layer's result.
+    /// A layer's result, by the layer's index in [`Network::layers`].
     Layer(usize),
 }
 
-/// A tensor that a layer reads, resized to the nearest pixels.
+/// A tensor that a layer reads, resized by nearest neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     /// Which tensor.
@@ -133,25 +133,26 @@ pub struct Norm {
     pub key: String,
     /// How it standardizes.
     pub kind: NormKind,
-    /// The stream of the Gaussian noise that is added first, one plane an image, times a learned scale per channel (VITON-HD).
+    /// The random stream of the Gaussian noise that is added first (VITON-HD): one plane per image, multiplied by a
+    /// learned scale per channel. `None` adds no noise.
     pub noise_stream: Option<u32>,
     /// How it scales and shifts.
     pub modulation: Modulation,
 }
 
-/// How a normalization standardizes. Each adds 1e-5 to the variance.
+/// How a normalization standardizes. 1e-5 is added to every variance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NormKind {
     /// Each plane by its own mean and variance (Ulyanov et al. 2016).
     Instance,
     /// Each channel by its running statistics, in training by the batch's (Ioffe & Szegedy 2015).
     Batch {
-        /// Before `.running_mean` and `.running_var` in the state dict.
+        /// The prefix of `.running_mean` and `.running_var` in the state dict.
         key: String,
     },
     /// The region under a mask and the rest of each plane, each by its own statistics (VITON-HD, section 3.4).
     Mask {
-        /// The mask's place among the network's inputs.
+        /// The mask's index in [`Network::inputs`].
         mask: usize,
     },
 }
@@ -163,24 +164,24 @@ pub enum Modulation {
     None,
     /// By a learned `weight` and `bias` per channel.
     Affine,
-    /// At each pixel as predicted from a label map (SPADE, Park et al. 2019).
+    /// At each pixel, with values predicted from a label map (SPADE, Park et al. 2019).
     Spade(Box<Spade>),
 }
 
 /// SPADE: `hidden = relu(shared(labels))`, scale `1 + gamma(hidden)`, shift `beta(hidden)`. All kernels are 3x3.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spade {
-    /// The label map's place among the network's inputs. It is resized to the normalized tensor's size.
+    /// The label map's index in [`Network::inputs`]. It is resized to the normalized tensor's size.
     pub labels: usize,
-    /// Labels to the hidden layer.
+    /// From the label map to the hidden layer.
     pub shared: Conv,
-    /// Hidden layer to the scale, less 1.
+    /// From the hidden layer to the scale minus 1.
     pub gamma: Conv,
-    /// Hidden layer to the shift.
+    /// From the hidden layer to the shift.
     pub beta: Conv,
 }
 
-/// One step of a network.
+/// A layer of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
     /// Its name: the key of its parameters in the state dict, if it has any.
@@ -202,7 +203,7 @@ pub struct Layer {
 pub enum Operation {
     /// A convolution.
     Convolution(Conv),
-    /// A product with all of an image's elements.
+    /// A linear layer over all elements of an image.
     Linear(Linear),
     /// The largest value or the mean of each window.
     Pool(Pool),
@@ -227,7 +228,7 @@ pub struct Conv {
     pub bias: bool,
     /// Whether its weight is divided by its spectral norm (Miyato et al. 2018).
     pub spectral: bool,
-    /// The variance of the weights that [`fill`](crate::fill) draws, times the inputs of an output.
+    /// [`fill`](crate::fill) draws weights of variance `fill_gain / fan_in`.
     pub fill_gain: f64,
 }
 
@@ -247,17 +248,17 @@ pub struct Linear {
 /// A pooling. With a window of one pixel it only stores what it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// What becomes of a window.
+    /// What it computes from a window.
     pub kind: PoolKind,
     /// Side of the window.
     pub window: usize,
     /// Stride.
     pub stride: usize,
-    /// Pixels around the image that belong to no window's maximum or mean.
+    /// Pixels on each side of the image that windows cover but leave out of the maximum or mean.
     pub padding: usize,
 }
 
-/// What becomes of a window.
+/// What a pooling computes from a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
     /// The largest value.
@@ -267,7 +268,7 @@ pub enum PoolKind {
 }
 
 impl Network {
-    /// Its name, as error messages have it: the class in PyTorch.
+    /// Its name in error messages: that of its class in PyTorch.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -300,7 +301,7 @@ impl Network {
         }
     }
 
-    /// The layers that are convolutions, each with its place.
+    /// The layers that are convolutions, each with its index.
     pub fn convolutions(&self) -> impl Iterator<Item = (usize, &Layer, &Conv)> {
         self.layers.iter().enumerate().filter_map(|(at, layer)| match &layer.operation {
             Operation::Convolution(conv) => Some((at, layer, conv)),
@@ -320,7 +321,7 @@ impl Network {
 }
 
 impl Value {
-    /// The tensor, its height and width multiplied by 2 to the power `zoom`.
+    /// The tensor resized by nearest neighbour: height and width are multiplied by 2 to the power `zoom`.
     pub fn resized(self, zoom: i32) -> Source {
         Source { value: self, zoom }
     }
@@ -338,27 +339,27 @@ impl Reading {
         Reading { sources: vec![source.into()], before: Activation::Identity, norm: None, after: Activation::Identity }
     }
 
-    /// The same with another tensor's channels after those so far.
+    /// Concatenates another tensor's channels.
     #[must_use]
     pub fn and(mut self, source: impl Into<Source>) -> Reading {
         self.sources.push(source.into());
         self
     }
 
-    /// The same, normalized.
+    /// Sets the normalization. An activation that was set before comes before it.
     #[must_use]
     pub fn norm(self, norm: Norm) -> Reading {
         Reading { before: self.after, norm: Some(norm), after: Activation::Identity, ..self }
     }
 
-    /// The same through an instance norm without parameters.
+    /// Sets an instance norm without parameters.
     #[must_use]
     pub fn instance_norm(self, key: impl Into<String>) -> Reading {
         let (kind, modulation) = (NormKind::Instance, Modulation::None);
         self.norm(Norm { key: key.into(), kind, noise_stream: None, modulation })
     }
 
-    /// The same through a batch norm with a weight and a bias.
+    /// Sets a batch norm with a weight and a bias.
     #[must_use]
     pub fn batch_norm(self, key: impl Into<String>) -> Reading {
         let key = key.into();
@@ -366,19 +367,19 @@ impl Reading {
         self.norm(Norm { key, kind, noise_stream: None, modulation: Modulation::Affine })
     }
 
-    /// The same through an activation.
+    /// Sets the activation after the normalization, or without one the only activation.
     #[must_use]
     pub fn activation(self, after: Activation) -> Reading {
         Reading { after, ..self }
     }
 
-    /// The same through a leaky ReLU.
+    /// Sets the activation to a leaky ReLU.
     #[must_use]
     pub fn leaky_relu(self, slope: f32) -> Reading {
         self.activation(Activation::LeakyRelu { slope })
     }
 
-    /// The same through a ReLU.
+    /// Sets the activation to ReLU.
     #[must_use]
     pub fn relu(self) -> Reading {
         self.leaky_relu(0.0)
@@ -386,18 +387,18 @@ impl Reading {
 }
 
 impl Conv {
-    /// A convolution of stride 1 that keeps the image's size, with a bias and without spectral norm. `kernel` is odd.
+    /// A convolution of stride 1 that keeps the image's size if `kernel` is odd, with a bias and without spectral norm.
     pub fn same(key: impl Into<String>, cin: usize, cout: usize, kernel: usize) -> Conv {
         let (stride, padding, fill_gain) = (1, kernel / 2, 2.0);
         Conv { key: key.into(), cin, cout, kernel, stride, padding, bias: true, spectral: false, fill_gain }
     }
 
-    /// Whether the result has the size of what is read.
+    /// Whether the result has the height and width of the input.
     pub fn keeps_size(&self) -> bool {
         self.stride == 1 && self.kernel == 2 * self.padding + 1
     }
 
-    /// Name of the weight, as it is applied.
+    /// Name of the weight, without spectral norm.
     pub fn weight_key(&self) -> String {
         format!("{}.weight", self.key)
     }
@@ -431,14 +432,14 @@ impl Norm {
         ["weight", "bias"].map(|name| format!("{}.{name}", self.key))
     }
 
-    /// SPADE's convolutions, if it modulates by them.
+    /// The modulation, if it is SPADE.
     pub fn spade(&self) -> Option<&Spade> {
         if let Modulation::Spade(spade) = &self.modulation { Some(spade) } else { None }
     }
 }
 
 impl NormKind {
-    /// Names of batch norm's running mean and variance.
+    /// Names of batch norm's running mean and variance; `None` for other norms.
     pub fn running_statistics_keys(&self) -> Option<[String; 2]> {
         let NormKind::Batch { key } = self else { return None };
         Some(["running_mean", "running_var"].map(|name| format!("{key}.{name}")))

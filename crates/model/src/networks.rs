@@ -1,4 +1,4 @@
-//! The networks, one file each: how they are configured, and their description.
+//! The networks, one file each: configuration and description.
 
 mod discriminator;
 pub(crate) mod generator;

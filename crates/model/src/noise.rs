@@ -1,11 +1,11 @@
-//! The noise of a run.
+//! The noise of an image.
 
-/// The Gaussian noise before a normalization. VITON-HD's authors draw it in evaluation, too.
+/// The Gaussian noise that is added before a normalization. VITON-HD's code adds it in evaluation as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Noise {
     /// No noise: the same result every time.
     #[default]
     None,
-    /// The noise of this seed: on one device the same result, bit for bit; on another one the same but for rounding.
+    /// Noise from this seed. Results are equal bit for bit on one device, and up to rounding across devices.
     Seed(u64),
 }

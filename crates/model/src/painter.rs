@@ -1,4 +1,4 @@
-//! Images of a person, one garment after the other: the generator for those who do not train it.
+//! The ALIAS generator for inference: images of a person in one garment after another.
 
 use crate::label_map::{LabelMap, misaligned};
 use crate::networks::generator;
@@ -8,10 +8,10 @@ use alias_plan::{Precision, Step};
 use alias_tensor::Tensor;
 use std::time::Duration;
 
-/// The ALIAS generator, its weights on a GPU or packed for processor cores, ready to draw.
+/// The ALIAS generator for inference, with its weights on a GPU or packed for processor cores.
 ///
-/// It computes what [`Generator`](crate::Generator) does, from a fifth of the operations and a third of the memory, but
-/// nothing that could be differentiated. A cheap handle: clones share the weights.
+/// It computes what [`Generator`](crate::Generator) computes, with a fifth of the operations and a third of the memory,
+/// but no gradients. Clones are cheap and share the weights.
 ///
 /// ```
 /// # fn main() -> alias_model::Result<()> {
@@ -50,8 +50,8 @@ pub struct Painter {
 
 /// A person's label map and mask, ready to be drawn in any garment that fits them.
 ///
-/// What only depends on those is computed once. It has buffers for a whole image of its own, until it is dropped. Threads that
-/// share one take turns.
+/// The label map's distinct windows are found once and, with [`PlanOptions::keeps_tables`], SPADE's scale and shift are
+/// computed once. A person has its own buffers for a whole image. Threads that share one take turns.
 #[derive(Debug)]
 pub struct Person {
     /// Batch, height, width.
@@ -62,7 +62,7 @@ pub struct Person {
     prepared: Prepared,
 }
 
-/// A person's plan, without buffers: what [`Painter::prepare`] takes.
+/// A person's plan, without buffers, for [`Painter::prepare`].
 #[derive(Debug)]
 pub struct PersonPlan {
     size: [usize; 3],
@@ -73,7 +73,7 @@ pub struct PersonPlan {
 }
 
 impl Painter {
-    /// Loads a checkpoint, its configuration read from the weights.
+    /// Loads a checkpoint and reads the generator's configuration from it.
     ///
     /// # Errors
     /// As [`Generator::load`](crate::Generator::load).
@@ -82,11 +82,12 @@ impl Painter {
         Painter::load_with(&device, checkpoint, LoadOptions::default(), Target::of(&device, Precision::F32))
     }
 
-    /// Loads a checkpoint by `options`, to draw by plans made for `target`: [`Target::of`] the device, as a rule.
+    /// Loads a checkpoint by `options`, with plans for `target`, which is usually [`Target::of`] the device.
     ///
     /// # Errors
-    /// As [`Generator::load`](crate::Generator::load); [`alias_tensor::Error::MissingFeature`] where the device was opened
-    /// without what the target needs; [`Error::Config`](crate::Error::Config) where the target is another kind of device.
+    /// As [`Generator::load`](crate::Generator::load); [`alias_tensor::Error::MissingFeature`] if the device was opened
+    /// without a feature that the target needs; [`Error::Config`](crate::Error::Config) if the device does not support
+    /// the target.
     pub fn load_with(
         device: impl Into<Device>,
         checkpoint: &Checkpoint,
@@ -111,17 +112,17 @@ impl Painter {
         self.person(sample, options)?.draw(sample, noise)
     }
 
-    /// Gets ready to draw the person of `sample`; only size, labels and mask of the sample matter.
+    /// Prepares to draw the person of `sample`, of which only size, labels and mask matter.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, or no size for the generator; what the device
-    /// reports.
+    /// [`Error::Input`](crate::Error::Input) if a field of the sample has a wrong length or a value out of range, or
+    /// the generator cannot draw its size; an error of the device.
     pub fn person(&self, sample: &Sample, options: PlanOptions) -> Result<Person> {
         self.prepare(self.plan(sample, options)?)
     }
 
-    /// Plans to draw the person of `sample`, which is the work of the host alone: another thread may do it while the device
-    /// draws somebody else.
+    /// Plans to draw the person of `sample`. This runs on the host alone, so another thread can do it while the device
+    /// draws.
     ///
     /// ```
     /// # fn main() -> alias_model::Result<()> {
@@ -152,7 +153,8 @@ impl Painter {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, or no size for the generator.
+    /// [`Error::Input`](crate::Error::Input) if a field of the sample has a wrong length or a value out of range, or
+    /// the generator cannot draw its size.
     pub fn plan(&self, sample: &Sample, options: PlanOptions) -> Result<PersonPlan> {
         let conditioning = conditioning(self.config, sample)?;
         Ok(PersonPlan {
@@ -164,10 +166,10 @@ impl Painter {
         })
     }
 
-    /// Gets ready to draw the person that was planned by this painter.
+    /// Prepares to draw a person that this painter planned.
     ///
     /// # Errors
-    /// What the device reports.
+    /// If the device reports an error.
     pub fn prepare(&self, plan: PersonPlan) -> Result<Person> {
         let PersonPlan { size, labels, misaligned, has_noise, planned } = plan;
         Ok(Person { size, labels, misaligned, has_noise, prepared: self.session.prepare_planned(planned)? })
@@ -175,8 +177,8 @@ impl Painter {
 }
 
 impl Cost {
-    /// What a generator of `config` takes on `target` to draw `sample`. Its pictures do not matter, only its size, its labels
-    /// and its mask. Needs no device.
+    /// The cost of drawing `sample` with a generator of `config` on `target`. Of the sample, only size, labels and mask
+    /// matter. Needs no device.
     ///
     /// ```
     /// # fn main() -> alias_model::Result<()> {
@@ -201,7 +203,8 @@ impl Cost {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, or no size for the generator.
+    /// [`Error::Input`](crate::Error::Input) if a field of the sample has a wrong length or a value out of range, or
+    /// the generator cannot draw its size.
     pub fn of_image(config: GeneratorConfig, sample: &Sample, options: PlanOptions, target: &Target) -> Result<Cost> {
         Cost::new(&config.network()?, &conditioning(config, sample)?, options, target)
     }
@@ -229,17 +232,19 @@ impl Person {
     /// Draws the person in the garment of `sample`: (N, 3, H, W) in [-1, 1].
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where the sample is not what its fields promise, has other labels, another size or another mask than
-    /// the person, or where there is noise and the person was made without, or the other way round; what the device reports.
+    /// [`Error::Input`](crate::Error::Input) if a field of the sample has a wrong length or a value out of range, if
+    /// its size, labels or mask differ from the person's, or if `noise` does not match [`PlanOptions::noise`]; an error
+    /// of the device.
     pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
         self.check(sample, noise)?;
         let mut outputs = self.prepared.run_parts(&[&pictures(sample)], noise)?;
         Ok(outputs.remove(0))
     }
 
-    /// Draws the person in the garment of `sample` on a GPU and leaves the result there: a tensor (N, H, W) of RGBA8 words, red
-    /// in the lowest byte, alpha 255. All of it was submitted to the queue, so that what the host submits next finds the image
-    /// in [`Tensor::buffer`]. Keep the tensor until then: its memory is used again once it is dropped.
+    /// Draws the person in the garment of `sample` on a GPU and leaves the image there: a tensor (N, H, W) of RGBA8
+    /// words, red in the lowest byte, alpha 255. All work is submitted to the queue before this returns, so the
+    /// application's next submission finds the image in [`Tensor::buffer`]. Keep the tensor until that submission: once
+    /// it is dropped, its memory is used again.
     ///
     /// ```
     /// # fn main() -> alias_model::Result<()> {
@@ -270,26 +275,26 @@ impl Person {
     /// ```
     ///
     /// # Errors
-    /// As [`Person::draw`]; [`Error::Config`](crate::Error::Config) where the painter draws on processor cores.
+    /// As [`Person::draw`]; [`Error::Config`](crate::Error::Config) if the painter draws on processor cores.
     pub fn draw_to_rgba8(&self, sample: &Sample, noise: Noise) -> Result<Tensor> {
         self.check(sample, noise)?;
         self.prepared.run_to_rgba8(&[&pictures(sample)], noise)
     }
 
-    /// The steps that each image takes: all of the plan's but tables that are kept.
+    /// The steps that run for each image: all of the plan's except tables that are kept.
     pub fn steps(&self) -> &[Step] {
         self.prepared.steps()
     }
 
-    /// Runs every one of [`Person::steps`] by itself and measures it, as [`Prepared::profile`].
+    /// Runs each of [`Person::steps`] by itself and measures it, like [`Prepared::profile`].
     ///
     /// # Errors
-    /// What the device reports.
+    /// If the device reports an error.
     pub fn profile(&self) -> Result<Vec<(&Step, Duration)>> {
         self.prepared.profile()
     }
 
-    /// What it takes to draw the person.
+    /// The cost of drawing the person.
     pub fn cost(&self) -> &Cost {
         self.prepared.cost()
     }
@@ -303,7 +308,7 @@ impl Person {
         if sample.labels != self.labels {
             return Err(InputError::PersonLabels.into());
         }
-        // The mask outside the garment's class is nobody's concern.
+        // Outside the garment's class, the mask has no effect.
         let other = |at: &usize| misaligned(sample, *at) != self.misaligned[*at];
         let differs = (0..self.labels.len()).fold(false, |any, at| any | other(&at));
         if let Some(at) = (0..self.labels.len()).find(|at| differs && other(at)) {

@@ -1,4 +1,4 @@
-//! Pictures as bytes: from RGB8 to what networks read, and back.
+//! Conversion of pictures from bytes to what networks read, and back.
 
 use crate::{InputError, Result, Sample};
 
@@ -9,15 +9,15 @@ pub struct Rgb8Pictures<'a> {
     pub height: usize,
     /// Width of all pictures.
     pub width: usize,
-    /// The person with torso and arms blanked out: RGB, 3 bytes a pixel.
+    /// The person with torso and arms blanked out: RGB, 3 bytes per pixel.
     pub agnostic: &'a [u8],
     /// The drawn skeleton: RGB.
     pub pose: &'a [u8],
     /// The garment, warped roughly into place: RGB.
     pub warped_cloth: &'a [u8],
-    /// Where the warped garment is: a byte a pixel, 0 to 255.
+    /// Where the warped garment is: a byte per pixel, 0 to 255.
     pub warped_mask: &'a [u8],
-    /// What the result shows where: a class a pixel, 0 to 6.
+    /// The segmentation of the result: a class per pixel, 0 to 6.
     pub labels: &'a [u8],
 }
 
@@ -46,8 +46,8 @@ impl Sample {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) that names the picture which has not as many bytes as its size says, or holds a
-    /// label that is no class.
+    /// [`Error::Input`](crate::Error::Input) if a picture does not have as many bytes as its size needs, or a label is
+    /// not a class.
     pub fn from_rgb8(pictures: &Rgb8Pictures) -> Result<Sample> {
         let Rgb8Pictures { height, width, agnostic, pose, warped_cloth, warped_mask, labels } = *pictures;
         let plane = height * width;
@@ -86,7 +86,7 @@ impl Sample {
     /// A sample of one picture from the `image` crate's pictures.
     ///
     /// # Errors
-    /// As [`Sample::from_rgb8`]; also where the pictures differ in size.
+    /// As [`Sample::from_rgb8`], for pictures of the size of `agnostic`.
     #[cfg(feature = "image")]
     pub fn from_images(
         agnostic: &image::RgbImage,
@@ -114,13 +114,13 @@ pub fn rgb8_to_planes(pixels: &[u8]) -> Vec<f32> {
     (0..3).flat_map(plane).collect()
 }
 
-/// One image (3, H, W) in [-1, 1] as RGB8 pixels: -1 becomes 0, 1 becomes 255, anything beyond is clamped.
+/// One image (3, H, W) in [-1, 1] as RGB8 pixels, each value by [`to_byte`].
 pub fn planes_to_rgb8(planes: &[f32]) -> Vec<u8> {
     let plane = planes.len() / 3;
     (0..plane).flat_map(|at| [0, 1, 2].map(|c| to_byte(planes[c * plane + at]))).collect()
 }
 
-/// What a value in [-1, 1] is as a byte: 0 to 255, rounded, anything beyond clamped.
+/// A value in [-1, 1] as a byte, rounded: -1 becomes 0, 1 becomes 255. Values outside are clamped.
 pub fn to_byte(value: f32) -> u8 {
     // The cast saturates, which clamps.
     ((value + 1.0) / 2.0 * 255.0).round() as u8

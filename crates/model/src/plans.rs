@@ -1,4 +1,5 @@
-//! A network as a plan: what it computes for inputs of one size and one conditioning, made once and run as often as one likes.
+//! A network as a plan: the steps that compute it for inputs of one size and one conditioning, made once and run any
+//! number of times.
 //!
 //! `lowering` makes the list of steps from the network's layers, `choice` decides how each is computed, `weights` packs the
 //! checkpoint for that, `engine` runs the steps on a GPU or on processor cores, and `session` puts these together.

@@ -1,18 +1,18 @@
 //! The kinds of devices that plans are made for.
 
-/// What kind of device computes.
+/// The kind of device that computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processor {
     /// A GPU.
     Gpu,
-    /// A software rasterizer: a GPU's kernels on processor cores.
+    /// A software rasterizer, which runs a GPU's kernels on processor cores.
     Rasterizer,
     /// Processor cores, by `alias-cpu`.
     Cores,
 }
 
 impl Processor {
-    /// In what blocks the channels of activations lie.
+    /// Channels per block of activations, for [`alias_plan::Plan::block`].
     pub(crate) fn block(self) -> usize {
         if self == Processor::Cores { alias_cpu::BLOCK } else { 1 }
     }

@@ -3,10 +3,10 @@
 use crate::{Checkpoint, InputError, Result};
 use alias_checkpoint::Dtype;
 
-/// How many classes a label map tells apart: background, kept parts, upper garment, hair, left arm, right arm, noise.
+/// Number of classes of a label map: background, kept parts, upper garment, hair, left arm, right arm, noise.
 pub const CLASSES: u8 = 7;
 
-/// What one try-on (or a batch) needs, on the host, NCHW row-major.
+/// The inputs of one try-on, or of a batch, on the host, in row-major NCHW.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Number of pictures, N.
@@ -23,11 +23,11 @@ pub struct Sample {
     pub warped_cloth: Vec<f32>,
     /// Where the warped garment is: (N, 1, H, W) in [0, 1].
     pub warped_mask: Vec<f32>,
-    /// What the result shows where: (N, H, W), classes 0 to 6.
+    /// The segmentation of the result: (N, H, W), classes 0 to 6.
     pub labels: Vec<u8>,
 }
 
-/// Errors unless there are pixels, and no more than indices of 32 bits reach; returns how many.
+/// The number of pixels. Errors unless there is at least 1, and 31-bit indices can address all.
 pub(crate) fn check_pixels(batch: usize, height: usize, width: usize) -> Result<usize> {
     let count = batch.checked_mul(height).and_then(|rows| rows.checked_mul(width));
     count
@@ -36,10 +36,10 @@ pub(crate) fn check_pixels(batch: usize, height: usize, width: usize) -> Result<
 }
 
 impl Sample {
-    /// Samples of one size as one batch, in their order.
+    /// Joins samples of one size into a batch, in their order.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where there is none, or where their sizes differ.
+    /// [`Error::Input`](crate::Error::Input) if there is none, or their sizes differ.
     pub fn stack<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Result<Sample> {
         let mut samples = samples.into_iter();
         let mut all = samples.next().cloned().ok_or(InputError::EmptyBatch)?;
@@ -58,12 +58,12 @@ impl Sample {
         Ok(all)
     }
 
-    /// A sample from tensors named as its fields: `agnostic`, `pose`, `warped_cloth` (N, 3, H, W), `warped_mask`
-    /// (N, 1, H, W), of any floating-point type, and `labels` (N, H, W), of integers.
+    /// A sample from tensors named like its fields: `agnostic`, `pose`, `warped_cloth` (N, 3, H, W) and `warped_mask`
+    /// (N, 1, H, W) of any floating-point type, and `labels` (N, H, W) of an integer type.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) that names the tensor which is missing or misshapen;
-    /// [`Error::Checkpoint`](crate::Error::Checkpoint) where the file cannot be read.
+    /// [`Error::Input`](crate::Error::Input) if a tensor is missing, has the wrong shape, or holds labels that are not
+    /// classes; [`Error::Checkpoint`](crate::Error::Checkpoint) if the file cannot be read.
     pub fn from_tensors(tensors: &Checkpoint) -> Result<Sample> {
         let get = |name: &str| {
             let found = || tensors.keys().take(8).collect::<Vec<_>>().join(", ");
@@ -80,7 +80,7 @@ impl Sample {
                 Ok(array)
             } else {
                 let (name, shape) = (name.into(), array.shape().to_vec());
-                Err(InputError::Shape { name, shape, expected: format!("{expected:?} as agnostic has it") })
+                Err(InputError::Shape { name, shape, expected: format!("{expected:?}, to fit agnostic") })
             }
         };
         let labels = of_shape("labels", &[batch, height, width])?;

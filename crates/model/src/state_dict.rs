@@ -1,4 +1,4 @@
-//! State dicts of networks: the strict report of what does not fit, weights to start a training from, weights for tests.
+//! State dicts of networks: verification of checkpoints, initial weights for training, weights for tests.
 
 mod fill;
 mod initialize;

@@ -1,4 +1,4 @@
-//! A network on the tape: its forward pass, one operation after the other, with gradients by every tracked tensor.
+//! A network on the tape: its forward pass, one operation after the other, with gradients of every tracked tensor.
 
 mod conv;
 mod module;

@@ -5,8 +5,8 @@ use super::{
     Reading, Value,
 };
 
-/// Puts a network together. Every method checks what it is given and panics where it does not fit what is there: a
-/// description that does not fit itself is a mistake in the program.
+/// Puts a network together. Methods panic if an argument does not fit the network so far: an inconsistent description
+/// is a bug in the program.
 #[derive(Clone, Debug)]
 pub struct Builder {
     network: Network,
@@ -36,12 +36,12 @@ impl Builder {
         Value::Input(self.add_input(name.into(), channels, InputKind::Activations))
     }
 
-    /// Adds a label map (N, classes, H, W); its place among the inputs.
+    /// Adds a label map (N, classes, H, W). Returns its index in [`Network::inputs`].
     pub fn label_map(&mut self, name: impl Into<String>, classes: usize) -> usize {
         self.add_input(name.into(), classes, InputKind::LabelMap)
     }
 
-    /// Adds a mask (N, 1, H, W) in [0, 1]; its place among the inputs.
+    /// Adds a mask (N, 1, H, W) in [0, 1]. Returns its index in [`Network::inputs`].
     pub fn mask(&mut self, name: impl Into<String>) -> usize {
         self.add_input(name.into(), 1, InputKind::Mask)
     }
@@ -55,11 +55,11 @@ impl Builder {
     /// Adds a convolution.
     ///
     /// # Panics
-    /// Where the reading has other channels than the convolution.
+    /// If the reading does not have the convolution's input channels.
     pub fn convolution(&mut self, reading: Reading, conv: Conv) -> Value {
         let (name, channels) = (conv.key.clone(), conv.cout);
         let read = self.channels_of(&name, &reading);
-        assert_eq!(read, conv.cin, "{name} reads {read} channels, and its kernel has {}", conv.cin);
+        assert_eq!(read, conv.cin, "{name}: it reads {read} channels, but its weight has {}", conv.cin);
         self.layer(Layer {
             name,
             reading,
@@ -87,7 +87,7 @@ impl Builder {
     /// Adds a pooling, which has no parameters.
     pub fn pool(&mut self, name: impl Into<String>, reading: Reading, pool: Pool) -> Value {
         let name = name.into();
-        assert!(pool.window > pool.padding && pool.stride > 0, "{name}: a window of nothing but padding");
+        assert!(pool.window > pool.padding && pool.stride > 0, "{name}: padding >= window, or stride 0");
         let channels = self.channels_of(&name, &reading);
         self.layer(Layer {
             name,
@@ -102,72 +102,76 @@ impl Builder {
     /// Adds the skip connection `other` to a layer's result.
     ///
     /// # Panics
-    /// Where the two have different channels, or the layer has a skip connection or an activation already.
+    /// If their channels differ, or the layer already has a skip connection or an activation.
     pub fn add(&mut self, result: Value, other: Value) -> Value {
         let channels = self.network.channels(other);
         let layer = self.result(result);
-        assert_eq!(layer.channels, channels, "{}: the skip connection's channels", layer.name);
-        assert!(layer.add.is_none() && layer.activation == Activation::Identity, "{}: a second addition", layer.name);
+        assert_eq!(layer.channels, channels, "{}: the skip connection has other channels", layer.name);
+        assert!(
+            layer.add.is_none() && layer.activation == Activation::Identity,
+            "{}: it already has a skip connection or an activation",
+            layer.name
+        );
         layer.add = Some(other);
         result
     }
 
-    /// Puts a layer's result, the skip connection included, through an activation.
+    /// Applies an activation to a layer's result, after the skip connection.
     pub fn activate(&mut self, result: Value, activation: Activation) -> Value {
         let layer = self.result(result);
-        assert!(layer.activation == Activation::Identity, "{}: a second activation", layer.name);
+        assert!(layer.activation == Activation::Identity, "{}: it already has an activation", layer.name);
         layer.activation = activation;
         result
     }
 
-    /// Makes the layers that `layers` adds a [`Block`], whose result is the last one's.
+    /// Makes a [`Block`] of the layers that `layers` adds. `layers` must return the last one's result.
     ///
     /// # Panics
-    /// Where the block reads more from outside than one concatenation.
+    /// If it returns another value, or the block reads anything from outside except one concatenation.
     pub fn block(&mut self, name: impl Into<String>, layers: impl FnOnce(&mut Builder) -> Value) -> Value {
         let (name, start) = (name.into(), self.network.layers.len());
         let result = layers(self);
         let end = self.network.layers.len();
-        assert_eq!(result, Value::Layer(end - 1), "{name}: the last layer's result is the block's");
+        assert_eq!(result, Value::Layer(end - 1), "{name}: a block must return its last layer's result");
         let block = Block { name, layers: start..end };
         let outside = &self.network.layers[start].reading.sources;
         for layer in &self.network.layers[start..end] {
             let inside = |value| matches!(value, Value::Layer(at) if at >= start);
             let read = &layer.reading.sources;
             let fits = read == outside || read.iter().all(|source| inside(source.value));
-            assert!(fits, "{}: {} reads something else from outside", block.name, layer.name);
+            assert!(fits, "{}: {} reads another tensor from outside", block.name, layer.name);
             let skips = |value| inside(value) || **outside == [Value::resized(value, 0)];
-            assert!(layer.add.is_none_or(skips), "{}: {} adds something from outside", block.name, layer.name);
+            assert!(layer.add.is_none_or(skips), "{}: {} adds a tensor from outside", block.name, layer.name);
         }
         self.network.blocks.push(block);
         result
     }
 
-    /// Names a layer's result as an output.
+    /// Makes a layer's result an output of the network.
     ///
     /// # Panics
-    /// Where it is an input.
+    /// If `value` is an input.
     pub fn output(&mut self, name: impl Into<String>, value: Value) {
-        let Value::Layer(layer) = value else { panic!("{}: an input is no output", self.network.name) };
+        let Value::Layer(layer) = value else { panic!("{}: an input cannot be an output", self.network.name) };
         self.network.outputs.push(Output { name: name.into(), layer });
     }
 
-    /// Lists a convolution in the state dict that no layer applies.
+    /// Adds to the state dict a convolution that no layer applies.
     pub fn unused(&mut self, conv: Conv) {
         self.network.unused.push(conv);
     }
 
-    /// The network.
+    /// Returns the network.
     ///
     /// # Panics
-    /// Where it has no output, an output amid a block, or two parameters of one name.
+    /// If it has no output, an output inside a block, or two parameters of the same name.
     pub fn finish(self) -> Network {
         let network = self.network;
         assert!(!network.outputs.is_empty(), "{} has no output", network.name);
         let amid =
             |layer| network.blocks.iter().any(|block| (block.layers.start..block.layers.end - 1).contains(&layer));
         let hidden = network.outputs.iter().find(|output| amid(output.layer));
-        assert!(hidden.is_none(), "{}: output {hidden:?} lies amid a block", network.name);
+        assert!(hidden.is_none(), "{}: output {hidden:?} is inside a block", network.name);
         let parameters = network.parameters();
         let twice = parameters.windows(2).find(|pair| pair[0].key == pair[1].key);
         assert!(twice.is_none(), "{}: two parameters are called {:?}", network.name, twice.map(|pair| &pair[0].key));
@@ -175,7 +179,7 @@ impl Builder {
     }
 
     fn result(&mut self, value: Value) -> &mut Layer {
-        let Value::Layer(layer) = value else { panic!("{}: an input is no layer's result", self.network.name) };
+        let Value::Layer(layer) = value else { panic!("{}: an input is not a layer's result", self.network.name) };
         &mut self.network.layers[layer]
     }
 
@@ -184,25 +188,25 @@ impl Builder {
         Value::Layer(self.network.layers.len() - 1)
     }
 
-    /// The channels that a layer reads, once its norm is known to fit them.
+    /// The channels that a layer reads. Panics if its norm does not fit them.
     fn channels_of(&self, name: &str, reading: &Reading) -> usize {
         let Network { inputs, .. } = &self.network;
         for source in &reading.sources {
             let is_read = !matches!(source.value, Value::Input(at) if inputs[at].kind != InputKind::Activations);
-            assert!(is_read, "{name}: label maps and masks are for norms to read");
+            assert!(is_read, "{name}: only norms read label maps and masks");
         }
         let channels = reading.sources.iter().map(|source| self.network.channels(source.value)).sum();
-        assert!(!matches!(reading.after, Activation::Tanh), "{name}: tanh is for results");
+        assert!(!matches!(reading.after, Activation::Tanh), "{name}: tanh can only activate a layer's result");
         let Some(norm) = &reading.norm else { return channels };
         if let NormKind::Mask { mask } = norm.kind {
-            assert_eq!(inputs[mask].kind, InputKind::Mask, "{}: the mask", norm.key);
+            assert_eq!(inputs[mask].kind, InputKind::Mask, "{}: its mask must be an input of that kind", norm.key);
         }
         if let Modulation::Spade(spade) = &norm.modulation {
             let (labels, hidden) = (&inputs[spade.labels], spade.shared.cout);
-            assert_eq!(labels.kind, InputKind::LabelMap, "{}: the labels", norm.key);
+            assert_eq!(labels.kind, InputKind::LabelMap, "{}: its labels must be a label map", norm.key);
             let shapes = [&spade.shared, &spade.gamma, &spade.beta].map(|conv| [conv.cin, conv.cout, conv.kernel]);
             let expected = [[labels.channels, hidden, 3], [hidden, channels, 3], [hidden, channels, 3]];
-            assert_eq!(shapes, expected, "{}: SPADE's convolutions", norm.key);
+            assert_eq!(shapes, expected, "{}: [cin, cout, kernel] of SPADE's convolutions", norm.key);
         }
         channels
     }

@@ -1,4 +1,4 @@
-//! What a network's state dict holds, each tensor with what it is for.
+//! The tensors of a network's state dict, and what each is for.
 
 use super::{Conv, Linear, Modulation, Network, Norm, Operation};
 use std::collections::BTreeMap;
@@ -6,22 +6,23 @@ use std::collections::BTreeMap;
 /// A tensor of a state dict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
-    /// Its name, as PyTorch has it.
+    /// Its name in PyTorch.
     pub key: String,
-    /// Lengths of its dimensions.
+    /// Its shape.
     pub shape: Vec<usize>,
     /// What it is for.
     pub kind: ParameterKind,
 }
 
-/// What a tensor of a state dict is for: from this follow its first value, whether it is learned, and whether it may be absent.
+/// What a tensor of a state dict is for. This decides its initial value, whether it is learned, and whether a
+/// checkpoint may lack it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParameterKind {
     /// A convolution's weight (Cout, Cin, K, K), or a linear layer's (outputs, inputs).
     Weight {
         /// As [`Conv::fill_gain`].
         fill_gain: f64,
-        /// If it is divided by its spectral norm: the names of the vectors u and v.
+        /// Names of the vectors u and v, if the weight is divided by its spectral norm.
         spectral: Option<[String; 2]>,
     },
     /// A convolution's bias (Cout), or a linear layer's (outputs).
@@ -36,7 +37,7 @@ pub enum ParameterKind {
     RunningMean,
     /// Batch norm's running variance (C).
     RunningVariance,
-    /// How many batches batch norm has seen: an int64 scalar, with which nothing computes.
+    /// How many batches batch norm has seen: an int64 scalar that nothing reads.
     BatchCount,
     /// Spectral norm's left singular vector u (Cout).
     SpectralU,
@@ -45,20 +46,20 @@ pub enum ParameterKind {
 }
 
 impl ParameterKind {
-    /// Whether gradients reach it.
+    /// Whether it is learned.
     pub fn is_learned(&self) -> bool {
         use ParameterKind::{Bias, NoiseScale, NormBias, NormWeight, Weight};
         matches!(self, Weight { .. } | Bias | NormWeight | NormBias | NoiseScale)
     }
 
-    /// Whether a checkpoint may lack it: old ones have no counts.
+    /// Whether a checkpoint may lack it. Old versions of PyTorch saved no batch counts.
     pub fn may_be_absent(&self) -> bool {
         *self == ParameterKind::BatchCount
     }
 }
 
 impl Network {
-    /// All tensors of the state dict, in the order of their names.
+    /// All tensors of the state dict, sorted by name.
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut parameters = Vec::new();
         self.unused.iter().for_each(|conv| add_conv(conv, &mut parameters));

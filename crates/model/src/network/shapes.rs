@@ -7,8 +7,9 @@ impl Network {
     /// Height and width of every layer's result, for inputs (N, C, `height`, `width`).
     ///
     /// # Errors
-    /// [`Error::Input`] where a tensor cannot be resized as a layer reads it, tensors that are read together differ in size, or
-    /// a layer's window is larger than what it reads.
+    /// [`Error::Input`] if a height or width is not divisible as a layer's downsampling needs, tensors of different
+    /// sizes are concatenated or added, a window is larger than its input, or a linear layer does not fit its input's
+    /// elements.
     pub fn sizes(&self, height: usize, width: usize) -> Result<Vec<[usize; 2]>> {
         let mut sizes: Vec<[usize; 2]> = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
@@ -20,7 +21,7 @@ impl Network {
             let read = layer.reading.sources.iter().map(|source| source.size(size(source.value)));
             let read = read.collect::<std::result::Result<Vec<_>, String>>().map_err(refused)?;
             if let Some(other) = read.iter().find(|other| **other != read[0]) {
-                return Err(refused(format!("it concatenates {:?} and {other:?}", read[0])));
+                return Err(refused(format!("it concatenates sizes {:?} and {other:?}", read[0])));
             }
             if let Operation::Linear(linear) = &layer.operation {
                 let [h, w] = read[0];
@@ -33,20 +34,20 @@ impl Network {
             let side = |side: usize| Some((side + 2 * padding).checked_sub(window)? / stride + 1);
             let [h, w] = if let Operation::Linear(_) = layer.operation { [1, 1] } else { read[0] };
             let (Some(h), Some(w)) = (side(h), side(w)) else {
-                return Err(refused(format!("a window of {window}x{window} on {h}x{w}")));
+                return Err(refused(format!("its {window}x{window} window exceeds the padded {h}x{w}")));
             };
             if let Some(add) = layer.add
                 && size(add) != [h, w]
             {
-                return Err(refused(format!("it adds {:?} to {:?}", size(add), [h, w])));
+                return Err(refused(format!("it adds size {:?} to size {:?}", size(add), [h, w])));
             }
             sizes.push([h, w]);
         }
         Ok(sizes)
     }
 
-    /// Floating-point operations of one image of this size where every convolution is computed for every pixel, as PyTorch
-    /// does.
+    /// Floating-point operations for one image of this size if every convolution is computed at every pixel, as in
+    /// PyTorch.
     ///
     /// # Errors
     /// As [`Network::sizes`].
@@ -63,7 +64,7 @@ impl Network {
                 Operation::Pool(_) => 0,
             };
             if let Some(spade) = layer.reading.norm.as_ref().and_then(|norm| norm.spade()) {
-                // The modulation is computed at the size that is read.
+                // SPADE's convolutions run at the size of the layer's input.
                 let source = layer.reading.sources[0];
                 let full = match source.value {
                     Value::Input(_) => [height, width],
@@ -76,7 +77,7 @@ impl Network {
         Ok(sum)
     }
 
-    /// For each layer, how often its resolution is twice that of the network's coarsest layer.
+    /// For each layer, the number of doublings from the coarsest layer's resolution to its own.
     pub(crate) fn levels(&self) -> Vec<u32> {
         let mut scales: Vec<i32> = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
@@ -109,7 +110,7 @@ impl Operation {
 }
 
 impl Source {
-    /// Height and width as they are read, of a tensor of this size.
+    /// The height and width at which a layer reads a tensor of height and width `size`.
     pub(crate) fn size(self, size: [usize; 2]) -> std::result::Result<[usize; 2], String> {
         if self.zoom >= 0 {
             return Ok(size.map(|side| side << self.zoom));
@@ -117,7 +118,7 @@ impl Source {
         let factor = 1 << -self.zoom;
         let [h, w] = size;
         if h % factor != 0 || w % factor != 0 || h == 0 || w == 0 {
-            return Err(format!("{h}x{w} is divided by {factor}; take multiples of that"));
+            return Err(format!("it divides {h}x{w} by {factor}; use multiples of {factor}"));
         }
         Ok([h / factor, w / factor])
     }
@@ -140,7 +141,7 @@ mod tests {
     fn sizes_follow_strides_and_padding() {
         let vgg = Vgg19Config::PUBLISHED.network().sizes(70, 32).unwrap();
         assert_eq!(vgg[vgg.len() - 1], [4, 2], "an odd row is left out");
-        // 4x4 kernels of stride 2 with a padding of 2: half, and one more.
+        // 4x4 kernels of stride 2 with a padding of 2 give half of each side, plus 1.
         let judge = DiscriminatorConfig::VITON_HD.network().unwrap().sizes(64, 48).unwrap();
         assert_eq!((judge[0], judge[1]), ([33, 25], [17, 13]));
     }

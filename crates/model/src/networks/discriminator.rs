@@ -1,41 +1,41 @@
-//! SPADE's multi-scale discriminator (Park et al. 2019), which VITON-HD trains against.
+//! SPADE's multi-scale discriminator (Park et al. 2019), with which VITON-HD is trained.
 
 use super::generator::LABELS;
 use crate::network::{Activation, Builder, Conv, Network, Pool, PoolKind, Reading};
 use crate::{Checkpoint, ConfigError, Result, StateDictError};
 
-/// Channels in: the segmentation with the misaligned region, and an image.
+/// Input channels: the segmentation with the misaligned region, and an image.
 const INPUT: usize = LABELS + 1 + 3;
-/// No layer is wider.
+/// Channels of the widest layers.
 const WIDEST: usize = 512;
 /// Slope of the leaky ReLUs.
 const SLOPE: f32 = 0.2;
 
-/// Which discriminator it is.
+/// The configuration of a discriminator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiscriminatorConfig {
-    /// How many patch discriminators, each on half the size of the one before.
+    /// Number of patch discriminators, each at half the resolution of the one before.
     pub scales: usize,
-    /// Convolutions of each but the last one, which gives the scores.
+    /// Number of convolutions in each, not counting the last one, which computes the scores.
     pub layers: usize,
-    /// Channels of the first layer; each other one has twice as many as the one before, at most 512.
+    /// Channels of the first layer. They double from layer to layer, up to 512.
     pub ndf: usize,
-    /// Stride of the last convolution before the scores: 1 or 2; that of the others is 2.
+    /// Stride of the last convolution before the scores: 1 or 2. Those before it have stride 2.
     pub last_stride: usize,
 }
 
 impl DiscriminatorConfig {
     /// SPADE's.
     pub const SPADE: DiscriminatorConfig = DiscriminatorConfig { scales: 2, layers: 4, ndf: 64, last_stride: 1 };
-    /// That of VITON-HD's authors.
+    /// VITON-HD's.
     pub const VITON_HD: DiscriminatorConfig =
         DiscriminatorConfig { scales: 2, layers: 3, last_stride: 2, ..DiscriminatorConfig::SPADE };
 
-    /// Reads the configuration from the names and shapes of a state dict. The last stride leaves no trace there: it is taken to
-    /// be that of VITON-HD's authors.
+    /// Reads the configuration from the names and shapes of a state dict. They do not show the last stride; VITON-HD's
+    /// is assumed.
     ///
     /// # Errors
-    /// [`Error::StateDict`](crate::Error::StateDict) where this is no discriminator.
+    /// [`Error::StateDict`](crate::Error::StateDict) if the checkpoint is not a discriminator's.
     pub fn infer(checkpoint: &Checkpoint) -> Result<DiscriminatorConfig> {
         let count = |name: &dyn Fn(usize) -> String| {
             (0..).take_while(|&k| checkpoint.keys().any(|key| key.starts_with(&name(k)))).count()
@@ -44,19 +44,18 @@ impl DiscriminatorConfig {
         let layers = count(&|layer| format!("discriminator_0.model{layer}."));
         let ndf = checkpoint.get("discriminator_0.model0.0.weight").and_then(|weight| weight.shape().first().copied());
         let (Some(ndf), Some(layers)) = (ndf, layers.checked_sub(1)) else {
-            let (network, reason) =
-                ("multi-scale discriminator", "discriminator_0.model0.0.weight is not there".into());
+            let (network, reason) = ("multi-scale discriminator", "it has no discriminator_0.model0.0.weight".into());
             return Err(StateDictError::Unrecognized { network, reason }.into());
         };
         Ok(DiscriminatorConfig { scales, layers, ndf, ..DiscriminatorConfig::VITON_HD })
     }
 
-    /// The discriminator. Inputs: `seg_div` (8), the segmentation with the misaligned region as an eighth class, and `image`
-    /// (3); outputs: for each scale what each of its layers gives, named `SCALE.LAYER`, the last of a scale being the scores,
-    /// one for each patch.
+    /// The network. Inputs: `seg_div` (8), the segmentation with the misaligned region as an eighth class, and `image`
+    /// (3). Outputs: the result of each layer at each scale, named `SCALE.LAYER`; the last one of a scale holds the
+    /// scores, one per patch.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) where there is no such discriminator.
+    /// [`Error::Config`](crate::Error::Config) if a setting is out of range.
     pub fn network(&self) -> Result<Network> {
         self.verify()?;
         let mut net = Builder::new("MultiscaleDiscriminator");
@@ -85,10 +84,10 @@ impl DiscriminatorConfig {
         net.output(format!("{scale}.0"), y);
         for layer in 1..self.layers {
             let stride = if layer == self.layers - 1 { self.last_stride } else { 2 };
-            // The first 0 is the inner Sequential of convolution and instance norm.
+            // The first 0 is the Sequential that holds the convolution and its instance norm.
             let plain = conv(format!("model{layer}.0.0"), width(layer - 1), width(layer), stride);
             let z = net.convolution(Reading::of(y), Conv { bias: false, spectral: true, ..plain });
-            // Stored, since it is an output as well as what the next layer reads.
+            // A layer of its own, so that its result is stored: it is an output as well as the next layer's input.
             let norm = key(format!("model{layer}.0.1"));
             let store = Pool { kind: PoolKind::Max, window: 1, stride: 1, padding: 0 };
             y = net.pool(norm.clone(), Reading::of(z).instance_norm(norm).activation(leaky), store);
@@ -99,7 +98,7 @@ impl DiscriminatorConfig {
         net.output(format!("{scale}.{}", self.layers), scores);
     }
 
-    /// Errors unless there is such a discriminator.
+    /// Errors if a setting is out of range.
     fn verify(&self) -> Result<()> {
         let DiscriminatorConfig { scales, layers, ndf, last_stride } = *self;
         if [scales, layers, ndf].contains(&0)

@@ -8,25 +8,26 @@ use std::str::FromStr;
 const HIDDEN: usize = 128;
 /// Channels of the pictures: agnostic image, pose and warped garment.
 const PICTURES: usize = 9;
-/// Channels of each resized input's features, past the first.
+/// Channels of the features of each resized input, except the first.
 const FEATURES: usize = 16;
 /// Classes of the segmentation.
 pub(crate) const LABELS: usize = 7;
-/// No generator is wider; a file that claims more is damaged, and its sizes would overflow.
+/// The largest ngf. A file that claims more is damaged, and sizes computed from it would overflow.
 const WIDEST: usize = 4096;
-/// Blocks that see the misaligned region, as an eighth label and, unless plain, in their normalization.
+/// Number of blocks, from the first, that see the misaligned region: as an eighth class and, unless plain, in mask
+/// norm.
 const MASKED_BLOCKS: usize = 5;
 const BLOCKS: [&str; 8] = ["head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4"];
 /// Slope of the leaky ReLUs.
 const SLOPE: f32 = 0.2;
 
-/// The generator's inputs, by their places in its [`Network::inputs`].
+/// Indices of the generator's inputs in its [`Network::inputs`].
 pub(crate) struct Inputs;
 
 impl Inputs {
-    /// The segmentation: its classes.
+    /// The segmentation, by class.
     pub(crate) const SEG: usize = 1;
-    /// The same with the misaligned part of the garment as one more class.
+    /// The segmentation with the misaligned part of the garment as an eighth class.
     pub(crate) const SEG_DIV: usize = 2;
     /// The misaligned part of the garment.
     pub(crate) const MASK: usize = 3;
@@ -35,9 +36,10 @@ impl Inputs {
 /// How to load a generator's checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
-    /// Whether the generator is the ablation without mask norm, which the checkpoint cannot tell with instance norm.
+    /// Whether to load the ablation without mask norm even if the checkpoint does not show that it is. With instance
+    /// norm, only metadata shows it.
     pub plain: bool,
-    /// Whether a tensor that does not belong to the generator is an error. One that is missing always is.
+    /// Whether unexpected tensors are an error. Missing ones always are.
     pub strict: bool,
 }
 
@@ -81,7 +83,7 @@ impl Layers {
     /// Whether an image of this size can be drawn.
     ///
     /// # Errors
-    /// [`Error::Input`] where height or width is not a [multiple](Layers::multiple).
+    /// [`Error::Input`] if height or width is not a multiple of [`Layers::multiple`].
     pub fn check_size(self, height: usize, width: usize) -> Result<()> {
         let multiple = self.multiple();
         if height.is_multiple_of(multiple) && width.is_multiple_of(multiple) {
@@ -113,7 +115,7 @@ impl FromStr for Layers {
     }
 }
 
-/// The normalization of the blocks that do not see the misalignment mask; the others use mask norm.
+/// The normalization of the blocks that do not see the misaligned region. The others use mask norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterFreeNorm {
     /// Instance norm. The published model.
@@ -159,20 +161,20 @@ impl FromStr for ParameterFreeNorm {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GeneratorConfig {
-    /// Width: the last block but one has this many channels, the first 16 times as many. 64 in the published model.
+    /// Width: the first block has 16 times as many channels. 64 in the published model.
     pub ngf: usize,
     /// How many resolutions.
     pub layers: Layers,
-    /// The normalization away from the mask.
+    /// The normalization of the blocks without mask norm.
     pub norm: ParameterFreeNorm,
     /// Whether the blocks' convolutions have spectral norm.
     pub spectral: bool,
-    /// The ablation of the paper's figure 8: `norm` everywhere, mask norm nowhere.
+    /// The ablation of the paper's figure 8: `norm` in all blocks, without mask norm.
     pub plain: bool,
 }
 
 impl GeneratorConfig {
-    /// The published model's.
+    /// The published model.
     pub const PUBLISHED: GeneratorConfig = GeneratorConfig {
         ngf: 64,
         layers: Layers::Most,
@@ -181,7 +183,7 @@ impl GeneratorConfig {
         plain: false,
     };
 
-    /// In a checkpoint's metadata: "true" where the generator is `plain`.
+    /// The key in a checkpoint's metadata that has the value "true" if the generator is `plain`.
     pub const PLAIN: &str = "plain";
 
     /// The same at another width.
@@ -190,12 +192,12 @@ impl GeneratorConfig {
         GeneratorConfig { ngf, ..self }
     }
 
-    /// Reads the configuration from the names and shapes of a checkpoint. Whether the generator is `plain` shows there only
-    /// with batch norm, which then has statistics in the first block, too. Instance norm leaves no trace: then the metadata's
-    /// [`GeneratorConfig::PLAIN`] tells, which trained weights have.
+    /// Reads the configuration from the names, shapes and metadata of a checkpoint. With batch norm, names show whether
+    /// the generator is `plain`: its first block then has running statistics as well. With instance norm only the
+    /// metadata shows it, under [`GeneratorConfig::PLAIN`], which `alias-train` writes.
     ///
     /// # Errors
-    /// [`Error::StateDict`] where nothing tells the width: this is no ALIAS generator.
+    /// [`Error::StateDict`] if no tensor shows the width: the checkpoint is not an ALIAS generator's.
     pub fn infer(checkpoint: &Checkpoint) -> Result<GeneratorConfig> {
         let has = |part: &str| checkpoint.keys().any(|key| key.contains(part));
         let channels = ["head_0.norm_0.noise_scale", "conv_0.bias", "conv_0.weight"]
@@ -227,7 +229,7 @@ impl GeneratorConfig {
     /// output: `image` (3) in [-1, 1].
     ///
     /// # Errors
-    /// [`Error::Config`] where it is so narrow that its last block would have no channel, or absurdly wide.
+    /// [`Error::Config`] if `ngf` is so small that the last block would have no channel, or larger than 4096.
     pub fn network(self) -> Result<Network> {
         let GeneratorConfig { ngf, layers, .. } = self;
         let narrowest = if layers == Layers::Most { 2 } else { 1 };
@@ -256,7 +258,7 @@ impl GeneratorConfig {
             };
             y = Some(net.block(BLOCKS[i], |net| self.res_block(net, i, x, cout)));
         }
-        // The checkpoint has eight of these even where the last one's resolution is not reached.
+        // Checkpoints have eight of these convolutions even for layers 'more', which use seven.
         (widths.len()..BLOCKS.len()).for_each(|i| net.unused(features(i)));
         let y = y.expect("there are blocks");
         let last = Conv { fill_gain: 0.05, ..Conv::same("conv_img", widths[widths.len() - 1], 3, 3) };
@@ -266,8 +268,8 @@ impl GeneratorConfig {
         Ok(net.finish())
     }
 
-    /// An ALIAS residual block: `conv_1(leaky(norm_1(conv_0(leaky(norm_0(x))))))` plus x, or plus `conv_s(norm_s(x))` where the
-    /// channels change.
+    /// An ALIAS residual block: `conv_1(leaky(norm_1(conv_0(leaky(norm_0(x))))))` plus x, or plus `conv_s(norm_s(x))`
+    /// if the number of channels changes.
     fn res_block(self, net: &mut Builder, index: usize, x: Reading, cout: usize) -> Value {
         let key = BLOCKS[index];
         let channels: Vec<usize> = x.sources.iter().map(|source| net.channels(source.value)).collect();
@@ -303,7 +305,7 @@ impl GeneratorConfig {
             |name: &str, cin, cout, fill_gain| Conv { fill_gain, ..Conv::same(format!("{key}.{name}"), cin, cout, 3) };
         let spade = Spade {
             labels: if sees_mask { Inputs::SEG_DIV } else { Inputs::SEG },
-            // The 0 is the convolution's place in a Sequential; a ReLU is at 1.
+            // The 0 is the convolution's index in a Sequential; a ReLU has index 1.
             shared: conv("conv_shared.0", LABELS + usize::from(sees_mask), HIDDEN, 2.0),
             gamma: conv("conv_gamma", HIDDEN, channels, 0.25),
             beta: conv("conv_beta", HIDDEN, channels, 0.25),

@@ -6,7 +6,7 @@ use crate::{Checkpoint, Result, StateDictError};
 /// Channels of each convolution, in groups with a max pooling before each but the first.
 const WIDTHS: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256, 256], &[512, 512, 512, 512], &[512]];
 
-/// Which VGG-19 it is: torchvision's, or a narrower one.
+/// The configuration of a VGG-19: torchvision's, or a narrower one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vgg19Config {
     /// What all widths are divided by: a power of two up to 64. 1 in the published model.
@@ -20,23 +20,23 @@ impl Vgg19Config {
     /// Reads the width from a checkpoint.
     ///
     /// # Errors
-    /// [`Error::StateDict`](crate::Error::StateDict) where it is no VGG-19.
+    /// [`Error::StateDict`](crate::Error::StateDict) if the checkpoint is not a VGG-19's.
     pub fn infer(checkpoint: &Checkpoint) -> Result<Vgg19Config> {
         let first = checkpoint.get("features.0.weight").and_then(|first| first.shape().first().copied());
         let Some(width) = first.filter(|&width| width > 0 && 64 % width == 0) else {
-            let reason = "features.0.weight, of 64 channels or a fraction of them, is not there; take torchvision's \
+            let reason = "it has no features.0.weight whose number of output channels divides 64; use torchvision's \
                           vgg19-dcbb9e9d.pth";
             return Err(StateDictError::Unrecognized { network: "VGG-19", reason: reason.into() }.into());
         };
         Ok(Vgg19Config { divisor: 64 / width })
     }
 
-    /// Its features. Input: `image` (3) in [-1, 1], taken as it is; outputs: `relu1_1` to `relu5_1`. Parameters bear
-    /// torchvision's names.
+    /// The network. Input: `image` (3) in [-1, 1], without ImageNet's normalization. Outputs: `relu1_1` to `relu5_1`.
+    /// Parameters have torchvision's names.
     pub fn network(self) -> Network {
         let mut net = Builder::new("VGG19");
         let mut x = net.input("image", 3);
-        // The place in torchvision's Sequential, where ReLUs and poolings count.
+        // The index in torchvision's Sequential, which counts ReLUs and poolings as well.
         let mut place = 0;
         for (group, widths) in (1..).zip(WIDTHS) {
             if group > 1 {

@@ -1,4 +1,4 @@
-//! What is computed how: the one place that decides for a plan.
+//! All choices between ways to compute the same thing.
 
 use crate::network::{Conv, Network};
 use crate::{Device, Processor};
@@ -7,12 +7,12 @@ use alias_plan::{Convolution, Method, Precision};
 use alias_tensor::wgpu::{Adapter, DeviceType, Limits};
 use std::collections::{BTreeMap, HashMap};
 
-/// What a plan is made for.
+/// The device that a plan is made for, and how it is used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// What computes.
+    /// The kind of device.
     pub processor: Processor,
-    /// Bytes that one binding may have.
+    /// The largest binding, in bytes.
     pub max_binding: u64,
     /// How weights and activations are stored.
     pub precision: Precision,
@@ -23,18 +23,17 @@ pub struct Target {
 /// Which method computes which convolution.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Tuning {
-    /// The one that is the fastest as a rule.
+    /// The method that is usually the fastest.
     #[default]
     Default,
-    /// This method for every convolution that it supports, the fused one for the others. How many image rows a staged method
-    /// has does not matter.
+    /// This method wherever it applies, else [`Method::Fused`]. The number of rows in [`Method::Staged`] is ignored.
     Always(Method),
-    /// By name of the convolution, as [`Tuning::measure`] found them; the default for others.
+    /// By name of the convolution, as [`Tuning::measure`] found them, and the default for others.
     Measured(BTreeMap<String, Method>),
 }
 
 impl Target {
-    /// What every GPU with WebGPU has, in float32.
+    /// A GPU with the limits that WebGPU guarantees, in float32.
     pub const GUARANTEED: Target = Target {
         processor: Processor::Gpu,
         max_binding: 128 << 20,
@@ -45,7 +44,7 @@ impl Target {
     /// Processor cores.
     pub const CORES: Target = Target { processor: Processor::Cores, max_binding: u64::MAX, ..Target::GUARANTEED };
 
-    /// What an open device is. Processor cores store float32, whatever `precision` is.
+    /// The target for an open device. Processor cores store float32, whatever `precision` is.
     pub fn of(device: impl Into<Device>, precision: Precision) -> Target {
         match device.into() {
             Device::Gpu(gpu) => Target::new(gpu.is_software(), gpu.limits(), precision),
@@ -53,7 +52,7 @@ impl Target {
         }
     }
 
-    /// What an adapter is, opened with all it has.
+    /// The target for an adapter that is opened with all of its limits.
     pub fn of_adapter(adapter: &Adapter, precision: Precision) -> Target {
         Target::new(adapter.get_info().device_type == DeviceType::Cpu, &adapter.limits(), precision)
     }
@@ -65,24 +64,26 @@ impl Target {
     }
 }
 
-/// Elements of a staged band, 16 MiB in float32, unless eight image rows take more.
+/// The largest staged band in elements, 16 MiB in float32. A band of eight image rows may be larger.
 const SCRATCH: usize = 1 << 22;
-/// Bytes that a table of modulation, or what it is made of, may take. A map of noise goes through it in bands of the image.
+/// The largest modulation table, or intermediate result of one, in bytes. If a label map such as noise needs more, the
+/// image is computed in bands.
 pub(super) const TABLE: u64 = 64 << 20;
 
 /// The method of each convolution, by its name.
 ///
-/// A software rasterizer spends its time on loads, so that it pays to compute each activation once and to store it. A GPU
-/// computes each as often as a workgroup needs it; what counts is arithmetic, of which Winograd's algorithm takes less. Not at
-/// the network's two coarsest resolutions: their layers have the largest weights, which Winograd makes larger still by 7/9, and
-/// the fewest pixels, where it saves least. Also, planes of two pixels normalize to +-1, for which its rounding in half
-/// precision is too large.
+/// A software rasterizer spends its time on loads, so it pays to compute each activation once and store it. A GPU
+/// computes each as often as a workgroup needs it; what counts there is arithmetic, which Winograd's algorithm reduces.
+/// That algorithm is not used at the network's two coarsest resolutions: layers there have the largest weights, which
+/// it enlarges by 7/9, and the fewest pixels, where it saves least. Also, planes of two pixels normalize to +-1, where
+/// its rounding errors in float16 are too large.
 pub(super) fn methods(network: &Network, target: &Target) -> HashMap<String, Method> {
     let method = |conv: &Conv, level: u32| {
         let by_rule = match target.processor {
             Processor::Rasterizer => Method::Staged(0),
             Processor::Gpu => Method::Winograd(2),
-            // At the third resolution, weights that are four times as large would not be worth their memory.
+            // At the third coarsest resolution, F(4x4, 3x3) would not be worth its weights, which are four times as
+            // large.
             Processor::Cores => Method::Winograd(if level < 3 { 2 } else { 4 }),
         };
         let method = match &target.tuning {
@@ -100,20 +101,21 @@ pub(super) fn methods(network: &Network, target: &Target) -> HashMap<String, Met
     network.convolutions().map(|(at, _, conv)| (conv.key.clone(), method(conv, levels[at]))).collect()
 }
 
-/// Image rows of a staged band: a multiple of a tile's.
+/// Image rows of a staged band: a multiple of a tile's eight.
 pub(super) fn staged_rows(step: &Convolution) -> usize {
     let row = staged_elements(step, 1) / (1 + 2 * step.padding);
     (SCRATCH / row).saturating_sub(2 * step.padding).max(8) / 8 * 8
 }
 
-/// Whether a plan's table of modulation adds up products of 3x3 windows, which takes fewer operations where 5x5 windows
-/// outnumber them. Otherwise each 5x5 window is convolved by itself, as the dense network does at each pixel.
+/// Whether a plan's modulation table adds products that 5x5 windows share, one for each tap and 3x3 window. That takes
+/// fewer operations if 5x5 windows outnumber 3x3 windows. Otherwise each 5x5 window is convolved by itself, as the
+/// dense network does at each pixel.
 pub(super) fn shares_products(windows: usize, entries: usize) -> bool {
     entries > windows
 }
 
-/// Whether modulation on the tape is computed for each of `windows` 3x3 windows, instead of each of `pixels`. By far the
-/// largest product is the one from the hidden layer, which both compute; a table costs a look-up for each pixel besides.
+/// Whether modulation on the tape is computed for each of `windows` distinct 3x3 windows instead of each of `pixels`.
+/// Both spend most of their time on products with the hidden layer; a table adds a look-up for each pixel.
 pub(crate) fn table_pays(windows: usize, pixels: usize) -> bool {
     2 * windows < pixels
 }

@@ -12,19 +12,19 @@ pub struct Conditioning {
     pub(crate) height: usize,
     /// Width of the inputs.
     pub(crate) width: usize,
-    /// Label maps by their places among the network's inputs.
+    /// Label maps by their indices in the network's inputs.
     pub(crate) label_maps: BTreeMap<usize, LabelMap>,
     /// Masks (N, H, W), likewise.
     pub(crate) masks: BTreeMap<usize, Vec<f32>>,
 }
 
 impl Conditioning {
-    /// Inputs (N, C, H, W) of this size, and no label maps.
+    /// Inputs (N, C, H, W) of this size, without label maps and masks.
     pub fn size(batch: usize, height: usize, width: usize) -> Conditioning {
         Conditioning { batch, height, width, label_maps: BTreeMap::new(), masks: BTreeMap::new() }
     }
 
-    /// A mask (N, h, w), resized to the nearest pixels.
+    /// A mask (N, h, w), resized by nearest neighbour.
     pub(super) fn mask(&self, mask: usize, [h, w]: [usize; 2]) -> Vec<f32> {
         let values = &self.masks[&mask];
         let at =

@@ -1,4 +1,4 @@
-//! What it takes to run a plan.
+//! The cost of a plan.
 
 use super::choice::Target;
 use super::conditioning::Conditioning;
@@ -8,25 +8,25 @@ use crate::Result;
 use crate::network::Network;
 use alias_plan::{Memory, Plan, Step};
 
-/// What it takes to run a network once.
+/// The cost of running a network once.
 #[derive(Clone, Debug)]
 pub struct Cost {
-    /// The steps.
+    /// The plan.
     pub plan: Plan,
-    /// Where their buffers lie.
+    /// The memory layout of its buffers.
     pub memory: Memory,
     /// Bytes of the weights on the device.
     pub weight_bytes: u64,
-    /// Bytes of the largest buffer that is bound.
+    /// Bytes of the largest binding: a buffer or a weight.
     pub largest_binding: u64,
 }
 
 impl Cost {
-    /// What `network` takes on `target`. Needs no device.
+    /// The cost of `network` on `target`. Needs no device.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where the inputs have no size for the network;
-    /// [`Error::Config`](crate::Error::Config) where a layer asks for something that plans do not have.
+    /// [`Error::Input`](crate::Error::Input) if the network cannot take inputs of this size;
+    /// [`Error::Config`](crate::Error::Config) if plans do not support a layer.
     pub fn new(network: &Network, conditioning: &Conditioning, options: PlanOptions, target: &Target) -> Result<Cost> {
         Ok(Cost::of(lower(network, conditioning, options, target)?.plan, network, target))
     }
@@ -44,7 +44,7 @@ impl Cost {
         self.weight_bytes + self.memory.total()
     }
 
-    /// Kernels that a GPU launches.
+    /// Number of kernel launches on a GPU.
     pub fn launches(&self) -> usize {
         self.plan.steps.iter().map(alias_kernels::plan::launches).sum()
     }

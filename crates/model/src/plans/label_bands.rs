@@ -5,7 +5,7 @@ use crate::label_map::{Distinct, OUTSIDE};
 use alias_plan::ModulationTable;
 use std::ops::Range;
 
-/// The windows that a band of image rows sees, numbered by themselves.
+/// The distinct windows that a band of image rows sees, renumbered within the band.
 pub(crate) struct LabelBand {
     /// The output's rows.
     pub(crate) rows: Range<usize>,
@@ -15,13 +15,13 @@ pub(crate) struct LabelBand {
     pub(crate) windows: Vec<[u32; 9]>,
     /// The distinct 5x5 windows, each with the numbers of its 3x3 windows, from 1.
     pub(crate) entries: Vec<[u32; 9]>,
-    /// For every pixel that is seen, its place in the map and its 5x5 window, from 0.
+    /// For every pixel in `seen` rows, its index in the map and its 5x5 window, from 0.
     pub(crate) pixels: Vec<(usize, u32)>,
 }
 
 impl LabelBand {
-    /// Divides maps (N, H, W) into bands whose tables of `channels`, and what those are made of, take at most `largest` bytes
-    /// each. A band of one row may take more.
+    /// Divides maps (N, H, W) into bands whose tables of `channels`, and their intermediate results, take at most
+    /// `largest` bytes each. A band of one row may take more.
     pub(crate) fn divide(
         distinct: &Distinct,
         size: [usize; 3],
@@ -45,7 +45,7 @@ impl LabelBand {
         bands
     }
 
-    /// Whether its table adds up products of 3x3 windows.
+    /// Whether 5x5 windows share the products of 3x3 windows in its table.
     pub(crate) fn shares_products(&self) -> bool {
         shares_products(self.windows.len(), self.entries.len())
     }

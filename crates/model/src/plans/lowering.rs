@@ -1,4 +1,4 @@
-//! From a network, and what it is conditioned on, to the list of steps that computes it.
+//! Lowers a network and its conditioning to the steps of a plan.
 
 use super::choice::{TABLE, Target, methods, staged_rows};
 use super::conditioning::Conditioning;
@@ -14,13 +14,13 @@ use alias_plan::{
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// What a plan is made for, besides its inputs.
+/// The options of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
     /// Whether norms add noise.
     pub noise: bool,
-    /// Whether to compute scale and shift of the label map's windows once, and not at each run: for a person a tenth less work
-    /// and a tenth more memory; for a map of noise, far more memory.
+    /// Whether to compute SPADE's scale and shift once instead of in each run. For a person that saves a tenth of the
+    /// work and takes a tenth more memory; for a label map of noise it takes far more memory.
     pub keeps_tables: bool,
 }
 
@@ -28,21 +28,21 @@ pub struct PlanOptions {
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) plan: Plan,
-    /// The first steps, which are done once, and not at each run.
+    /// Number of steps, from the first, that run only once.
     pub(super) tables: usize,
-    /// What the label maps say, for buffers of the plan.
+    /// The contents of buffers that hold label maps and masks.
     pub(super) uploads: Vec<(BufferId, Vec<u8>)>,
-    /// For each input that layers read, where it goes.
+    /// The inputs that layers read.
     pub(super) inputs: Vec<ProgramInput>,
     /// (2): the seed of the noise.
     pub(super) seed: Option<BufferId>,
-    /// The coefficients that running statistics give.
+    /// The batch norms, whose coefficients come from running statistics.
     pub(super) batch_norms: Vec<BatchNorm>,
     /// The results.
     pub(super) outputs: Vec<ProgramOutput>,
 }
 
-/// Where an input goes.
+/// An input, and the buffer that it goes to.
 #[derive(Debug)]
 pub(super) struct ProgramInput {
     pub(super) name: String,
@@ -50,7 +50,7 @@ pub(super) struct ProgramInput {
     pub(super) buffer: BufferId,
 }
 
-/// Where a result is.
+/// A result, and the buffer that it is in.
 #[derive(Clone, Debug)]
 pub(super) struct ProgramOutput {
     pub(super) name: String,
@@ -59,20 +59,19 @@ pub(super) struct ProgramOutput {
     pub(super) buffer: BufferId,
 }
 
-/// Where a batch norm's coefficients go.
+/// A batch norm, and the buffer that its coefficients go to.
 #[derive(Debug)]
 pub(super) struct BatchNorm {
     pub(super) key: String,
     pub(super) buffer: BufferId,
-    /// Channels of the tensors that it reads, concatenated.
+    /// Channels of each tensor that it reads.
     pub(super) operands: Vec<usize>,
 }
 
-/// The steps of `network` for what it is conditioned on.
+/// The steps of `network` for its conditioning.
 ///
 /// # Errors
-/// [`Error::Input`] where its inputs have no size for the network; [`Error::Config`] that names the layer which asks for
-/// something that plans do not have.
+/// [`Error::Input`] if the network cannot take inputs of this size; [`Error::Config`] if plans do not support a layer.
 pub(super) fn lower(
     network: &Network,
     conditioning: &Conditioning,
@@ -133,7 +132,7 @@ pub(super) fn lower(
     Ok(Program { plan, tables: count, uploads, inputs, seed, batch_norms, outputs })
 }
 
-/// A band of a label map, its windows in buffers of the plan.
+/// A band of a label map, with its windows in buffers of the plan.
 #[derive(Clone)]
 struct Band {
     /// The output's rows.
@@ -151,33 +150,33 @@ struct Band {
 /// Label map, mask and size: norms that have these in common share windows.
 type BandsKey = (usize, Option<usize>, [usize; 2]);
 
-/// What statistics are of: buffers, the size as which they are read, and the mask.
+/// What statistics depend on: buffers, the size at which they are read, and the mask.
 type StatisticsKey = (Vec<BufferId>, [usize; 2], Option<usize>);
 
 struct Lowering<'a> {
     network: &'a Network,
     conditioning: &'a Conditioning,
-    /// Of each layer's result.
+    /// Height and width of each layer's result.
     sizes: Vec<[usize; 2]>,
     plan: Plan,
     for_cores: bool,
-    /// Whether tables are computed once, and not at each run.
+    /// Whether tables are computed once instead of in each run.
     keeps_tables: bool,
     tables: Vec<Step>,
     uploads: Vec<(BufferId, Vec<u8>)>,
     batch_norms: Vec<BatchNorm>,
     seed: Option<BufferId>,
     methods: HashMap<String, Method>,
-    /// Bytes that a table, or what it is made of, may take.
+    /// The largest table, or intermediate result of one, in bytes.
     largest_table: u64,
-    /// Of each input that layers read.
+    /// The buffer of each input that layers read.
     inputs: Vec<Option<BufferId>>,
-    /// Of each layer so far.
+    /// The buffer of each layer's result so far.
     results: Vec<BufferId>,
     bands: HashMap<BandsKey, Vec<Band>>,
     /// Masks by size.
     masks: HashMap<(usize, [usize; 2]), BufferId>,
-    /// Statistics that were computed. Without noise, two norms of one input have the same.
+    /// Statistics so far. Without noise, norms of the same input share them.
     known: HashMap<StatisticsKey, BufferId>,
 }
 
@@ -194,35 +193,35 @@ impl Lowering<'_> {
         id
     }
 
-    /// A buffer between the kernels of a step, which only GPUs have.
+    /// A buffer from one kernel of a step to the next, which only GPUs need.
     fn between(&mut self, name: String, elements: usize) -> Option<BufferId> {
         (!self.for_cores).then(|| self.buffer(name, elements, false, Role::Temporary))
     }
 
-    /// Channels, the last block filled up.
+    /// Channels, rounded up to whole blocks.
     fn stored(&self, channels: usize) -> usize {
         channels.next_multiple_of(self.plan.block)
     }
 
     fn refused(&self, layer: &Layer, what: &str) -> Error {
         let (network, layer) = (self.network.name.clone(), layer.name.clone());
-        ConfigError::Layer { network, layer, problem: format!("a plan has no {what}; run it on the tape") }.into()
+        ConfigError::Layer { network, layer, problem: format!("plans do not support {what}; use the tape") }.into()
     }
 
-    /// Adds the steps of a layer; returns where its result is.
+    /// Adds the steps of a layer. Returns the buffer of its result.
     fn layer(&mut self, at: usize) -> Result<BufferId> {
         let network = self.network;
         let layer = &network.layers[at];
         let output = self.output(at)?;
-        // What was known of a tensor that is overwritten is no longer true.
+        // Statistics of a tensor that is overwritten are no longer valid.
         self.known.retain(|(read, _, _), _| !read.contains(&output));
         let input = self.input(layer)?;
         match &layer.operation {
             Operation::Convolution(conv) => self.convolution(layer, conv, input, output)?,
-            Operation::Linear(_) => return Err(self.refused(layer, "linear layer")),
+            Operation::Linear(_) => return Err(self.refused(layer, "linear layers")),
             Operation::Pool(pool) => {
                 if layer.add.is_some() || layer.activation != network::Activation::Identity {
-                    return Err(self.refused(layer, "pooling that adds or activates what it stores"));
+                    return Err(self.refused(layer, "a skip connection or an activation after pooling"));
                 }
                 let input = self.normalized(layer, input)?;
                 self.plan.steps.push(Step::Pool(Pool {
@@ -239,7 +238,7 @@ impl Lowering<'_> {
         Ok(output)
     }
 
-    /// Where a layer's result goes: where the skip connection lies, or to a buffer of its own.
+    /// The buffer of a layer's result: that of its skip connection, which it overwrites, or one of its own.
     fn output(&mut self, at: usize) -> Result<BufferId> {
         let layer = &self.network.layers[at];
         if let Some(add) = layer.add {
@@ -250,7 +249,7 @@ impl Lowering<'_> {
             let reads_it_now = layer.reading.sources.iter().any(|source| source.value == add);
             return match add {
                 Value::Layer(skip) if !read_later && !is_output && !reads_it_now => Ok(self.results[skip]),
-                _ => Err(self.refused(layer, "skip connection from a tensor that is needed again")),
+                _ => Err(self.refused(layer, "a skip connection from a tensor that is needed again")),
             };
         }
         let [h, w] = self.sizes[at];
@@ -268,10 +267,10 @@ impl Lowering<'_> {
         let Conditioning { batch, height, width, .. } = *self.conditioning;
         let reading = &layer.reading;
         if reading.sources.len() > 2 {
-            return Err(self.refused(layer, "concatenation of more than two tensors"));
+            return Err(self.refused(layer, "concatenations of more than two tensors"));
         }
         if reading.norm.is_some() && reading.before != network::Activation::Identity {
-            return Err(self.refused(layer, "activation before a norm"));
+            return Err(self.refused(layer, "an activation before a norm"));
         }
         let operands = reading.sources.iter().map(|source| {
             let (buffer, [height, width]) = match source.value {
@@ -290,7 +289,7 @@ impl Lowering<'_> {
         Ok(Input { batch, height, width, operands, noise: None, norm: None, slope })
     }
 
-    /// Adds a convolution, after what its norm takes.
+    /// Adds a convolution, after the steps of its norm.
     fn convolution(&mut self, layer: &Layer, conv: &Conv, input: Input, output: BufferId) -> Result<()> {
         let mut step = Convolution {
             name: conv.key.clone(),
@@ -320,7 +319,7 @@ impl Lowering<'_> {
             return Err(self.refused(layer, "SPADE before a convolution other than 1x1 or 3x3 of stride 1"));
         }
         let (input, coefficients) = self.coefficients(layer, step.input.clone())?;
-        let norm = layer.reading.norm.as_ref().expect("SPADE is a norm's");
+        let norm = layer.reading.norm.as_ref().expect("SPADE is part of a norm");
         let mask = if let NormKind::Mask { mask } = norm.kind { Some(mask) } else { None };
         for band in self.bands(spade.labels, mask, [input.height, input.width]) {
             let table = self.table(&norm.key, spade, &input, &band);
@@ -338,14 +337,14 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The input with its norm, which is not SPADE's.
+    /// The input with its norm, which has no SPADE.
     fn normalized(&mut self, layer: &Layer, input: Input) -> Result<Input> {
         let Some(norm) = &layer.reading.norm else { return Ok(input) };
         let is_batch = matches!(norm.kind, NormKind::Batch { .. });
         match &norm.modulation {
             network::Modulation::Spade(_) => return Err(self.refused(layer, "SPADE before a pooling")),
             network::Modulation::Affine if !is_batch => {
-                return Err(self.refused(layer, "learned scale and shift of a norm without running statistics"));
+                return Err(self.refused(layer, "a learned scale and shift of a norm without running statistics"));
             }
             _ if matches!(norm.kind, NormKind::Mask { .. }) => {
                 return Err(self.refused(layer, "mask norm without SPADE"));
@@ -381,7 +380,7 @@ impl Lowering<'_> {
             return Ok((input, known));
         }
         if input.operands.iter().any(|operand| operand.height > input.height) {
-            return Err(self.refused(layer, "norm of a tensor that is read smaller than it is"));
+            return Err(self.refused(layer, "a norm of a tensor that is resized to a smaller size"));
         }
         let output = self.buffer(format!("{key} statistics"), elements, false, Role::Temporary);
         let parts = plane.div_ceil(Statistics::PART);
@@ -393,7 +392,7 @@ impl Lowering<'_> {
         Ok((input, output))
     }
 
-    /// A mask, resized to the nearest pixels.
+    /// A mask, resized by nearest neighbour.
     fn mask(&mut self, mask: usize, size @ [h, w]: [usize; 2]) -> BufferId {
         if let Some(&known) = self.masks.get(&(mask, size)) {
             return known;
@@ -404,7 +403,8 @@ impl Lowering<'_> {
         id
     }
 
-    /// The windows of a label map, resized to the nearest pixels, in bands whose tables fit every norm that they serve.
+    /// The windows of a label map, resized by nearest neighbour, in bands. For every norm that uses it, a band's table
+    /// takes at most `largest_table`, unless the band is a single row.
     fn bands(&mut self, labels: usize, mask: Option<usize>, size @ [h, w]: [usize; 2]) -> Vec<Band> {
         let key = (labels, mask, size);
         if let Some(bands) = self.bands.get(&key) {
@@ -474,7 +474,7 @@ impl Lowering<'_> {
         output
     }
 
-    /// Adds a convolution, with the scratch that its method takes.
+    /// Adds a convolution, with the scratch memory that its method needs.
     fn convolve(&mut self, mut step: Convolution) {
         if let Method::Staged(_) = step.method {
             step.method = Method::Staged(staged_rows(&step));

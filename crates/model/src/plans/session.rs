@@ -1,4 +1,4 @@
-//! A network on a device, and a plan of it that is made once and run as often as one likes.
+//! A network on a device, and plans of it, each made once and run any number of times.
 
 use super::choice::Target;
 use super::conditioning::Conditioning;
@@ -12,10 +12,9 @@ use alias_tensor::Tensor;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A network, its weights packed for a device: for networks that are only run. [`Module`](crate::Module) is for those that are
-/// differentiated.
+/// A network for inference, with its weights packed for a device. [`Module`](crate::Module) also computes gradients.
 ///
-/// A cheap handle: clones share the weights.
+/// Clones are cheap and share the weights.
 ///
 /// ```
 /// # fn main() -> alias_model::Result<()> {
@@ -45,7 +44,7 @@ struct Inner {
     target: Target,
 }
 
-/// A plan of a network, with buffers of its own until it is dropped. Threads that share one take turns.
+/// A plan of a network, with its own buffers. Threads that share one take turns.
 #[derive(Debug)]
 pub struct Prepared {
     batch: usize,
@@ -55,20 +54,20 @@ pub struct Prepared {
     inputs: Vec<ProgramInput>,
     seed: Option<BufferId>,
     outputs: Vec<ProgramOutput>,
-    /// How many steps, the first ones, were done when it was made.
+    /// Number of steps, from the first, that ran when it was made.
     done: usize,
     /// Locked during a run: all runs go through the same buffers.
     runner: Mutex<Box<dyn Runner>>,
 }
 
-/// A plan of a network, without buffers: what [`Session::prepare_planned`] takes.
+/// A plan of a network, without buffers, for [`Session::prepare_planned`].
 #[derive(Debug)]
 pub struct Planned {
     batch: usize,
     /// Pixels of an input.
     plane: usize,
     cost: Cost,
-    /// How many steps, the first ones, are run once.
+    /// Number of steps, from the first, that run only once.
     tables: usize,
     uploads: Vec<(BufferId, Vec<u8>)>,
     inputs: Vec<ProgramInput>,
@@ -78,7 +77,7 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// What a run takes.
+    /// The cost of a run.
     pub fn cost(&self) -> &Cost {
         &self.cost
     }
@@ -88,17 +87,18 @@ impl Session {
     /// Packs a checkpoint for a device, in float32.
     ///
     /// # Errors
-    /// [`Error::StateDict`](crate::Error::StateDict) where it is not exactly the network's state dict; what the device reports.
+    /// [`Error::StateDict`](crate::Error::StateDict) if it is not exactly the network's state dict, or an error of the
+    /// device.
     pub fn load(device: impl Into<Device>, network: &Network, checkpoint: &Checkpoint) -> Result<Session> {
         let device = device.into();
         Session::load_for(&device, network, checkpoint, Target::of(&device, Precision::F32))
     }
 
-    /// Packs a checkpoint for plans that are made for `target`: [`Target::of`] the device, as a rule.
+    /// Packs a checkpoint for plans for `target`, which is usually [`Target::of`] the device.
     ///
     /// # Errors
-    /// As [`Session::load`]; [`alias_tensor::Error::MissingFeature`] where the device was opened without what the target needs;
-    /// [`Error::Config`](crate::Error::Config) where the target is another kind of device.
+    /// As [`Session::load`]; [`alias_tensor::Error::MissingFeature`] if the device was opened without a feature that
+    /// the target needs; [`Error::Config`](crate::Error::Config) if the device does not support the target.
     pub fn load_for(
         device: impl Into<Device>,
         network: &Network,
@@ -125,7 +125,7 @@ impl Session {
         &self.0.network
     }
 
-    /// Makes a plan and gets ready to run it: [`Session::plan`], then [`Session::prepare_planned`].
+    /// Makes a plan and prepares to run it: [`Session::plan`], then [`Session::prepare_planned`].
     ///
     /// # Errors
     /// As these two.
@@ -133,11 +133,11 @@ impl Session {
         self.prepare_planned(self.plan(conditioning, options)?)
     }
 
-    /// Makes a plan, which is the work of the host alone: another thread may do it while the device is busy.
+    /// Makes a plan. This runs on the host alone, so another thread can do it while the device is busy.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where the inputs have no size for the network;
-    /// [`Error::Config`](crate::Error::Config) where a layer asks for something that plans do not have.
+    /// [`Error::Input`](crate::Error::Input) if the network cannot take inputs of this size;
+    /// [`Error::Config`](crate::Error::Config) if plans do not support a layer.
     pub fn plan(&self, conditioning: &Conditioning, options: PlanOptions) -> Result<Planned> {
         let Inner { network, target, .. } = &*self.0;
         let Program { plan, tables, uploads, inputs, seed, batch_norms, outputs } =
@@ -147,10 +147,11 @@ impl Session {
         Ok(Planned { batch, plane, cost, tables, uploads, inputs, seed, batch_norms, outputs })
     }
 
-    /// Gets ready to run a plan that this session made: buffers, tables that are kept, recorded launches.
+    /// Prepares to run a plan that this session made: allocates buffers, computes tables that are kept, records
+    /// launches.
     ///
     /// # Errors
-    /// What the device reports.
+    /// If the device reports an error.
     pub fn prepare_planned(&self, planned: Planned) -> Result<Prepared> {
         let Inner { engine, .. } = &*self.0;
         let Planned { batch, plane, cost, tables, uploads, inputs, seed, batch_norms, outputs } = planned;
@@ -167,12 +168,12 @@ impl Session {
 }
 
 impl Prepared {
-    /// Runs the plan on inputs (N, C, H, W), each with its name: all that the network has besides label maps and masks. Gives
-    /// the outputs (N, C, H, W), in the network's order.
+    /// Runs the plan on named inputs (N, C, H, W): all of the network's, except label maps and masks. Returns the
+    /// outputs (N, C, H, W), in the network's order.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) where an input is missing, has no number of elements that fits, or does not exist, or where there is
-    /// noise and the plan was made without, or the other way round; what the device reports.
+    /// [`Error::Input`](crate::Error::Input) if an input is missing, unknown or of the wrong length, or `noise` does
+    /// not match [`PlanOptions::noise`]; an error of the device.
     pub fn run(&self, inputs: &[(&str, &[f32])], noise: Noise) -> Result<Vec<Vec<f32>>> {
         let given: Vec<_> = inputs.iter().map(|(name, _)| *name).collect();
         if let Some(unknown) = given.iter().find(|name| self.inputs.iter().all(|input| input.name != **name)) {
@@ -195,20 +196,21 @@ impl Prepared {
         self.run_parts(&tensors, noise)
     }
 
-    /// The same, where each input, in the network's order, is given as tensors that are concatenated along the channels.
+    /// [`Prepared::run`] on inputs in the network's order, each given as tensors to concatenate along the channels.
     pub(crate) fn run_parts(&self, inputs: &[&[&[f32]]], noise: Noise) -> Result<Vec<Vec<f32>>> {
         let runner = self.launch(inputs, noise)?;
         self.outputs.iter().map(|output| runner.output(output.buffer, output.shape)).collect()
     }
 
-    /// The same, with the first output (N, 3, H, W) in [-1, 1] as bytes that stay on the device: (N, H, W) of RGBA8.
+    /// [`Prepared::run_parts`], but the first output (N, 3, H, W) in [-1, 1] stays on the GPU, as bytes: (N, H, W) of
+    /// RGBA8.
     pub(crate) fn run_to_rgba8(&self, inputs: &[&[&[f32]]], noise: Noise) -> Result<Tensor> {
         let runner = self.launch(inputs, noise)?;
         let ProgramOutput { buffer, shape: [n, _, h, w], .. } = self.outputs[0];
         runner.rgba8(buffer, [n, h, w]).ok_or(ConfigError::NoGpu)?
     }
 
-    /// Runs the plan; the results are in its buffers as long as the runner is held.
+    /// Runs the plan. Its buffers hold the results as long as the caller holds the runner.
     fn launch(&self, inputs: &[&[&[f32]]], noise: Noise) -> Result<MutexGuard<'_, Box<dyn Runner>>> {
         let mut runner = self.runner();
         for (ProgramInput { buffer, .. }, tensors) in self.inputs.iter().zip(inputs) {
@@ -227,7 +229,7 @@ impl Prepared {
     }
 
     fn runner(&self) -> MutexGuard<'_, Box<dyn Runner>> {
-        // Whatever a panic left in the buffers, a run begins by overwriting it.
+        // A run overwrites whatever a panic left in the buffers.
         self.runner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -236,22 +238,22 @@ impl Prepared {
         self.outputs.iter().map(|output| (output.name.as_str(), output.shape))
     }
 
-    /// The steps that each run takes: all of the plan's but tables that are kept.
+    /// The steps of each run: all of the plan's except tables that are kept.
     pub fn steps(&self) -> &[Step] {
         &self.cost.plan.steps[self.done..]
     }
 
-    /// Runs every one of [`Prepared::steps`] by itself, on whatever the buffers hold, and measures it; on a GPU as
-    /// [`Recording::profile`](alias_tensor::Recording::profile) does.
+    /// Runs each of [`Prepared::steps`] by itself, on whatever the buffers hold, and measures it. On a GPU,
+    /// [`Recording::profile`](alias_tensor::Recording::profile) says how.
     ///
     /// # Errors
-    /// What the device reports.
+    /// If the device reports an error.
     pub fn profile(&self) -> Result<Vec<(&Step, Duration)>> {
         let times = self.runner().profile()?;
         Ok(self.steps().iter().zip(times).collect())
     }
 
-    /// What a run takes.
+    /// The cost of a run.
     pub fn cost(&self) -> &Cost {
         &self.cost
     }

@@ -1,4 +1,4 @@
-//! Which method is the fastest for which convolution, measured on the user's own adapter, and kept in a file.
+//! The fastest method for each convolution, measured on the user's own adapter and stored in a file.
 
 use super::choice::{Target, Tuning};
 use crate::{Checkpoint, Error, LoadOptions, Painter, PlanOptions, Result, Sample};
@@ -10,17 +10,18 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-/// The methods by name, as the file has them.
+/// The methods and their names in the file.
 const METHODS: [(&str, Method); 3] =
     [("fused", Method::Fused), ("winograd", Method::Winograd(2)), ("staged", Method::Staged(0))];
 /// Runs of each method, of which the fastest counts.
 const RUNS: usize = 3;
 
 impl Tuning {
-    /// Times every convolution of `checkpoint`'s generator on `sample`, by every method, on the device, and takes the fastest.
+    /// Times every convolution of the generator in `checkpoint` by every method while drawing `sample` on `gpu`, and
+    /// takes the fastest.
     ///
     /// # Errors
-    /// As [`Painter::load`] and [`Painter::person`].
+    /// As [`Painter::load_with`] and [`Painter::person`].
     pub fn measure(
         gpu: &Gpu,
         checkpoint: &Checkpoint,
@@ -33,13 +34,13 @@ impl Tuning {
             let target = Target { tuning: Tuning::Always(method), ..target.clone() };
             let person =
                 Painter::load_with(gpu, checkpoint, options, target)?.person(sample, PlanOptions::default())?;
-            // The first time, kernels are compiled.
+            // The first run compiles the kernels.
             person.profile()?;
             for _ in 0..RUNS {
                 let mut run: BTreeMap<&str, (Duration, Method)> = BTreeMap::new();
                 for (step, time) in person.profile()? {
                     let Step::Convolution(step) = step else { continue };
-                    // How many rows are staged at once depends on the size.
+                    // The number of staged rows depends on the image's size, so it is not part of the result.
                     let method = if let Method::Staged(_) = step.method { Method::Staged(0) } else { step.method };
                     run.entry(&step.name).or_insert((Duration::ZERO, method)).0 += time;
                 }
@@ -57,23 +58,24 @@ impl Tuning {
     /// Reads what [`Tuning::write`] wrote.
     ///
     /// # Errors
-    /// [`Error::Tuning`] that names the file, where it cannot be read or is none of ours.
+    /// [`Error::Tuning`] if the file cannot be read or is not a tuning file.
     pub fn read(path: &Path) -> Result<Tuning> {
         let refused = |problem: String| Error::Tuning { path: path.into(), problem };
         let text = std::fs::read_to_string(path).map_err(|e| refused(e.to_string()))?;
         let names: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|e| refused(e.to_string()))?;
         let method = |(layer, name): (String, String)| {
             let known = METHODS.iter().find(|(known, _)| *known == name);
-            let (_, method) = known.ok_or_else(|| refused(format!("'{name}', for {layer}, is no method")))?;
+            let (_, method) = known.ok_or_else(|| refused(format!("'{name}', for {layer}, is not a method")))?;
             Ok((layer, *method))
         };
         names.into_iter().map(method).collect::<Result<_>>().map(Tuning::Measured)
     }
 
-    /// Writes which method was measured to be the fastest: one JSON object, layers to methods.
+    /// Writes the measured methods as a JSON object from layers to methods. Writes nothing unless `self` is
+    /// [`Tuning::Measured`].
     ///
     /// # Errors
-    /// What the file system reports.
+    /// [`Error::Tuning`] if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let Tuning::Measured(methods) = self else { return Ok(()) };
         let refused = |problem: String| Error::Tuning { path: path.into(), problem };
@@ -99,7 +101,10 @@ mod tests {
         assert_eq!(Tuning::read(&path).unwrap(), tuning);
         std::fs::write(&path, "{\"up_0.conv_0\": \"sideways\"}").unwrap();
         let error = Tuning::read(&path).unwrap_err().to_string();
-        assert!(error.contains("'sideways', for up_0.conv_0, is no method") && error.contains("remove it"), "{error}");
+        assert!(
+            error.contains("'sideways', for up_0.conv_0, is not a method") && error.contains("remove it"),
+            "{error}"
+        );
         std::fs::write(&path, "[").unwrap();
         assert!(Tuning::read(&path).unwrap_err().to_string().contains("tuning-"));
         std::fs::remove_file(&path).unwrap();

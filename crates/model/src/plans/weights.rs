@@ -16,25 +16,25 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What a device makes of weights.
+/// Packs weights for a kind of device.
 pub(super) trait Pack: Debug + Sync {
-    /// A convolution's.
+    /// The packed weights of a convolution.
     type Convolution: Send + Sync + Debug;
-    /// A table's.
+    /// The packed weights of a modulation table.
     type Table: Send + Sync + Debug;
-    /// (C), each channel's scale of the noise.
+    /// The scale of the noise in each channel, (C).
     type Scale: Send + Sync + Debug;
 
-    /// Weights of a convolution whose input's channels are those of `operands`, one after the other.
+    /// Packs a convolution. `operands` are the channels of each tensor that it reads.
     fn convolution(&self, filter: &Filter, operands: &[usize], method: Method) -> Result<Self::Convolution>;
-    /// Weights of SPADE's shared convolution, gamma's and beta's.
+    /// Packs SPADE's convolutions: shared, gamma and beta.
     fn table(&self, filters: [&Filter; 3], operands: &[usize]) -> Result<Self::Table>;
     fn scale(&self, values: Vec<f32>) -> Result<Self::Scale>;
-    /// How many threads pack.
+    /// Number of threads that pack.
     fn threads(&self) -> usize;
 }
 
-/// Everything that is the same for all inputs.
+/// The packed weights of a network.
 #[derive(Debug)]
 pub(super) struct Weights<P: Pack> {
     /// By name of the convolution.
@@ -45,16 +45,16 @@ pub(super) struct Weights<P: Pack> {
 
 #[derive(Debug)]
 pub(super) struct NormWeights<P: Pack> {
-    /// SPADE's.
+    /// SPADE's convolutions.
     pub(super) table: Option<P::Table>,
-    /// (C), zeros where it adds no noise.
+    /// (C), zeros without noise.
     pub(super) noise_scale: P::Scale,
-    /// (C, 8), as a plan's statistics: those of a batch norm, which are the same for all inputs.
+    /// (C, 8): a batch norm's coefficients, as in [`Statistics::output`].
     pub(super) coefficients: Option<Vec<f32>>,
 }
 
 impl<P: Pack> Weights<P> {
-    /// Packs the weights of `checkpoint`, which was verified.
+    /// Packs the weights of a verified checkpoint.
     pub(super) fn new(pack: &P, network: &Network, checkpoint: &Checkpoint, target: &Target) -> Result<Self> {
         let methods = methods(network, target);
         let layers: Vec<(&Layer, &Conv)> = network.convolutions().map(|(_, layer, conv)| (layer, conv)).collect();
@@ -72,7 +72,7 @@ impl<P: Pack> Weights<P> {
     }
 }
 
-/// `work` of every item, on `threads` threads.
+/// The results of `work` on every item, in any order, from `threads` threads.
 fn in_parallel<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let run = || {
@@ -89,7 +89,7 @@ fn in_parallel<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) 
     })
 }
 
-/// Bytes on the device of each of a network's tensors, as [`Weights::new`] packs them.
+/// Bytes on the device of each tensor that [`Weights::new`] packs.
 pub(super) fn bytes(network: &Network, target: &Target) -> Vec<u64> {
     let methods = methods(network, target);
     let stored = target.precision.bytes();

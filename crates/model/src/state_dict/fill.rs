@@ -1,4 +1,5 @@
-//! Deterministic weights from a seed, the same as the reference's `fill`: for tests, benches and demonstrations.
+//! Random weights from a seed for tests, benches and demonstrations, equal to those of the PyTorch code that made the
+//! golden files.
 
 use crate::network::{Network, Parameter, ParameterKind};
 use alias_checkpoint::{Array, Checkpoint, Dtype};
@@ -6,10 +7,11 @@ use alias_plan::philox;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// A state dict of `network` drawn from `seed`: tensor i of the sorted names draws stream i of [`philox::normal`].
+/// A random state dict of `network`: tensor i, in the order of names, is drawn from stream i of [`philox::normal`].
 ///
-/// Convolutions ~ N(0, [`fill_gain`](crate::network::Conv::fill_gain) / fan_in); biases and noise scales ~ 0.1 N(0, 1); norms'
-/// weights ~ 1 + 0.1 N(0, 1); running statistics 0 and 1; u and v by 20 rounds of power iteration in float64.
+/// Weights ~ N(0, [`fill_gain`](crate::network::Conv::fill_gain) / fan_in); biases and noise scales ~ N(0, 0.1^2);
+/// norms' weights ~ N(1, 0.1^2); running means 0 and variances 1; spectral norm's u and v from 20 rounds of power
+/// iteration in float64.
 ///
 /// ```
 /// # fn main() -> alias_model::Result<()> {
@@ -40,7 +42,7 @@ pub fn fill(network: &Network, seed: u64) -> Checkpoint {
                 let values: Vec<f32> = normal(0.1).into_iter().map(|v| 1.0 + v).collect();
                 one(Array::from_f32(shape, &values))
             }
-            // Drawn with the raw weight that they belong to.
+            // Inserted with the weight that they belong to.
             Kind::SpectralU | Kind::SpectralV => vec![],
             Kind::Weight { fill_gain, spectral } => {
                 let fan_in: usize = shape[1..].iter().product();
@@ -57,7 +59,7 @@ pub fn fill(network: &Network, seed: u64) -> Checkpoint {
         }
     };
 
-    // The full generator has a hundred million weights: one core would take half a minute.
+    // In parallel, since the full generator has a hundred million weights, which take one core half a minute.
     let checkpoint = Mutex::new(Checkpoint::new());
     let next = AtomicUsize::new(0);
     let work = || {
@@ -80,11 +82,11 @@ pub fn fill(network: &Network, seed: u64) -> Checkpoint {
 }
 
 fn normal(count: usize, scale: f64, seed: u64, stream: u32) -> Vec<f32> {
-    // Each factor rounded first, as PyTorch multiplies a float32 tensor by a number.
+    // Each factor is rounded to float32 first, as when PyTorch multiplies a float32 tensor by a number.
     philox::normal(seed, stream).take(count).map(|z| z as f32 * scale as f32).collect()
 }
 
-/// u and v of the matrix (u's length, rest), from a random u.
+/// The first singular vectors u and v of `weight` as a matrix (Cout, Cin K K), starting from a random `u`.
 fn singular_vectors(weight: &[f32], u: Vec<f64>) -> (Vec<f32>, Vec<f32>) {
     let columns = weight.len() / u.len();
     let (mut u, mut v) = (normalized(u), vec![0.0; columns]);

@@ -1,20 +1,20 @@
-//! Random weights to start a training from.
+//! Initial weights for training.
 
 use crate::network::{Network, Parameter, ParameterKind};
 use alias_checkpoint::{Array, Checkpoint, Dtype};
 use alias_plan::philox;
 
-/// SPADE's gain of the first weights.
+/// The gain of SPADE's initial weights.
 pub const SPADE_GAIN: f64 = 0.02;
 
-/// A state dict of `network` drawn from `seed`: tensor i of the sorted names draws stream i of [`philox::normal`].
+/// An initial state dict of `network`: tensor i, in the order of names, is drawn from stream i of [`philox::normal`].
 ///
-/// Convolutions ~ N(0, `gain`^2 * 2 / (fan_in + fan_out)) (Glorot & Bengio 2010); biases and noise scales 0; norms' weights 1;
-/// spectral norm's u and v random unit vectors; running statistics 0 and 1.
+/// Weights ~ N(0, `gain`^2 * 2 / (fan_in + fan_out)) (Glorot & Bengio 2010); biases and noise scales 0; norms' weights
+/// 1; spectral norm's u and v random unit vectors; running means 0 and variances 1.
 ///
-/// SPADE's gain is 0.02 ([`SPADE_GAIN`]), for rates of 1e-4. Spectral norm divides the gain out again, but Adam's first steps
-/// are as large as its rate, however small the weights are: where the rate is larger than the weights, what remains of them
-/// is of nearly rank 1. A gain of 1 prevents that.
+/// SPADE's gain, [`SPADE_GAIN`], suits learning rates of 1e-4. Spectral norm cancels the gain, but Adam's first updates
+/// are as large as the learning rate, however small the weights are. If the rate exceeds the weights, those updates
+/// leave matrices of nearly rank 1. A gain of 1 prevents that.
 pub fn initialize(network: &Network, gain: f64, seed: u64) -> Checkpoint {
     use ParameterKind as Kind;
     let mut checkpoint = Checkpoint::new();
@@ -33,7 +33,7 @@ pub fn initialize(network: &Network, gain: f64, seed: u64) -> Checkpoint {
                 normal().map(|z| (z / length) as f32).collect()
             }
             Kind::Weight { .. } => {
-                // (outputs, inputs, and, of a convolution, the kernel's sides).
+                // (Cout, Cin, K, K), or (outputs, inputs) for a linear layer.
                 let kernel: usize = shape[2..].iter().product();
                 let deviation = gain * (2.0 / ((shape[0] + shape[1]) * kernel) as f64).sqrt();
                 normal().map(|z| (z * deviation) as f32).collect()
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(bytes(1, a), bytes(1, a));
         assert_ne!(bytes(1, a), bytes(2, a));
         assert_ne!(bytes(1, a), bytes(1, b));
-        // The same on every machine: the first of them, as numbers.
+        // The same on every machine.
         let first = initialize(&network, SPADE_GAIN, 1).get(a).unwrap().to_f32().unwrap();
         let expected = [0.001_403_328_3, 0.001_576_229_5, 0.003_501_161_5];
         assert!(first.iter().zip(expected).all(|(a, b): (_, f32)| (a / b - 1.0).abs() < 1e-6), "{first:?}");

@@ -1,18 +1,20 @@
-//! Whether a checkpoint is the state dict that a network asks for.
+//! Whether a checkpoint is a network's state dict.
 
 use crate::network::{Network, Parameter};
 use crate::{Checkpoint, Result, StateDictError, StateDictMismatch};
 use std::fmt::{Debug, Display, Formatter};
 
-/// At most this many names of a kind are listed: a wrong file may have thousands.
+/// Largest number of names to list of each kind: a wrong file may have thousands.
 const LISTED: usize = 20;
 
 impl Network {
-    /// Errors unless `checkpoint` holds what the network asks for, in those shapes, and, if `strict`, nothing else. `config` is
-    /// what was read from the checkpoint: the likely reason where most of it does not fit.
+    /// Errors unless `checkpoint` holds the network's tensors in their shapes and, if `strict`, no others. The message
+    /// shows `config`, the configuration that was read from the checkpoint: if most tensors do not fit, it is the
+    /// likely cause.
     ///
     /// # Errors
-    /// [`Error::StateDict`](crate::Error::StateDict) with all differences at once, worded as PyTorch's `load_state_dict` does.
+    /// [`Error::StateDict`](crate::Error::StateDict) with all differences at once, in the words of PyTorch's
+    /// `load_state_dict`.
     pub fn verify(&self, checkpoint: &Checkpoint, strict: bool, config: &dyn Debug) -> Result<()> {
         verify(self, checkpoint, strict, config)
     }
@@ -40,7 +42,7 @@ fn verify(network: &Network, checkpoint: &Checkpoint, strict: bool, config: &dyn
 
 impl std::error::Error for StateDictMismatch {}
 
-/// Worded as PyTorch's `load_state_dict` does.
+/// In the words of PyTorch's `load_state_dict`.
 impl Display for StateDictMismatch {
     fn fmt(&self, f: &mut Formatter) -> std::fmt::Result {
         let StateDictMismatch { network, missing, unexpected, shapes, config } = self;

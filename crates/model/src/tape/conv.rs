@@ -1,4 +1,4 @@
-//! A convolution on a device, as all networks have it.
+//! A convolution on the tape.
 
 use crate::Result;
 use crate::network::Conv;
@@ -6,10 +6,10 @@ use alias_kernels::{PackedWeight, SpectralNorm, conv2d, conv2d_normalized, conv2
 use alias_tensor::Tensor;
 use std::sync::OnceLock;
 
-/// Gives the tensor of a name.
+/// Returns the tensor of a name in the state dict.
 pub(crate) type Take<'a> = &'a mut dyn FnMut(&str) -> Result<Tensor>;
 
-/// A convolution, its weight divided by the spectral norm if it has one.
+/// A convolution. With spectral norm, its weight is divided by it.
 #[derive(Debug)]
 pub(crate) struct Conv2d {
     weight: Weight,
@@ -20,13 +20,14 @@ pub(crate) struct Conv2d {
 
 #[derive(Debug)]
 enum Weight {
-    /// One that gets a gradient.
+    /// A weight that gets a gradient.
     Tracked(Tensor),
-    /// The same, divided by its spectral norm.
+    /// A weight that gets a gradient, divided by its spectral norm.
     Normalized(SpectralNorm),
-    /// One that does not, packed once and for all.
+    /// A weight without gradient, packed once.
     Packed(PackedWeight),
-    /// One that does not, of a convolution that is taken whole or by taps: each packed when it is first needed.
+    /// A weight without gradient, of a convolution that runs whole or by taps. Each form is packed when it is first
+    /// needed.
     Either { weight: Tensor, whole: OnceLock<PackedWeight>, taps: OnceLock<PackedWeight> },
 }
 
@@ -35,7 +36,7 @@ impl Conv2d {
         Conv2d::with(layer, take, |weight| Ok(Weight::Packed(PackedWeight::new(&weight)?)))
     }
 
-    /// One that also has [`Conv2d::forward_taps`].
+    /// A convolution that also supports [`Conv2d::forward_taps`].
     pub(crate) fn with_taps(layer: &Conv, take: Take) -> Result<Conv2d> {
         Conv2d::with(layer, take, |weight| Ok(Weight::Either { weight, whole: OnceLock::new(), taps: OnceLock::new() }))
     }
@@ -57,7 +58,6 @@ impl Conv2d {
         Ok(Conv2d { weight, bias, stride: layer.stride, padding: layer.padding })
     }
 
-    /// What it adds to each channel.
     pub(crate) fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
     }
@@ -73,10 +73,10 @@ impl Conv2d {
         conv2d_packed(x, packed, bias, self.stride, self.padding)
     }
 
-    /// The same where `x` holds, in its channels, what lies under the kernel: a product, written as a 1x1 convolution.
+    /// [`Conv2d::forward`] for an unfolded `x` (im2col): (N, Cin K K, H, W). This is a 1x1 convolution.
     ///
     /// # Panics
-    /// With spectral norm, which no layer has that is taken so.
+    /// If the weight is tracked and has a spectral norm.
     pub(crate) fn forward_unfolded(&self, x: &Tensor) -> alias_tensor::Result<Tensor> {
         let bias = self.bias.as_ref();
         match &self.weight {
@@ -85,11 +85,11 @@ impl Conv2d {
                 conv2d(x, &weight.reshape(&[cout, cin * k * k, 1, 1])?, bias, 1, 0)
             }
             Weight::Packed(packed) => conv2d_packed(x, &packed.unfolded()?, bias, 1, 0),
-            Weight::Normalized(_) => unreachable!("tables have no spectral norm"),
+            Weight::Normalized(_) => unreachable!("SPADE's convolutions have no spectral norm"),
         }
     }
 
-    /// What each of the kernel's taps by itself makes of each pixel of `x`, without the bias: (N, Cout K K, H, W), a
+    /// The product of each of the kernel's taps with each pixel of `x`, without the bias: (N, Cout K K, H, W), a
     /// channel's taps next to each other.
     ///
     /// # Panics
@@ -109,7 +109,7 @@ impl Conv2d {
     }
 }
 
-/// What `cell` holds, made the first time.
+/// The content of `cell`, which `make` makes the first time.
 fn once(
     cell: &OnceLock<PackedWeight>,
     make: impl FnOnce() -> alias_tensor::Result<PackedWeight>,

@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// How SPADE's scale and shift are computed on the tape; the result is the same but for rounding.
+/// How the tape computes SPADE's scale and shift. Results are equal up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SpadeMethod {
-    /// For each distinct window of the label map, at the resolutions where that is less work than for each pixel.
+    /// For each distinct window of the label map, at resolutions where that is less work than at each pixel.
     #[default]
     Table,
-    /// For each pixel, as PyTorch does.
+    /// At each pixel, as in PyTorch.
     Dense,
 }
 
@@ -35,10 +35,10 @@ pub enum Feed {
     },
 }
 
-/// A network with its tensors on a GPU, for those who differentiate it: forward passes are recorded on the tape.
-/// [`Session`](crate::Session) computes the same from a fraction of the operations and the memory.
+/// A network with its tensors on a GPU, for gradients: forward passes are recorded on the tape.
+/// [`Session`](crate::Session) computes the same with a fraction of the operations and the memory.
 ///
-/// A cheap handle: clones share the tensors.
+/// Clones are cheap and share the tensors.
 ///
 /// ```
 /// # fn main() -> alias_model::Result<()> {
@@ -67,9 +67,9 @@ pub struct Module(Arc<Inner>);
 struct Inner {
     network: Network,
     layers: Vec<TapeLayer>,
-    /// Whether batch norm goes by the batch, and moves its running statistics.
+    /// Whether batch norm uses the batch's statistics and updates its running statistics.
     in_training: bool,
-    /// Whether blocks are computed a second time for their gradients, instead of keeping what the first time gave.
+    /// Whether blocks are recomputed for the gradients, instead of keeping their intermediate results.
     recomputes: bool,
 }
 
@@ -91,16 +91,16 @@ impl Module {
     /// Loads a checkpoint.
     ///
     /// # Errors
-    /// [`Error::StateDict`] where it is not exactly the network's state dict; what the device reports.
+    /// [`Error::StateDict`] if it is not exactly the network's state dict, or an error of the device.
     pub fn load(gpu: &Gpu, network: &Network, checkpoint: &Checkpoint) -> Result<Module> {
         network.verify(checkpoint, true, &network.name())?;
         Module::of_verified(gpu, network.clone(), checkpoint)
     }
 
-    /// Loads a checkpoint that is known to hold what the network asks for.
+    /// Loads a checkpoint that [`Network::verify`] has accepted.
     ///
     /// # Errors
-    /// [`Error::StateDict`] where it does not; what the device reports.
+    /// [`Error::StateDict`] if a tensor is missing, or an error of the device.
     pub fn of_verified(gpu: &Gpu, network: Network, checkpoint: &Checkpoint) -> Result<Module> {
         Module::from_state(network, |key, shape| {
             let array = checkpoint.get(key).ok_or_else(|| StateDictError::Missing { key: key.to_owned() })?;
@@ -108,12 +108,11 @@ impl Module {
         })
     }
 
-    /// Assembles a network from tensors: `state` gives each one of the state dict that layers use, by name and shape. What it
-    /// gives may be [tracked](Tensor::requires_grad).
+    /// Assembles a network from tensors. `state` returns each tensor of the state dict that layers use, by name and
+    /// shape. The tensor may be [tracked](Tensor::requires_grad).
     ///
     /// # Errors
-    /// [`Error::Config`] that names the layer which asks for an operation that the tape does not have; what `state` or the
-    /// device reports.
+    /// [`Error::Config`] if the tape does not support a layer, or an error of `state` or the device.
     pub fn from_state(network: Network, mut state: impl FnMut(&str, &[usize]) -> Result<Tensor>) -> Result<Module> {
         let shapes = network.state_dict();
         let take: Take = &mut |key| state(key, &shapes[key]);
@@ -134,15 +133,15 @@ impl Module {
         Ok(Module(Arc::new(Inner { network, layers, in_training: false, recomputes: false })))
     }
 
-    /// The same in training: batch norm goes by the batch, and moves its running statistics. With `recomputes`, blocks are
-    /// computed a second time for their gradients: only their inputs are kept, which takes a fraction of the memory and a third
-    /// more time.
+    /// Switches to training: batch norm uses the batch's statistics and updates its running statistics. With
+    /// `recomputes`, only the inputs of blocks are kept, and blocks are recomputed for their gradients, which takes a
+    /// fraction of the memory and a third more time.
     ///
     /// # Panics
-    /// Where there are clones of it.
+    /// If the module has clones.
     #[must_use]
     pub fn in_training(self, recomputes: bool) -> Module {
-        let inner = Arc::into_inner(self.0).expect("nobody else has it yet");
+        let inner = Arc::into_inner(self.0).expect("the module has no clones");
         Module(Arc::new(Inner { in_training: true, recomputes, ..inner }))
     }
 
@@ -151,7 +150,7 @@ impl Module {
         &self.0.network
     }
 
-    /// Names and values of the running statistics, as passes in training have moved them.
+    /// Names and current values of the running statistics, which forward passes in training update.
     pub fn running_statistics(&self) -> Vec<(String, Tensor)> {
         let Inner { network, layers, .. } = &*self.0;
         let moved = network.layers.iter().zip(layers).filter_map(|(layer, tensors)| {
@@ -165,12 +164,13 @@ impl Module {
     /// The outputs (N, C, H, W) for the inputs `feeds`, both in the network's order.
     ///
     /// # Errors
-    /// [`Error::Input`] where the inputs are not those of the network, or have no size for it; what the device reports.
+    /// [`Error::Input`] if the number, the kinds or the size of the inputs do not fit the network; [`Error::Device`] if
+    /// their shapes do not, or the device reports an error.
     pub fn forward(&self, feeds: &[Feed], noise: Noise) -> Result<Vec<Tensor>> {
         self.forward_with(feeds, noise, SpadeMethod::Table, |_, _| {})
     }
 
-    /// The same, SPADE computed as told; shows each block's output, by the block's name, on the way.
+    /// [`Module::forward`] with SPADE computed by `spade`. Passes each block's name and output to `tap`.
     ///
     /// # Errors
     /// As [`Module::forward`].
@@ -216,7 +216,7 @@ impl Module {
             }
             scope.forget(network, at);
         }
-        let outputs = outputs.into_iter().map(|output| output.expect("outputs lie outside of blocks, or end them"));
+        let outputs = outputs.into_iter().map(|output| output.expect("no output is inside a block"));
         Ok(outputs.collect())
     }
 
@@ -228,7 +228,7 @@ impl Module {
         }
         let [n, _, h, w] = feeds[0].dense().shape().nchw("forward", "an input")?;
         for (input, feed) in inputs.iter().zip(feeds) {
-            // Operations name arguments by static texts.
+            // Shape errors take static names, so the input's own name cannot be given.
             feed.dense().shape().check("forward", "an input", &[n, input.channels, h, w])?;
             let is_map = matches!(feed, Feed::LabelMap { .. });
             if is_map != (input.kind == crate::network::InputKind::LabelMap) {
@@ -241,7 +241,7 @@ impl Module {
     }
 }
 
-/// What all layers of a forward pass have in common.
+/// What all layers of a forward pass share.
 #[derive(Debug)]
 struct Forward {
     feeds: Vec<Feed>,
@@ -274,7 +274,7 @@ impl Scope {
 }
 
 impl Inner {
-    /// The layers of a block, whose first one reads `x`.
+    /// The result of a block whose first layer reads `x`.
     fn block(&self, forward: &Forward, x: &Tensor, layers: Range<usize>, pass: Pass) -> alias_tensor::Result<Tensor> {
         let outside = &self.network.layers[layers.start].reading.sources;
         let mut scope = Scope::default();
@@ -332,7 +332,7 @@ impl Inner {
                 Value::Layer(layer) => &scope.results[&layer],
             };
             let [_, _, h, w] = x.shape().nchw("read", "a tensor")?;
-            // What does not divide was refused before the first layer.
+            // Sizes that are not divisible were refused before the first layer.
             let [h, w] = source.size([h, w]).unwrap_or([h, w]);
             if source.zoom == 0 { Ok(x.clone()) } else { resize(x, h, w) }
         });
@@ -396,19 +396,19 @@ fn activate(x: Tensor, activation: Activation) -> alias_tensor::Result<Tensor> {
     }
 }
 
-/// Errors where the tape lacks the operation of a layer.
+/// Errors if the tape does not support the operation of a layer.
 fn check(network: &Network, layer: &Layer) -> Result<()> {
     let problem = match &layer.operation {
         Operation::Linear(_)
         | Operation::Pool(Pool { window: 1, stride: 1, .. })
         | Operation::Pool(Pool { kind: PoolKind::Max, window: 2, stride: 2, padding: 0 })
         | Operation::Pool(Pool { kind: PoolKind::Average, window: 3, stride: 2, padding: 1 }) => return Ok(()),
-        Operation::Pool(pool) => format!("{pool:?}; the tape has max pooling 2x2 and average pooling 3x3 of stride 2"),
+        Operation::Pool(pool) => format!("{pool:?}; the tape has max pooling 2x2 and average pooling 3x3, of stride 2"),
         Operation::Convolution(conv) if [1, 3, 4].contains(&conv.kernel) && [1, 2].contains(&conv.stride) => {
             return Ok(());
         }
         Operation::Convolution(conv) => {
-            format!("{0}x{0} of stride {1}; the tape has 1x1, 3x3 and 4x4 of stride 1 and 2", conv.kernel, conv.stride)
+            format!("{0}x{0} of stride {1}; the tape has 1x1, 3x3 and 4x4, of stride 1 or 2", conv.kernel, conv.stride)
         }
     };
     Err(ConfigError::Layer { network: network.name.clone(), layer: layer.name.clone(), problem }.into())

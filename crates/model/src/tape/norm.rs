@@ -12,16 +12,16 @@ use alias_plan::Statistics;
 use alias_tensor::{Pass, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What every normalization adds to a variance.
+/// Added to every variance.
 const EPS: f32 = Statistics::EPS;
-/// How far batch norm's running statistics move in a step of training.
+/// Momentum of batch norm's running statistics, PyTorch's default.
 const MOMENTUM: f32 = 0.1;
 
 /// A normalization's tensors.
 #[derive(Debug)]
 pub(super) struct TapeNorm {
     noise: Option<(u32, Tensor)>,
-    /// Batch norm's.
+    /// Batch norm's running statistics.
     running: Option<Mutex<RunningStatistics>>,
     modulation: TapeModulation,
 }
@@ -40,7 +40,7 @@ struct TapeSpade {
     beta: Conv2d,
 }
 
-/// What a norm is conditioned on, at the size of what it normalizes.
+/// What a norm is conditioned on, at the size of the normalized tensor.
 pub(super) struct Condition {
     /// SPADE's labels.
     pub(super) labels: Option<Labels>,
@@ -48,11 +48,11 @@ pub(super) struct Condition {
     pub(super) mask: Option<Tensor>,
 }
 
-/// Where SPADE gets its labels from.
+/// The form in which SPADE reads its label map.
 pub(super) enum Labels {
-    /// From every pixel of the map (N, labels, H, W).
+    /// Every pixel: (N, classes, H, W).
     Dense(Tensor),
-    /// From its distinct windows.
+    /// The distinct windows.
     Table(Arc<WindowTable>),
 }
 
@@ -85,7 +85,8 @@ impl TapeNorm {
         Some(self.running.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// In training batch norm goes by the batch, and moves its running statistics in the first pass.
+    /// In training, batch norm uses the batch's statistics. It updates its running statistics in the first pass only,
+    /// so that recomputation does not update them twice.
     pub(super) fn forward(
         &self,
         norm: &Norm,

@@ -8,10 +8,10 @@ use alias_tensor::{Gpu, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Tables are filled up to a multiple of this, so that their columns make a plane of that width.
+/// Tables are padded to a multiple of this many columns, so that the columns form a plane of this width.
 const WIDTH: usize = 8;
 
-/// The tables of a label map by height and width: windows are found once for all norms of a resolution.
+/// The distinct windows of a label map by height and width, found once for all norms of a resolution.
 #[derive(Debug)]
 pub struct WindowTables {
     map: LabelMap,
@@ -21,9 +21,9 @@ pub struct WindowTables {
 /// The distinct windows of a label map at one resolution.
 #[derive(Debug)]
 pub(crate) struct WindowTable {
-    /// The labels under each distinct 3x3 window, as the pixels under a kernel: (1, 9 labels, U / 8, 8).
+    /// The labels in each of U distinct 3x3 windows, unfolded (im2col): (1, 9 labels, U / 8, 8), where U is padded.
     pub(crate) patches: Tensor,
-    /// For each distinct 5x5 window, the nine 3x3 ones that it is made of.
+    /// The nine 3x3 windows of each distinct 5x5 window.
     pub(crate) windows: Windows,
     /// The 5x5 window of each pixel.
     pub(crate) entries: PixelEntries,
@@ -34,8 +34,8 @@ impl WindowTables {
         WindowTables { map, found: Mutex::default() }
     }
 
-    /// The distinct windows of the `n` maps, resized to the nearest pixels of height `h` and width `w`; `None` where scale
-    /// and shift of `channels` take less work by pixel, or do not fit the device by table.
+    /// The distinct windows of the map, resized by nearest neighbour to (`n`, `h`, `w`). `None` if SPADE takes less
+    /// work at each pixel, or its table for `channels` does not fit the device.
     pub(crate) fn get(&self, gpu: &Gpu, [n, channels, h, w]: [usize; 4]) -> Result<Option<Arc<WindowTable>>> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let table = match found.get(&[h, w]) {
@@ -74,10 +74,10 @@ impl WindowTables {
 }
 
 impl WindowTable {
-    /// What `conv`, a 3x3 kernel, makes of a layer whose `columns` (1, C, U / 8, 8) are those of the 3x3 windows, at one pixel
-    /// of each 5x5 window: (1, Cout, 1, E).
+    /// The result of `conv`, a 3x3 kernel, at the centre of each 5x5 window: (1, Cout, 1, E). `columns` (1, C, U / 8,
+    /// 8) are its inputs for the 3x3 windows.
     pub(crate) fn convolve(&self, conv: &Conv2d, columns: &Tensor) -> Result<Tensor> {
-        let bias = conv.bias().expect("scale and shift are predicted with a bias");
+        let bias = conv.bias().expect("gamma and beta have a bias");
         let products = conv.forward_taps(columns)?;
         let [_, c, h, w] = products.shape().nchw("table", "products")?;
         sum_windows(&products.reshape(&[1, c, 1, h * w])?, &self.windows, bias)

@@ -51,7 +51,7 @@ struct CpuRunner {
     cpu: Cpu,
     weights: Arc<Weights<CpuPack>>,
     steps: Vec<Step>,
-    /// How many of the steps, the first ones, are run once.
+    /// Number of steps, from the first, that run only once.
     done: usize,
     /// `None` only during the drop.
     buffers: Option<HostBuffers>,

@@ -1,4 +1,4 @@
-//! Plans on a GPU: recorded once, and replayed each time.
+//! Plans on a GPU: recorded once, replayed in each run.
 
 use super::{Engine, Runner};
 use crate::network::Network;
@@ -48,16 +48,16 @@ struct GpuRunner {
     gpu: Gpu,
     weights: Arc<Weights<GpuPack>>,
     buffers: DeviceBuffers,
-    /// How many of the steps, the first ones, are run once.
+    /// Number of steps, from the first, that run only once.
     done: usize,
-    /// The others.
+    /// The other steps.
     recorded: Option<Recorded>,
 }
 
 #[derive(Debug)]
 struct Recorded {
     recording: Recording,
-    /// For each step, which launches it ends before.
+    /// For each step, the number of launches up to its end.
     ends: Vec<usize>,
 }
 
@@ -81,7 +81,7 @@ impl GpuRunner {
         Ok(Recorded { recording, ends })
     }
 
-    /// The steps that are run each time, recorded at the first time.
+    /// The steps of each run, recorded when they are first needed.
     fn recorded(&mut self) -> Result<&Recorded> {
         if self.recorded.is_none() {
             self.recorded = Some(self.record(self.done..self.buffers.plan().steps.len())?);
@@ -106,7 +106,7 @@ impl Runner for GpuRunner {
                 &tensor[image * each..][..each]
             })
         });
-        // Halves are written in pairs.
+        // float16 is written in pairs of elements, so images with an odd number cannot be written one by one.
         if self.buffers.plan().precision == Precision::F16 && !plane.is_multiple_of(2) {
             let mut all = images.collect::<Vec<_>>().concat();
             all.resize(all.len().next_multiple_of(2), 0.0);

@@ -1,4 +1,4 @@
-//! A network's weights onto a device.
+//! Loads a network's weights onto a device.
 
 use super::{Engine, cpu, gpu};
 use crate::network::Network;
@@ -6,7 +6,7 @@ use crate::plans::choice::{Target, methods};
 use crate::{Checkpoint, ConfigError, Device, Processor, Result};
 use alias_plan::{Method, Precision};
 
-/// Packs the weights of a checkpoint that was verified.
+/// Packs the weights of a verified checkpoint.
 pub(in crate::plans) fn load(
     device: &Device,
     network: &Network,
@@ -31,7 +31,7 @@ pub(in crate::plans) fn load(
     let too_large = network.convolutions().find(|(_, _, conv)| conv.kernel.pow(2) > alias_cpu::MAX_TAPS);
     if let Some((_, _, conv)) = too_large.filter(|_| for_cores) {
         let (network, layer) = (network.name.clone(), conv.key.clone());
-        let problem = format!("a kernel of {0}x{0}; processor cores have kernels up to 4x4", conv.kernel);
+        let problem = format!("a kernel of {0}x{0}; processor cores support kernels up to 4x4", conv.kernel);
         return Err(ConfigError::Layer { network, layer, problem }.into());
     }
     Ok(match device {

@@ -1,16 +1,16 @@
-//! A convolution's weight and bias, as a checkpoint has them.
+//! A convolution's weight and bias, as in a checkpoint.
 
 use super::values;
 use crate::network::Conv;
 use crate::{Checkpoint, Result};
 
-/// A convolution's weight and bias, as a checkpoint has them.
+/// A convolution's weight and bias, as in a checkpoint.
 pub(in crate::plans) struct Filter {
     /// (Cout, Cin, K, K).
     pub(in crate::plans) weight: Vec<f32>,
-    /// What the weight is to be multiplied with: one over its spectral norm.
+    /// Factor of the weight: 1 over its spectral norm, or 1.
     pub(in crate::plans) scale: f64,
-    /// (Cout), zeros where there is none.
+    /// (Cout), zeros if there is none.
     pub(in crate::plans) bias: Vec<f32>,
 }
 
@@ -27,21 +27,21 @@ impl Filter {
         Ok(Filter { weight, scale, bias })
     }
 
-    /// The same, as processor cores pack it.
+    /// The same for `alias-cpu`, which packs it.
     pub(in crate::plans) fn view(&self) -> alias_cpu::Filter<'_> {
         alias_cpu::Filter { weight: &self.weight, scale: self.scale, bias: &self.bias }
     }
 
-    /// Channels out, and weights of each.
+    /// Output channels, and weights of each.
     pub(in crate::plans) fn shape(&self) -> [usize; 2] {
         [self.bias.len(), self.weight.len() / self.bias.len()]
     }
 
-    /// (Cin K K, `width`), scaled, zeros past the last channel.
+    /// The scaled weight, transposed and padded with zeros: (Cin K K, `width`).
     pub(in crate::plans) fn transposed(&self, width: usize) -> Vec<f32> {
         let [_, rows] = self.shape();
         let mut transposed = vec![0.0; rows * width];
-        // In blocks: a transposition jumps, on one side or the other.
+        // In blocks that fit the cache, since a transposition reads or writes with a large stride.
         for block in 0..rows.div_ceil(32) {
             for (co, weight) in self.weight.chunks(rows).enumerate() {
                 for (k, &w) in weight.iter().enumerate().skip(32 * block).take(32) {
@@ -58,7 +58,7 @@ fn spectral_norm(weight: &[f32], u: &[f32], v: &[f32]) -> f64 {
     weight.chunks(v.len()).zip(u).map(|(row, &u)| f64::from(u) * dot(row, v)).sum()
 }
 
-/// In several sums, so that none waits for the one before.
+/// Eight independent sums, so that no addition waits for the one before.
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0.0; 8];

@@ -14,7 +14,8 @@ pub(in crate::plans) struct GpuPack {
 }
 
 impl Pack for GpuPack {
-    /// (Cin K K + 1, Cout filled up to a multiple of 4), or for Winograd's algorithm (16 Cin + 1, ...); the last row is the bias.
+    /// (Cin K K + 1, Cout padded to a multiple of 4), or (16 Cin + 1, ...) for Winograd's algorithm. The last row is
+    /// the bias.
     type Convolution = Tensor;
     type Table = TableWeights;
     type Scale = Tensor;
@@ -68,7 +69,7 @@ impl Pack for GpuPack {
 }
 
 impl GpuPack {
-    /// A tensor of stored weights. In half precision it has half as many elements, each a pair.
+    /// Uploads weights in the precision of storage. In float16, an element of the tensor holds a pair.
     fn upload(&self, values: &[f32]) -> Result<Tensor> {
         match self.precision {
             Precision::F32 => Ok(Tensor::new(&self.gpu, &[values.len()], values)?),
@@ -80,14 +81,14 @@ impl GpuPack {
     }
 }
 
-/// Values in half precision, filled up to an even number of them.
+/// Values in float16, padded to an even number.
 fn halves(values: &[f32]) -> Vec<half::f16> {
     let mut halves: Vec<_> = values.iter().map(|&v| half::f16::from_f32(v)).collect();
     halves.resize(halves.len().next_multiple_of(2), half::f16::ZERO);
     halves
 }
 
-/// From (Cin, 9, width) to (Cin, 16, width).
+/// Transforms weights for Winograd's F(2x2, 3x3), from (Cin, 9, width) to (Cin, 16, width).
 fn transformed(kernel: &[f32], width: usize) -> Vec<f32> {
     let mut out = vec![0.0; kernel.len() / 9 * 16];
     for (from, to) in kernel.chunks(9 * width).zip(out.chunks_mut(16 * width)) {
