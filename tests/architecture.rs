@@ -41,13 +41,9 @@ fn the_documented_arrows_are_those_of_the_manifests() {
 #[test]
 fn no_files_of_a_crate_import_each_other_in_a_circle() {
     let crates = fs::read_dir("crates").unwrap().map(|entry| entry.unwrap().path().join("src"));
-    let mut found: Vec<_> = crates.flat_map(|source| circles(&Modules::read(&source).arrows())).collect();
-    found.sort();
-    assert_eq!(found, TENSOR, "circles between files");
+    let found: Vec<_> = crates.flat_map(|source| circles(&Modules::read(&source).arrows())).collect();
+    assert_eq!(found, Vec::<Vec<String>>::new(), "circles between files");
 }
-
-/// In alias-tensor, a tensor knows its device, and a device's recorder takes tensors.
-const TENSOR: [&[&str]; 2] = [&["error", "shape"], &["gpu", "kernel", "recorder", "tape", "tensor"]];
 
 /// The checker itself: what it should find, and what it should not.
 #[test]

@@ -2,8 +2,10 @@
 
 use alias_kernels::{add, conv2d, leaky_relu, scale};
 use alias_oracle::gpu;
-use alias_tensor::wgpu::{DeviceType, Features, Limits};
-use alias_tensor::{AdapterChoice, Error, Gpu, GpuOptions, Kernel, Tensor, Work, adapters};
+use alias_tensor::wgpu::{self, DeviceType, Features, Limits};
+use alias_tensor::{AdapterChoice, Error, Gpu, GpuOptions, Kernel, Recording, Tensor, Work, adapters};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn open(options: GpuOptions) -> Gpu {
     Gpu::open(&options).unwrap_or_else(|e| panic!("{e}"))
@@ -247,6 +249,105 @@ fn threads_on_one_gpu_do_not_disturb_each_other() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(alone, together);
+}
+
+/// Each thread waits for submissions of its own, while others wait for later ones.
+#[test]
+fn threads_may_wait_at_once() {
+    std::thread::scope(|scope| {
+        for thread in 1..=16 {
+            scope.spawn(move || {
+                let size = 1000 << (thread % 8);
+                let mut x = Tensor::new(gpu(), &[size], &vec![thread as f32; size]).unwrap();
+                for _ in 0..300 {
+                    x = scale(&x, -1.0).unwrap();
+                    assert_eq!(x.prefix(&[3]).unwrap().to_vec().unwrap()[2].abs(), thread as f32);
+                }
+            });
+        }
+    });
+}
+
+/// A recording's submissions hold what the device does in 0.3 seconds: by a first guess, then by what was seen.
+#[test]
+fn a_fast_device_gets_larger_submissions() {
+    static KERNEL: Kernel = Kernel::new(
+        "copy",
+        &["@group(0) @binding(0) var<uniform> p: u32; @group(0) @binding(1) var<storage, read> x: array<f32>;
+         @group(0) @binding(2) var<storage, read_write> y: array<f32>; override WG: u32;
+         @compute @workgroup_size(WG) fn main() { y[0] = x[0] + f32(p); }"],
+        "main",
+    );
+    let gpu = open(GpuOptions::default());
+    let (x, y) = (Tensor::new(&gpu, &[1], &[1.0]).unwrap(), Tensor::empty(&gpu, &[1]).unwrap());
+    let mut recording = Recording::new(&gpu);
+    for _ in 0..20 {
+        // A device that is known to do 30 GFLOP/s would take two seconds for all of them; this one takes no time.
+        let work = Work::groups(1).flops(3_000_000_000);
+        recording.launch(&KERNEL, &1u32, &[&x], &[&y], work).unwrap();
+    }
+    let submits = || {
+        let before = gpu.counters().submits;
+        recording.submit().unwrap();
+        gpu.synchronize().unwrap();
+        gpu.counters().submits - before
+    };
+    assert_eq!([submits(), submits()], [7, 1]);
+}
+
+#[test]
+fn a_wait_is_over_before_what_the_host_application_submitted_later() {
+    let gpu = open(GpuOptions::default());
+    let x = Tensor::new(&gpu, &[1], &[1.0]).unwrap();
+    let y = scale(&x, 3.0).unwrap();
+    gpu.submit().unwrap();
+    let finished = Arc::new(AtomicBool::new(false));
+    submit_slow_work(&gpu, finished.clone());
+    gpu.synchronize().unwrap();
+    assert!(!finished.load(Ordering::Relaxed), "it has waited for the host application's work");
+    assert_eq!(y.to_vec().unwrap(), [3.0]);
+}
+
+/// Submits half a second of work, past `gpu`'s recorder, and sets `finished` once it is known to be done.
+fn submit_slow_work(gpu: &Gpu, finished: Arc<AtomicBool>) {
+    let source = "@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) {
+            var x = f32(id.x);
+            for (var i = 0u; i < 20000u; i++) { x = sin(x); }
+            y[id.x] = x;
+        }";
+    let (device, count) = (gpu.device(), 1 << 16);
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: None,
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 4 * count,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    });
+    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() }],
+    });
+    let mut encoder = device.create_command_encoder(&Default::default());
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    pass.set_pipeline(&pipeline);
+    pass.set_bind_group(0, &group, &[]);
+    pass.dispatch_workgroups(count as u32 / 64, 1, 1);
+    drop(pass);
+    gpu.queue().submit([encoder.finish()]);
+    gpu.queue().on_submitted_work_done(move || finished.store(true, Ordering::Relaxed));
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub fn batch_norm_train(
     running.expect(c)?;
     if n * h * w == 1 {
         let expected = "more than one element per channel";
-        return Err(alias_tensor::Error::shape("batch_norm_train", "x", x.shape(), expected));
+        return Err(alias_tensor::Error::shape("batch_norm_train", "x", &x.shape(), expected));
     }
     let params = Params { batch: n as u32, channels: c as u32, plane: (h * w) as u32, eps, momentum };
     let gpu = x.gpu();

@@ -22,7 +22,7 @@ pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
     for part in parts {
         let [part_n, c, part_h, part_w] = part.shape().nchw("concat", "parts")?;
         if [part_n, part_h, part_w] != [n, h, w] {
-            return Err(Error::shape("concat", "parts", part.shape(), format!("[{n}, any, {h}, {w}]")));
+            return Err(Error::shape("concat", "parts", &part.shape(), format!("[{n}, any, {h}, {w}]")));
         }
         channels += c;
     }

@@ -18,7 +18,7 @@ pub fn max_pool(x: &Tensor) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("max_pool", "x")?;
     let (oh, ow) = (h / 2, w / 2);
     if oh == 0 || ow == 0 {
-        return Err(Error::shape("max_pool", "x", x.shape(), "sides of at least 2"));
+        return Err(Error::shape("max_pool", "x", &x.shape(), "sides of at least 2"));
     }
     let params = Params { planes: (n * c) as u32, h: h as u32, w: w as u32, oh: oh as u32, ow: ow as u32 };
     let y = Tensor::empty(x.gpu(), &[n, c, oh, ow])?;

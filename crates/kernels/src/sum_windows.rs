@@ -72,7 +72,7 @@ impl Windows {
 /// If the shapes do not match each other and `windows`, or the device reports an error.
 pub fn sum_windows(x: &Tensor, windows: &Windows, bias: &Tensor) -> Result<Tensor> {
     let &[c] = &*bias.shape() else {
-        return Err(Error::shape("sum_windows", "bias", bias.shape(), "one dimension"));
+        return Err(Error::shape("sum_windows", "bias", &bias.shape(), "one dimension"));
     };
     let columns = windows.0.columns;
     x.shape().check("sum_windows", "x", &[1, 9 * c, 1, columns])?;

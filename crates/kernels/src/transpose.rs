@@ -15,7 +15,7 @@ params! { batch: u32, rows: u32, columns: u32 }
 pub fn transpose(x: &Tensor, [batch, rows, columns]: [usize; 3]) -> Result<Tensor> {
     if [rows, columns].iter().try_fold(batch, |n, &side| n.checked_mul(side)) != Some(x.numel()) {
         let expected = format!("as many elements as [{batch}, {rows}, {columns}]");
-        return Err(Error::shape("transpose", "x", x.shape(), expected));
+        return Err(Error::shape("transpose", "x", &x.shape(), expected));
     }
     let params = Params { batch: batch as u32, rows: rows as u32, columns: columns as u32 };
     let y = Tensor::empty(x.gpu(), &[batch, columns, rows])?;

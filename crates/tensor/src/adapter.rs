@@ -10,7 +10,7 @@ pub enum AdapterChoice {
     /// virtual, other, processor.
     #[default]
     Best,
-    /// The first whose name contains this, whatever the case.
+    /// The first whose name contains this; upper and lower case do not matter.
     Name(String),
     /// The first of this kind.
     Kind(wgpu::DeviceType),
@@ -26,13 +26,13 @@ pub struct GpuOptions {
     /// Limits to request; `None` asks for all that the adapter has. `Some(wgpu::Limits::default())` is what WebGPU
     /// guarantees everywhere.
     pub limits: Option<wgpu::Limits>,
-    /// Whether shaders check every index and bound every loop, for tests. The kernels of this project are written to stay
-    /// in range and run without; their tests run both ways. On Mesa's llvmpipe, which ends loops silently after 65,535 rounds an
-    /// invocation, checked convolutions of some hundred channels come out wrong: there, leave this off.
+    /// Whether shaders check every index and bound every loop, for tests. This project's kernels stay in bounds and run
+    /// without checks; their tests run both ways. Leave this off on Mesa's llvmpipe for wide networks: it ends a loop silently
+    /// after 65,535 rounds an invocation, so that checked convolutions of some hundred channels come out wrong.
     pub bounds_checks: bool,
 }
 
-/// All adapters that `WGPU_BACKEND` (by default every backend) lets through, the preferred one first.
+/// All adapters of the backends that `WGPU_BACKEND` names (by default every backend), the preferred one first.
 pub fn adapters() -> Vec<wgpu::Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
@@ -41,7 +41,7 @@ pub fn adapters() -> Vec<wgpu::Adapter> {
 }
 
 impl AdapterChoice {
-    /// Whether somebody named an adapter, here or in the environment, rather than take what comes.
+    /// Whether an adapter was asked for by name or kind, here or in the environment.
     pub fn is_named(&self) -> bool {
         *self != AdapterChoice::Best || from_environment().is_some()
     }
@@ -71,7 +71,7 @@ impl AdapterChoice {
     }
 }
 
-/// The name that the environment gives.
+/// The adapter's name in `WGPU_ADAPTER_NAME`, if it is set.
 fn from_environment() -> Option<String> {
     std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty())
 }

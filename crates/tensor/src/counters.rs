@@ -1,8 +1,9 @@
-//! Exact counts of what was recorded and what is held: what tests pin, where times would be noise.
+//! Exact counts of work and memory. Tests pin these, since times are noisy.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A snapshot of what a [`Gpu`](crate::Gpu) has done and holds. The first five only grow.
+/// A snapshot of what a [`Gpu`](crate::Gpu) has done and holds. The first five only grow. All are the same from run to run,
+/// except for `submits`, which depends on how fast the device is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Kernels launched.
@@ -11,9 +12,9 @@ pub struct Counters {
     pub submits: u64,
     /// Floating-point operations, as declared at each launch.
     pub flops: u64,
-    /// Bytes of all buffers bound at each launch: the least that each launch has to move.
+    /// Bytes of all tensors bound at each launch, which a launch moves at least once if it reads all of them.
     pub bytes_moved: u64,
-    /// Buffers created on the device, ever. Constant from image to image once the pool is warm.
+    /// Buffers created on the device so far. Constant from image to image once the pool is warm.
     pub allocations: u64,
     /// Buffers that exist now, in use or pooled.
     pub buffers: u64,

@@ -1,6 +1,4 @@
-//! What can go wrong, each with the thing that is at fault and what to do about it.
-
-use crate::Shape;
+//! What can go wrong. Each message names the thing at fault, and the remedy where there is one.
 
 /// The result of everything that touches the device.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -30,19 +28,19 @@ pub enum Error {
     },
 
     /// An operation got an argument of a shape it does not fit.
-    #[error("{op}: {argument} has shape {got}, expected {expected}")]
+    #[error("{op}: {argument} has shape {got:?}, expected {expected}")]
     Shape {
         /// The operation's name.
         op: &'static str,
         /// The argument's name.
         argument: &'static str,
-        /// The shape it has.
-        got: Shape,
+        /// The shape it has, outermost dimension first.
+        got: Vec<usize>,
         /// What would fit, in words or as a shape.
         expected: String,
     },
 
-    /// An operation got a parameter (a stride, a factor, a range) that makes no sense for it.
+    /// An operation got a parameter (a stride, a factor, a range) that it does not support.
     #[error("{op}: {argument} is {got}, expected {expected}")]
     Argument {
         /// The operation's name.
@@ -64,13 +62,13 @@ pub enum Error {
         what: String,
         /// How much it needs.
         needed: u64,
-        /// How much there may be.
+        /// The adapter's limit.
         allowed: u64,
         /// The adapter's name.
         adapter: String,
     },
 
-    /// The device has no memory left for a buffer, even after everything unused was given back.
+    /// The device has no memory left for a buffer, even after all free buffers were destroyed.
     #[error(
         "out of device memory: a buffer of {bytes} bytes does not fit beside {live} bytes in use; use a smaller image or batch"
     )]
@@ -107,8 +105,8 @@ pub enum Error {
 
 impl Error {
     /// A [`Error::Shape`]: `argument` of `op` has shape `got`, not `expected`.
-    pub fn shape(op: &'static str, argument: &'static str, got: Shape, expected: impl ToString) -> Error {
-        Error::Shape { op, argument, got, expected: expected.to_string() }
+    pub fn shape(op: &'static str, argument: &'static str, got: &[usize], expected: impl ToString) -> Error {
+        Error::Shape { op, argument, got: got.to_vec(), expected: expected.to_string() }
     }
 
     /// A [`Error::Argument`]: parameter `argument` of `op` is `got`, not `expected`.

@@ -1,12 +1,12 @@
 //! Buffers, reused: a dropped tensor's buffer serves the next tensor of about its size.
 //!
-//! Reuse needs no fence. All work goes through one queue in the order it was recorded, so a kernel that writes into a
-//! reused buffer runs after every kernel that was recorded with its former content.
+//! Reuse needs no fence. All work goes through one queue in the order in which it was recorded, so a kernel that writes to a
+//! reused buffer runs after every kernel that used its former content.
 
 use crate::Counters;
 use std::collections::BTreeMap;
 
-/// A buffer, and how many bytes it stands for: on a [counting](crate::Gpu::counting) device, more than it has.
+/// A buffer and its size in bytes. On a [counting](crate::Gpu::counting) device the size is nominal, and the buffer is smaller.
 pub(crate) struct Block {
     pub(crate) buffer: wgpu::Buffer,
     pub(crate) size: u64,
@@ -27,12 +27,12 @@ impl Pool {
     /// Sizes are rounded up to this, so that shapes that differ by a few elements share buffers.
     pub(crate) const GRANULE: u64 = 256;
 
-    /// What a buffer for `bytes` bytes really takes.
+    /// The size of a buffer for `bytes` bytes.
     pub(crate) fn rounded(bytes: u64) -> u64 {
         bytes.next_multiple_of(Self::GRANULE)
     }
 
-    /// The smallest free buffer of at least `bytes`, unless it would waste more than a quarter.
+    /// The smallest free buffer of at least `bytes` bytes, if it is at most a quarter larger.
     pub(crate) fn take(&mut self, bytes: u64) -> Option<Block> {
         let (&size, free) = self.free.range_mut(bytes..=bytes + bytes / 4).next()?;
         let block = free.pop()?;
@@ -45,16 +45,16 @@ impl Pool {
         Some(block)
     }
 
-    /// A buffer of `size` bytes was created and is in use. With what is free, no more than an eighth above the most that was
-    /// ever in use is kept: a training step's sizes are so many that free buffers would come to as much again, and a step
-    /// that has to create a few dozen of its thousands does not notice.
+    /// A buffer of `size` bytes was created and is in use. Live plus free memory is capped at 9/8 of peak use. Without a cap,
+    /// a training step's many different sizes would leave as much memory free as is in use; with it, a step has to create a
+    /// few dozen of its thousands of buffers, which costs no time that could be measured.
     pub(crate) fn created(&mut self, size: u64) {
         self.buffers += 1;
         self.allocations += 1;
         self.live_bytes += size;
         self.peak_live_bytes = self.peak_live_bytes.max(self.live_bytes);
-        let most = self.peak_live_bytes + self.peak_live_bytes / 8;
-        while self.live_bytes + self.free_bytes > most && !self.free.is_empty() {
+        let cap = self.peak_live_bytes + self.peak_live_bytes / 8;
+        while self.live_bytes + self.free_bytes > cap && !self.free.is_empty() {
             self.release_largest();
         }
         self.peak_device_bytes = self.peak_device_bytes.max(self.live_bytes + self.free_bytes);

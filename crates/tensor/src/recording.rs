@@ -1,20 +1,16 @@
-//! Launches that are the same every time: checked, bound and given their parameters once, submitted as often as one likes.
+//! Launches that are the same every time: checked, bound and given their parameters once, submitted any number of times.
 
-use crate::recorder::{Launch, MAX_LAUNCHES, SLOT};
+use crate::recorder::{Launch, MAX_LAUNCHES, Recorder, SLOT, uniform_buffer};
 use crate::{Gpu, Kernel, Result, Tensor, Work};
 use bytemuck::Pod;
 use std::time::{Duration, Instant};
 
-/// Floating-point operations per submission. Windows resets a GPU that works on one for two seconds; a slow one, of 200
-/// GFLOP/s, takes less than half of that.
-const MAX_FLOPS: u64 = 160_000_000_000;
-
-/// Launches in one set of queries, of which each takes two and wgpu allows 4096.
+/// Launches in one query set: each takes two queries, and wgpu allows 4096.
 const MAX_TIMED: usize = 2048;
 
-/// A list of launches over tensors that it keeps alive.
+/// A list of launches. It keeps their tensors alive.
 ///
-/// What changes from one run to the next lies in tensors; [`Tensor::overwrite`] writes to them.
+/// Whatever changes from one run to the next is in tensors; [`Tensor::overwrite`] writes to them.
 pub struct Recording {
     gpu: Gpu,
     launches: Vec<Launch>,
@@ -48,13 +44,14 @@ impl Recording {
     ) -> Result<()> {
         let prepared = self.gpu.prepare::<P>(kernel, inputs, outputs, work)?;
         let (chunk, place) = (self.launches.len() / MAX_LAUNCHES, self.launches.len() % MAX_LAUNCHES);
+        let device = &self.gpu.0.device;
         if chunk == self.uniforms.len() {
-            self.uniforms.push(self.gpu.uniform_buffer()?);
+            self.uniforms.push(device.scoped("the buffer of parameters", Recorder::UNIFORM_BYTES, uniform_buffer)?);
         }
         let (uniforms, params) = (&self.uniforms[chunk], bytemuck::bytes_of(params));
         let launch = self.gpu.bind(prepared, uniforms, place * SLOT, params.len())?;
         let offset = (place * SLOT) as u64;
-        self.gpu.scoped(kernel.name(), 0, |_| self.gpu.queue().write_buffer(uniforms, offset, params))?;
+        device.scoped(kernel.name(), 0, |_| device.queue.write_buffer(uniforms, offset, params))?;
         self.tensors.extend([inputs, outputs].concat().into_iter().cloned());
         self.launches.push(launch);
         Ok(())
@@ -66,22 +63,38 @@ impl Recording {
     /// As [`Gpu::submit`].
     pub fn submit(&self) -> Result<()> {
         self.gpu.submit()?;
-        self.parts().into_iter().try_for_each(|part| self.gpu.submit_launches(part))
+        self.parts().into_iter().try_for_each(|part| self.submit_part(part).map(drop))
     }
 
-    /// The launches of each submission: of about equal work, and below [`MAX_FLOPS`] unless a single launch is not.
+    fn submit_part(&self, launches: &[Launch]) -> Result<wgpu::SubmissionIndex> {
+        let device = &self.gpu.0.device;
+        device.check_alive()?;
+        let work = launches.iter().map(Launch::work).sum();
+        let submitted = device.submit("submitting a recording", work, |wgpu| {
+            let mut encoder = wgpu.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            launches.iter().for_each(|launch| launch.encode(&mut pass));
+            drop(pass);
+            encoder.finish()
+        })?;
+        launches.iter().for_each(|launch| device.counters.launched(launch.flops, launch.bytes));
+        Ok(submitted)
+    }
+
+    /// The launches of each submission: of about equal work, and within the device's budget unless a single launch is not.
     fn parts(&self) -> Vec<&[Launch]> {
-        let total: u64 = self.launches.iter().map(|launch| launch.flops).sum();
-        let count = total.div_ceil(MAX_FLOPS).max(1);
+        let total: u64 = self.launches.iter().map(Launch::work).sum();
+        let count = total.div_ceil(self.gpu.0.device.budget().max(1)).max(1);
         let mut done = 0;
         // The part that a launch's middle falls into.
         let part_of = self.launches.iter().map(|launch| {
-            done += launch.flops;
-            (done - launch.flops / 2) * count / total.max(1)
+            let middle = done + launch.work() / 2;
+            done += launch.work();
+            u128::from(middle) * u128::from(count) / u128::from(total.max(1))
         });
         let mut rest = self.launches.as_slice();
-        let part_of: Vec<u64> = part_of.collect();
-        let split = |part: &[u64]| rest.split_off(..part.len()).unwrap_or_default();
+        let part_of: Vec<u128> = part_of.collect();
+        let split = |part: &[u128]| rest.split_off(..part.len()).unwrap_or_default();
         part_of.chunk_by(|a, b| a == b).map(split).collect()
     }
 
@@ -95,8 +108,8 @@ impl Recording {
         self.launches.is_empty()
     }
 
-    /// Runs the launches one by one and measures each: on the device, where it was opened with
-    /// [`Features::TIMESTAMP_QUERY`](wgpu::Features::TIMESTAMP_QUERY), and else from submission to completion.
+    /// Runs the launches one by one and measures each: by the device's clock if it was opened with
+    /// [`Features::TIMESTAMP_QUERY`](wgpu::Features::TIMESTAMP_QUERY), else from submission to completion on the host's.
     ///
     /// # Errors
     /// As [`Gpu::synchronize`].
@@ -108,8 +121,8 @@ impl Recording {
         }
         let time = |launch| {
             let start = Instant::now();
-            self.gpu.submit_launches(std::slice::from_ref(launch))?;
-            self.gpu.wait()?;
+            let submitted = self.submit_part(std::slice::from_ref(launch))?;
+            self.gpu.0.device.wait(submitted)?;
             Ok(start.elapsed())
         };
         self.launches.iter().map(time).collect()
@@ -118,7 +131,8 @@ impl Recording {
     fn timestamps(&self, launches: &[Launch]) -> Result<Vec<Duration>> {
         let count = 2 * launches.len() as u32;
         let bytes = 8 * u64::from(count);
-        let (queries, resolved, read) = self.gpu.scoped("timestamps", bytes, |device| {
+        let device = &self.gpu.0.device;
+        let (queries, resolved, read) = device.scoped("timestamps", bytes, |device| {
             let buffer = |usage| {
                 device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("timestamps"),
@@ -135,8 +149,9 @@ impl Recording {
             use wgpu::BufferUsages as Usage;
             (queries, buffer(Usage::QUERY_RESOLVE | Usage::COPY_SRC), buffer(Usage::MAP_READ | Usage::COPY_DST))
         })?;
-        self.gpu.scoped("submitting a recording", 0, |device| {
-            let mut encoder = device.create_command_encoder(&Default::default());
+        let work = launches.iter().map(Launch::work).sum();
+        let submitted = device.submit("submitting a recording", work, |wgpu| {
+            let mut encoder = wgpu.create_command_encoder(&Default::default());
             for (k, launch) in (0..).zip(launches) {
                 let writes = wgpu::ComputePassTimestampWrites {
                     query_set: &queries,
@@ -148,9 +163,9 @@ impl Recording {
             }
             encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
             encoder.copy_buffer_to_buffer(&resolved, 0, &read, 0, bytes);
-            self.gpu.queue().submit([encoder.finish()])
+            encoder.finish()
         })?;
-        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&self.gpu.map(&read)?);
+        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&self.gpu.map(&read, submitted)?);
         let period = f64::from(self.gpu.queue().get_timestamp_period());
         let time = |pair: &[u64]| Duration::from_nanos((pair[1].saturating_sub(pair[0]) as f64 * period) as u64);
         Ok(ticks.chunks(2).map(time).collect())

@@ -14,7 +14,7 @@ impl Shape {
     /// A shape of these lengths, each at least 1.
     ///
     /// # Errors
-    /// More than four dimensions, an empty one, or 2^31 elements and more: kernels index in 32 bits, some with a sign.
+    /// More than four dimensions, a length of 0, or 2^31 elements or more, since some kernels index with an `i32`.
     pub fn new(lengths: &[usize]) -> Result<Shape> {
         let refuse = |expected: &str| Err(Error::argument("shape", "lengths", format!("{lengths:?}"), expected));
         if lengths.len() > 4 {
@@ -42,14 +42,14 @@ impl Shape {
         4 * self.numel() as u64
     }
 
-    /// The four lengths of an (N, C, H, W) tensor, or an error in the name of `op`'s `argument`.
+    /// The four lengths of an (N, C, H, W) tensor, or an error that names `op`'s `argument`.
     pub fn nchw(&self, op: &'static str, argument: &'static str) -> Result<[usize; 4]> {
-        if self.rank == 4 { Ok(self.lengths) } else { Err(Error::shape(op, argument, *self, "(N, C, H, W)")) }
+        if self.rank == 4 { Ok(self.lengths) } else { Err(Error::shape(op, argument, self, "(N, C, H, W)")) }
     }
 
-    /// Errors in the name of `op`'s `argument` unless this is exactly `expected`.
+    /// An error that names `op`'s `argument`, unless this shape is `expected`.
     pub fn check(&self, op: &'static str, argument: &'static str, expected: &[usize]) -> Result<()> {
-        if **self == *expected { Ok(()) } else { Err(Error::shape(op, argument, *self, format!("{expected:?}"))) }
+        if **self == *expected { Ok(()) } else { Err(Error::shape(op, argument, self, format!("{expected:?}"))) }
     }
 }
 

@@ -1,71 +1,15 @@
 //! Reverse-mode differentiation: every operation leaves a closure that pulls a gradient back through it.
 
+use crate::graph::{Node, Pulled, Variable, topological_order};
 use crate::{Error, Kernel, Result, Shape, Tensor, Work};
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-type Backward = Box<dyn Fn(&Tensor) -> Result<Pulled> + Send + Sync>;
-
-/// What a gradient becomes, pulled back through an operation.
-struct Pulled {
-    /// Of each parent.
-    parents: Vec<Option<Tensor>>,
-    /// Of leaves that the operation used besides.
-    leaves: Gradients,
-}
-
-/// A tensor on the tape: how it was made, and not its data, which a closure holds on to if it needs it.
-pub(crate) struct Variable {
-    id: u64,
-    shape: Shape,
-    /// How it was made; `None` for a leaf.
-    node: Option<Node>,
-}
-
-struct Node {
-    /// `None` for those that are not tracked.
-    parents: Vec<Option<Arc<Variable>>>,
-    /// `None` only while the node is being dropped.
-    backward: Option<Backward>,
-}
-
-impl Variable {
-    pub(crate) fn leaf(shape: Shape) -> Variable {
-        Variable::new(shape, None)
-    }
-
-    fn new(shape: Shape, node: Option<Node>) -> Variable {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Variable { id: NEXT.fetch_add(1, Ordering::Relaxed), shape, node }
-    }
-
-    fn parents(&self) -> impl Iterator<Item = &Arc<Variable>> {
-        self.node.iter().flat_map(|node| node.parents.iter().flatten())
-    }
-}
-
-impl Drop for Node {
-    /// Takes long chains apart in a loop: dropping them link by link would recurse as deep as they are long.
-    fn drop(&mut self) {
-        // The closure first: as long as it holds a parent, too, that one does not come apart below.
-        self.backward = None;
-        let mut orphans = std::mem::take(&mut self.parents);
-        while let Some(variable) = orphans.pop() {
-            if let Some(mut node) = variable.and_then(Arc::into_inner).and_then(|variable| variable.node) {
-                node.backward = None;
-                orphans.append(&mut node.parents);
-            }
-        }
-    }
-}
+use std::collections::BTreeMap;
 
 thread_local! {
     static RECORDING: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Runs `f` without recording on the tape: what it computes is not tracked, on this thread.
+/// Runs `f` without recording on the tape: tensors that it computes on this thread are not tracked.
 pub fn no_grad<T>(f: impl FnOnce() -> T) -> T {
     recording(false, f)
 }
@@ -82,12 +26,12 @@ fn recording<T>(on: bool, f: impl FnOnce() -> T) -> T {
 }
 
 impl Tensor {
-    /// Declares how gradients pass through the operation that made `self` from `parents`: `backward` gets the gradient
-    /// of `self` and returns one for each parent, in order, of that parent's shape; `None` where there is none to give.
+    /// Declares the gradient of the operation that computed `self` from `parents`: `backward` gets the gradient of `self` and
+    /// returns one for each parent, in order and of that parent's shape, or `None` where there is none.
     ///
-    /// Returns `self` unchanged where nothing is tracked. `backward` holds on to whatever it captured until the result
-    /// and all that was computed from it are gone; it should capture only what it needs, and of tracked tensors only
-    /// parents. What it computes for a parent that is not tracked is thrown away; it should not compute it.
+    /// Returns `self` unchanged if no parent is tracked. What `backward` captures is kept until the result and everything
+    /// computed from it are dropped, so it should capture only what it needs, and no tracked tensors other than parents. A
+    /// gradient for a parent that is not tracked is thrown away; `backward` should not compute it.
     #[must_use]
     pub fn with_backward<const N: usize>(
         self,
@@ -97,7 +41,7 @@ impl Tensor {
         self.with_backward_of(&parents, move |dy| backward(dy).map(Vec::from))
     }
 
-    /// [`Tensor::with_backward`] for a number of parents that is not known beforehand.
+    /// [`Tensor::with_backward`] for any number of parents.
     #[must_use]
     pub fn with_backward_of(
         self,
@@ -107,12 +51,12 @@ impl Tensor {
         if !RECORDING.get() || !parents.iter().any(|parent| parent.is_tracked()) {
             return self;
         }
-        self.with_node(parents, move |dy| Ok(Pulled { parents: backward(dy)?, leaves: Gradients::default() }))
+        self.with_node(parents, move |dy| Ok(Pulled { parents: backward(dy)?, leaves: BTreeMap::new() }))
     }
 
-    /// `f(self)`, of which nothing is kept for the gradient but `self`: pulling it back computes `f(self)` once more, and
-    /// then goes back through that (gradient checkpointing, Chen et al. 2016). What `f` uses besides `self` gets its gradient,
-    /// too. `f` must compute the same each time; it is told which time it is.
+    /// `f(self)`, keeping only `self` for the backward pass, which computes `f(self)` a second time and goes back through that
+    /// (gradient checkpointing, Chen et al. 2016). Other tensors that `f` uses get their gradients as well. `f` must compute the
+    /// same both times; the [`Pass`] tells it which time it is.
     ///
     /// # Errors
     /// What `f` reports.
@@ -126,7 +70,7 @@ impl Tensor {
             let x = x.requires_grad();
             let y = recording(true, || f(&x, Pass::Again))?;
             let mut leaves = y.backward(dy)?;
-            Ok(Pulled { parents: vec![leaves.take(&x)], leaves })
+            Ok(Pulled { parents: vec![leaves.take(&x)], leaves: leaves.of })
         };
         Ok(y.with_node(&[self], pull))
     }
@@ -134,21 +78,33 @@ impl Tensor {
     fn with_node(
         self,
         parents: &[&Tensor],
-        backward: impl Fn(&Tensor) -> Result<Pulled> + Send + Sync + 'static,
+        backward: impl Fn(&Tensor) -> Result<Pulled<Tensor>> + Send + Sync + 'static,
     ) -> Tensor {
         let parents = parents.iter().map(|parent| parent.0.variable.clone()).collect();
         let node = Node { parents, backward: Some(Box::new(backward)) };
         self.with_variable(Variable::new(self.shape(), Some(node)))
     }
 
-    /// The gradients of `<self, cotangent>` with respect to every leaf that [requires one](Tensor::requires_grad).
-    ///
-    /// Takes `self`, so that what it was computed from is given back as soon as the gradient has passed it, but for what the
-    /// caller holds clones of. To go back a second time, keep a clone.
+    /// The same data in another shape with the same number of elements. Differentiable.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the cotangent's shape is not that of `self`, [`Error::Argument`] where `self` was computed
-    /// from nothing that requires a gradient; whatever the operations report.
+    /// [`Error::Shape`] where the number of elements differs.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
+        let (from, to) = (self.shape(), Shape::new(shape)?);
+        if to.numel() != from.numel() {
+            return Err(Error::shape("reshape", "x", &from, format!("as many elements as {to}")));
+        }
+        Ok(self.viewed_as(to).with_backward([self], move |dy| Ok([Some(dy.reshape(&from)?)])))
+    }
+
+    /// The gradients of `<self, cotangent>` with respect to every leaf that [requires one](Tensor::requires_grad).
+    ///
+    /// Consumes `self`, so that each intermediate tensor is freed as soon as the gradient has passed it, unless the caller holds
+    /// a clone. To go back a second time, keep a clone of `self`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the cotangent's shape is not that of `self`, [`Error::Argument`] if `self` was computed from nothing
+    /// that requires a gradient; whatever the operations report.
     pub fn backward(self, cotangent: &Tensor) -> Result<Gradients> {
         cotangent.shape().check("backward", "cotangent", &self.shape())?;
         let Some(root) = self.0.variable.clone() else {
@@ -161,7 +117,7 @@ impl Tensor {
         while let Some(variable) = order.pop() {
             let Some(Node { parents, backward: Some(backward) }) = &variable.node else { continue };
             let Some(dy) = gradients.of.remove(&variable.id) else { continue };
-            // A closure may use operations on what it saved, which is tracked.
+            // A closure may apply operations to tracked tensors that it captured; they must not be recorded.
             let pulled = no_grad(|| backward(&dy))?;
             drop(dy);
             let count = pulled.parents.len();
@@ -171,36 +127,19 @@ impl Tensor {
                     gradients.add(parent, gradient)?;
                 }
             }
-            gradients.accumulate(pulled.leaves)?;
+            gradients.accumulate(Gradients { of: pulled.leaves })?;
         }
         Ok(gradients)
     }
 }
 
-/// Whether a [checkpointed](Tensor::checkpoint) computation runs for its result, or again for its gradient.
+/// Which time a [checkpointed](Tensor::checkpoint) computation runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// For its result.
+    /// The first time, for its result.
     First,
-    /// For its gradient.
+    /// The second time, for its gradient.
     Again,
-}
-
-/// Everything that `root` was computed from, parents before children.
-fn topological_order(root: Arc<Variable>) -> Vec<Arc<Variable>> {
-    let mut order = Vec::new();
-    let mut seen = HashSet::new();
-    let mut stack = vec![(root, false)];
-    while let Some((variable, expanded)) = stack.pop() {
-        if expanded {
-            order.push(variable);
-        } else if seen.insert(variable.id) {
-            let parents: Vec<_> = variable.parents().cloned().collect();
-            stack.push((variable, true));
-            stack.extend(parents.into_iter().map(|parent| (parent, false)));
-        }
-    }
-    order
 }
 
 /// Gradients by leaf.
@@ -210,12 +149,12 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// The gradient of `leaf`, or `None` where nothing depended on it.
+    /// The gradient of `leaf`, or `None` if the result does not depend on it.
     pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
         self.of.get(&leaf.0.variable.as_ref()?.id)
     }
 
-    /// Takes the gradient of `leaf` out, or `None` where nothing depended on it.
+    /// Removes and returns the gradient of `leaf`, or `None` if the result does not depend on it.
     pub fn take(&mut self, leaf: &Tensor) -> Option<Tensor> {
         self.of.remove(&leaf.0.variable.as_ref()?.id)
     }
@@ -228,7 +167,7 @@ impl Gradients {
         other.of.into_iter().try_for_each(|(id, gradient)| self.add_to(id, gradient))
     }
 
-    fn add(&mut self, variable: &Variable, gradient: Tensor) -> Result<()> {
+    fn add(&mut self, variable: &Variable<Tensor>, gradient: Tensor) -> Result<()> {
         gradient.shape().check("backward", "gradient", &variable.shape)?;
         self.add_to(variable.id, gradient)
     }
@@ -243,7 +182,7 @@ impl Gradients {
     }
 }
 
-/// `a + b` in a new tensor: either may also be the gradient of another one.
+/// `a + b` in a new tensor, since either may also be the gradient of another variable.
 fn accumulate(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const SOURCE: &[&str] = &[alias_shaders::ACCUMULATE, alias_shaders::shared::GRID];
     static ACCUMULATE: Kernel = Kernel::new("accumulate", SOURCE, "accumulate");

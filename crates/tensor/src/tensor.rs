@@ -1,25 +1,24 @@
-//! Tensors: a shape and a buffer, and for the tape, where they came from.
+//! Tensors: a shape, a buffer, and their place in the graph that the tape records.
 
+use crate::graph::Variable;
 use crate::pool::{Block, Pool};
-use crate::tape::Variable;
 use crate::{Error, Gpu, Result, Shape};
 use std::sync::Arc;
 
 /// A tensor of float32 on a device: contiguous, row-major, up to four dimensions. A cheap handle; clones share the data.
 ///
-/// The content is never changed once an operation has made it, but by [`Tensor::overwrite`] and by the next run of a
-/// [`Recording`](crate::Recording).
+/// Only [`Tensor::overwrite`] and the next run of a [`Recording`](crate::Recording) change the values of a tensor.
 #[derive(Clone)]
 pub struct Tensor(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     storage: Arc<Storage>,
     shape: Shape,
-    /// What the tape knows of it, if it is tracked.
-    pub(crate) variable: Option<Arc<Variable>>,
+    /// Its place in the tape's graph, if it is tracked.
+    pub(crate) variable: Option<Arc<Variable<Tensor>>>,
 }
 
-/// A buffer that goes back to its device's pool when the last tensor on it is gone.
+/// A buffer that returns to its device's pool when the last tensor that shares it is dropped.
 struct Storage {
     gpu: Gpu,
     /// `None` only while it is being dropped.
@@ -38,7 +37,7 @@ impl Tensor {
     /// A tensor of `shape` with these values.
     ///
     /// # Errors
-    /// [`Error::Argument`] where `values` are not as many as `shape` holds; else as [`Tensor::empty`].
+    /// [`Error::Argument`] if the number of `values` is not that of `shape`; else as [`Tensor::empty`].
     pub fn new(gpu: &Gpu, shape: &[usize], values: &[f32]) -> Result<Tensor> {
         let shape = Shape::new(shape)?;
         if values.len() != shape.numel() {
@@ -55,15 +54,15 @@ impl Tensor {
             gpu.write(tensor.raw_buffer(), 0, data)?;
             return Ok(tensor);
         }
-        // Straight into the new buffer, without a staging copy: weights are hundreds of megabytes.
+        // Written to the mapped buffer itself, without a staging copy, since weights are hundreds of megabytes.
         let tensor = Tensor::assemble(gpu, gpu.allocate(shape.bytes(), true)?, shape);
         let mapped = tensor.raw_buffer().get_mapped_range_mut(..shape.bytes());
-        mapped.map_err(|e| gpu.refused("uploading a tensor", e.to_string()))?.copy_from_slice(data);
+        mapped.map_err(|e| gpu.0.device.refused("uploading a tensor", e.to_string()))?.copy_from_slice(data);
         tensor.raw_buffer().unmap();
         Ok(tensor)
     }
 
-    /// A tensor of 32-bit indices, for kernels that look something up. As float32 they mean nothing.
+    /// A tensor of 32-bit indices, for kernels with lookup tables. Their bits are not meaningful as float32.
     ///
     /// # Errors
     /// As [`Tensor::new`].
@@ -74,7 +73,7 @@ impl Tensor {
     /// A tensor of `shape` whose content is undefined until a kernel has written all of it.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an impossible shape, [`Error::Limit`] where the adapter cannot bind that much,
+    /// [`Error::Argument`] for an invalid shape, [`Error::Limit`] if the adapter cannot bind that many bytes,
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
     pub fn empty(gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
         let shape = Shape::new(shape)?;
@@ -88,11 +87,11 @@ impl Tensor {
         Tensor::view(storage, shape, None)
     }
 
-    fn view(storage: Arc<Storage>, shape: Shape, variable: Option<Arc<Variable>>) -> Tensor {
+    fn view(storage: Arc<Storage>, shape: Shape, variable: Option<Arc<Variable<Tensor>>>) -> Tensor {
         Tensor(Arc::new(Inner { storage, shape, variable }))
     }
 
-    /// The same data as a leaf of the tape: what is computed from it can be differentiated with respect to it.
+    /// The same data as a leaf of the tape: results computed from it can be differentiated with respect to it.
     #[must_use]
     pub fn requires_grad(&self) -> Tensor {
         self.with_variable(Variable::leaf(self.0.shape))
@@ -101,45 +100,37 @@ impl Tensor {
     /// The same data, unknown to the tape.
     #[must_use]
     pub fn detach(&self) -> Tensor {
-        Tensor::view(self.0.storage.clone(), self.0.shape, None)
+        self.viewed_as(self.0.shape)
+    }
+
+    /// The first elements as an untracked tensor of `shape`, which must not have more elements than `self`.
+    pub(crate) fn viewed_as(&self, shape: Shape) -> Tensor {
+        Tensor::view(self.0.storage.clone(), shape, None)
     }
 
     /// The same data, known to the tape as `variable`.
-    pub(crate) fn with_variable(&self, variable: Variable) -> Tensor {
+    pub(crate) fn with_variable(&self, variable: Variable<Tensor>) -> Tensor {
         Tensor::view(self.0.storage.clone(), self.0.shape, Some(Arc::new(variable)))
     }
 
-    /// The same data in another shape of as many elements. Differentiable.
+    /// The first elements as an untracked tensor of `shape`.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the number of elements differs.
-    pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
-        let (from, to) = (self.0.shape, Shape::new(shape)?);
-        if to.numel() != from.numel() {
-            return Err(Error::shape("reshape", "x", from, format!("as many elements as {to}")));
-        }
-        let y = Tensor::view(self.0.storage.clone(), to, None);
-        Ok(y.with_backward([self], move |dy| Ok([Some(dy.reshape(&from)?)])))
-    }
-
-    /// Its first elements, as many as `shape` has, unknown to the tape.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where it has not that many.
+    /// [`Error::Shape`] if `shape` has more elements than `self`.
     pub fn prefix(&self, shape: &[usize]) -> Result<Tensor> {
         let shape = Shape::new(shape)?;
         if shape.numel() > self.numel() {
-            return Err(Error::shape("prefix", "x", self.0.shape, format!("at least as many elements as {shape}")));
+            return Err(Error::shape("prefix", "x", &self.0.shape, format!("at least as many elements as {shape}")));
         }
-        Ok(Tensor::view(self.0.storage.clone(), shape, None))
+        Ok(self.viewed_as(shape))
     }
 
-    /// Overwrites its elements from `start` on, after everything that was recorded or submitted so far: the next run of a
-    /// [`Recording`](crate::Recording) sees the new values. Whatever was computed from the old ones, and its gradients,
-    /// know nothing of it.
+    /// Overwrites elements from index `start` on, after everything that was recorded or submitted so far. The next run of a
+    /// [`Recording`](crate::Recording) uses the new values. Results that were computed from the old ones stay as they are; the
+    /// tape does not notice the change.
     ///
     /// # Errors
-    /// [`Error::Argument`] where `values` reach past its end, or do not fill whole elements; what the device reports.
+    /// [`Error::Argument`] if `values` reach past its end or do not fill whole elements; what the device reports.
     pub fn overwrite<T: bytemuck::NoUninit>(&self, start: usize, values: &[T]) -> Result<()> {
         let data: &[u8] = bytemuck::cast_slice(values);
         let offset = 4 * start as u64;
@@ -170,7 +161,7 @@ impl Tensor {
         Ok(self.raw_buffer().slice(..self.bytes()))
     }
 
-    /// Where it lives.
+    /// The device that holds its data.
     pub fn gpu(&self) -> &Gpu {
         &self.0.storage.gpu
     }
@@ -190,20 +181,20 @@ impl Tensor {
         self.0.shape.bytes()
     }
 
-    /// Whether [`Tensor::backward`] of something computed from it reaches it.
+    /// Whether the tape records operations on it.
     pub fn is_tracked(&self) -> bool {
         self.0.variable.is_some()
     }
 
-    /// Copies it to the host, after running everything recorded so far.
+    /// Copies its values to the host, after everything recorded so far has run.
     ///
     /// # Errors
-    /// What went wrong on the device since the last read, [`Error::DeviceLost`] above all.
+    /// What went wrong on the device since the last read, such as [`Error::DeviceLost`].
     pub fn to_vec(&self) -> Result<Vec<f32>> {
         self.gpu().read(self.raw_buffer(), self.bytes())
     }
 
-    /// Whether both lie in the same buffer.
+    /// Whether both share one buffer.
     pub(crate) fn shares_storage(&self, other: &Tensor) -> bool {
         Arc::ptr_eq(&self.0.storage, &other.0.storage)
     }
@@ -213,7 +204,7 @@ impl Tensor {
         &self.0.storage.block.as_ref().expect("only drop takes the buffer").buffer
     }
 
-    /// What a bind group holds: exactly its elements, not the rest of a pooled buffer.
+    /// The binding for a bind group: its elements only, without the rest of a pooled buffer.
     pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {
         let size = wgpu::BufferSize::new(self.bytes());
         wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: self.raw_buffer(), offset: 0, size })
@@ -226,10 +217,10 @@ impl std::fmt::Debug for Tensor {
     }
 }
 
-/// Errors where a tensor of `shape` is larger than one binding may be.
+/// An error if a tensor of `shape` is larger than a binding may be.
 fn check_size(gpu: &Gpu, shape: Shape) -> Result<()> {
     let limits = gpu.limits();
-    // A buffer is rounded up, so the last of its bytes may not be there to have.
+    // A buffer's size is rounded up to the granule, so a size just below the limit may exceed it.
     let largest_buffer = limits.max_buffer_size / Pool::GRANULE * Pool::GRANULE;
     let (needed, allowed) = (shape.bytes(), limits.max_storage_buffer_binding_size.min(largest_buffer));
     if needed <= allowed {

@@ -30,7 +30,7 @@ impl Conv {
             bias.shape().check("conv2d", "bias", &[cout])?;
         }
         if ![1, 3, 4].contains(&k) {
-            return Err(Error::shape("conv2d", "weight", weight, "a kernel of 1x1, 3x3 or 4x4"));
+            return Err(Error::shape("conv2d", "weight", &weight, "a kernel of 1x1, 3x3 or 4x4"));
         }
         if ![1, 2].contains(&stride) {
             return Err(Error::argument("conv2d", "stride", stride, "1 or 2"));
@@ -41,7 +41,7 @@ impl Conv {
         }
         if h.min(w) + 2 * padding < k {
             let expected = format!("sides of at least {k}, with the padding of {padding}");
-            return Err(Error::shape("conv2d", "x", x.shape(), expected));
+            return Err(Error::shape("conv2d", "x", &x.shape(), expected));
         }
         let output = |side: usize| (side + 2 * padding - k) / stride + 1;
         let (oh, ow, has_bias, adapter) = (output(h), output(w), bias.is_some(), AdapterKind::of(x.gpu()));
