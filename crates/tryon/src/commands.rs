@@ -82,7 +82,7 @@ fn draw(painter: &Painter, sample: &Sample, noise: Option<u64>) -> Result<Vec<f3
 fn finite(image: Vec<f32>) -> Result<Vec<f32>> {
     ensure!(
         image.iter().all(|v| v.is_finite()),
-        "the image holds NaN or infinity: the weights do, too, or are far too large; see `tryon inspect`"
+        "the image holds NaN or infinity, because the weights do or are far too large; `tryon inspect` names such tensors"
     );
     Ok(image)
 }

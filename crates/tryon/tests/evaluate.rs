@@ -208,7 +208,9 @@ fn complaints_name_the_thing_and_the_remedy() {
     let damaged = folder.path().join("damaged.safetensors");
     checkpoint.write_safetensors(&damaged).unwrap();
     let said = complaint(&damaged, &set, &[]);
-    assert!(said.contains("drawing 00000") && said.contains("see `tryon inspect`"), "{said}");
+    assert!(said.contains("drawing 00000") && said.contains("`tryon inspect` names such tensors"), "{said}");
+    let said = succeeds(&["inspect", text(&damaged)]);
+    assert!(said.contains("NaN or infinity in 1 tensors: conv_img.bias"), "{said}");
 
     fs::remove_file(set.join("cloth/000002.png")).unwrap();
     fs::remove_file(set.join("image/000001.png")).unwrap();

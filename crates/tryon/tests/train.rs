@@ -357,7 +357,7 @@ fn a_run_that_diverges_names_the_loss() {
 fn runs_start_from_weights_and_compare_features() {
     let folder = tempfile::tempdir().unwrap();
     let (out, vgg) = (folder.path().join("run"), folder.path().join("vgg19.safetensors"));
-    fill(&Vgg19Config { divisor: 16 }.network(), 3).write_safetensors(&vgg).unwrap();
+    fill(&Vgg19Config { divisor: 16 }.network().unwrap(), 3).write_safetensors(&vgg).unwrap();
     let before = checkpoint(undisturbed().0.path(), STEPS);
     let mut arguments = vec!["train", "--data", text(data()), "--out", text(&out), "--size", "64x64", "--plain"];
     arguments.extend(["--weights", text(&before), "--discriminator", text(&before), "--vgg", text(&vgg)]);
@@ -372,7 +372,7 @@ fn runs_start_from_weights_and_compare_features() {
     assert!(GeneratorConfig::infer(&weights).unwrap().plain, "which instance norm does not tell");
 
     fs::remove_file(checkpoint(&out, 2)).unwrap();
-    fill(&Vgg19Config { divisor: 16 }.network(), 4).write_safetensors(&vgg).unwrap();
+    fill(&Vgg19Config { divisor: 16 }.network().unwrap(), 4).write_safetensors(&vgg).unwrap();
     let complaint = exits(1, &mut tryon(&resume(&out)));
     assert!(complaint.contains("not the weights of VGG-19 that this run began with"), "{complaint}");
 }

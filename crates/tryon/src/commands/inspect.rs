@@ -37,6 +37,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
             .sum()
     };
     writeln!(text, "{} tensors, {} parameters, {} elements of buffers", checkpoint.len(), count(false), count(true))?;
+    let extremes = Extremes::of(&checkpoint)?;
+    if let Some((key, value)) = extremes.largest {
+        writeln!(text, "largest value {value:.3e}, in {}", key.escape_debug())?;
+    }
+    if !extremes.not_finite.is_empty() {
+        let keys: Vec<_> = extremes.not_finite.iter().map(|key| key.escape_debug().to_string()).collect();
+        writeln!(text, "NaN or infinity in {} tensors: {}", keys.len(), keys.join(", "))?;
+    }
     match GeneratorConfig::infer(&checkpoint) {
         Ok(GeneratorConfig { ngf, layers, norm, spectral, .. }) => {
             let spectral = if spectral { "with" } else { "without" };
@@ -48,4 +56,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
         Err(_) => writeln!(text, "not an ALIAS generator")?,
     }
     Ok(text)
+}
+
+/// What makes an image wrong that weights draw.
+#[derive(Default)]
+struct Extremes<'a> {
+    /// The finite value that is furthest from 0, and its tensor.
+    largest: Option<(&'a str, f32)>,
+    /// Tensors that hold NaN or infinity.
+    not_finite: Vec<&'a str>,
+}
+
+impl Extremes<'_> {
+    fn of(checkpoint: &Checkpoint) -> Result<Extremes<'_>> {
+        let mut extremes = Extremes::default();
+        for (key, array) in checkpoint.iter() {
+            let values = array.to_f32()?;
+            if values.iter().any(|value| !value.is_finite()) {
+                extremes.not_finite.push(key);
+            }
+            let finite = values.into_iter().filter(|value| value.is_finite());
+            let largest = finite.max_by(|a, b| a.abs().total_cmp(&b.abs()));
+            if let Some(value) = largest.filter(|v| extremes.largest.is_none_or(|(_, most)| v.abs() > most.abs())) {
+                extremes.largest = Some((key, value));
+            }
+        }
+        Ok(extremes)
+    }
 }

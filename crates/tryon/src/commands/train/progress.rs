@@ -11,9 +11,24 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Progress {
     bar: ProgressBar,
     total: u64,
-    first: u64,
-    start: Instant,
+    remaining: Remaining,
     last_line: Option<Instant>,
+}
+
+/// Estimates the remaining time.
+#[derive(Default)]
+struct Remaining {
+    /// The first step that was shown, and when it ended. It is not counted, since it compiles the kernels.
+    first: Option<(u64, Instant)>,
+}
+
+impl Remaining {
+    /// The time to step `total`, when `step` ended at `now`. `None` after the first step.
+    fn after(&mut self, step: u64, total: u64, now: Instant) -> Option<Duration> {
+        let (first, start) = *self.first.get_or_insert((step, now));
+        let counted = step.checked_sub(first).filter(|&counted| counted > 0)?;
+        Some(now.duration_since(start).div_f64(counted as f64).mul_f64(total.saturating_sub(step) as f64))
+    }
 }
 
 impl Progress {
@@ -23,23 +38,19 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}") {
             bar.set_style(style);
         }
-        Progress { bar, total, first, start: Instant::now(), last_line: None }
+        Progress { bar, total, remaining: Remaining::default(), last_line: None }
     }
 
     pub(super) fn step(&mut self, entry: &LogEntry) {
         let LogEntry { step, discriminator, gan, feature_matching, perceptual, images_per_second, .. } = *entry;
-        // Not by the first step, which compiles kernels, if there are others.
-        if step == self.first + 2 {
-            (self.first, self.start) = (step, Instant::now());
-        }
-        let taken = (step - self.first).max(1) as f64;
-        let left = self.start.elapsed().as_secs_f64() / taken * (self.total - step) as f64;
-        let left = HumanDuration(Duration::from_secs(if step > self.first { left as u64 } else { 0 }));
         let losses = format!(
             "D {discriminator:.3}, G {gan:.3}, features {feature_matching:.3}, perceptual {perceptual:.3}, \
              {images_per_second:.2} images/s"
         );
-        let message = if step > self.first { format!("{losses}, {left} left") } else { losses };
+        let message = match self.remaining.after(step, self.total, Instant::now()) {
+            Some(left) => format!("{losses}, {} left", HumanDuration(Duration::from_secs(left.as_secs()))),
+            None => losses,
+        };
         if self.bar.is_hidden() && self.last_line.is_none_or(|last| last.elapsed() >= PAUSE) {
             tell(format_args!("step {step} of {}: {message}", self.total));
             self.last_line = Some(Instant::now());
@@ -51,5 +62,22 @@ impl Progress {
     /// Removes the bar.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remaining_time_is_judged_by_every_step_but_the_first() {
+        let (mut remaining, start) = (Remaining::default(), Instant::now());
+        // Resumed at step 100: the first step takes 60 seconds, each after it 2.
+        let left =
+            (101..=110).map(|step| remaining.after(step, 150, start + Duration::from_secs(60 + 2 * (step - 101))));
+        let left: Vec<_> = left.map(|left| left.map(|left| left.as_secs_f64().round())).collect();
+        let expected: Vec<_> = (102..=110).map(|step| Some(2.0 * f64::from(150 - step))).collect();
+        assert_eq!(left[0], None);
+        assert_eq!(left[1..], expected);
     }
 }
