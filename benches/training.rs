@@ -15,7 +15,7 @@ const TEST: [(usize, usize, [usize; 2]); 1] = [(2, 32, [128, 128])];
 fn trainer(gpu: &Gpu, ngf: usize, divisor: usize) -> alias_train::Result<Trainer> {
     let config = GeneratorConfig::PUBLISHED.with_ngf(ngf);
     let discriminator = DiscriminatorConfig { ndf: ngf, ..DiscriminatorConfig::SPADE };
-    let vgg = Vgg19::load(gpu, &fill(&Vgg19Config { divisor }.network(), 3))?;
+    let vgg = Vgg19::load(gpu, &fill(&Vgg19Config { divisor }.network()?, 3))?;
     let weights = fill(&config.network()?, 1);
     let judge = fill(&discriminator.network().unwrap(), 2);
     Trainer::new(gpu, (config, &weights), (discriminator, &judge), Some(vgg), TrainerOptions::default())

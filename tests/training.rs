@@ -50,7 +50,7 @@ fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
         last_stride: integer("last_stride"),
         ..DiscriminatorConfig::SPADE
     };
-    let vgg = fill(&Vgg19Config { divisor: integer("vgg_divisor") }.network(), seed + 2);
+    let vgg = fill(&Vgg19Config { divisor: integer("vgg_divisor") }.network().unwrap(), seed + 2);
     let options = TrainerOptions {
         gan,
         eps: stored["adam_eps"].as_f64().unwrap() as f32,
@@ -289,7 +289,7 @@ fn what_a_step_takes() {
     let weights = fill(&network, 1);
     let config = DiscriminatorConfig::SPADE;
     let judge = fill(&config.network().unwrap(), 2);
-    let vgg = fill(&Vgg19Config { divisor: 1 }.network(), 3);
+    let vgg = fill(&Vgg19Config { divisor: 1 }.network().unwrap(), 3);
     for (recomputes, most) in [(false, MOST_KEPT), (true, MOST_COMPUTED_TWICE)] {
         let gpu = gpu.counting().unwrap();
         let inputs = Inputs::new(&gpu, &scene.sample).unwrap();

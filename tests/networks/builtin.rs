@@ -6,11 +6,30 @@ use alias_model::{DiscriminatorConfig, Vgg19Config};
 pub(crate) fn networks() -> Vec<Network> {
     let discriminator = |config| DiscriminatorConfig { ndf: 5, ..config }.network().unwrap();
     vec![
-        Vgg19Config { divisor: 16 }.network(),
+        Vgg19Config { divisor: 16 }.network().unwrap(),
         discriminator(DiscriminatorConfig::SPADE),
         discriminator(DiscriminatorConfig::VITON_HD),
         residual(),
+        early_sum(),
     ]
+}
+
+/// An output that replaces its skip connection in memory long before the last layer: nothing may replace it.
+fn early_sum() -> Network {
+    let mut net = Builder::new("EarlySum");
+    let image = net.input("image", 3);
+    let same = |key: &str, cin| Conv::same(key, cin, 8, 3);
+    let first = net.convolution(Reading::of(image), same("first", 3));
+    let between = net.convolution(Reading::of(first).relu(), same("between", 8));
+    let sum = net.convolution(Reading::of(between).relu(), same("sum", 8));
+    let sum = net.add(sum, first);
+    net.output("sum", sum);
+    let mut x = net.convolution(Reading::of(image), same("second", 3));
+    for key in ["third", "fourth", "fifth"] {
+        x = net.convolution(Reading::of(x).relu(), same(key, 8));
+    }
+    net.output("last", x);
+    net.finish()
 }
 
 /// Each sum replaces its skip connection in memory, and is normalized in its place.

@@ -25,6 +25,8 @@ networks! {
     unet
 }
 
+mod conditioned;
+
 /// Random inputs (N, C, H, W) of a network.
 fn inputs(network: &Network, batch: usize, [h, w]: [usize; 2]) -> Vec<Vec<f32>> {
     let mut random = Random::new(5);
@@ -185,7 +187,26 @@ fn what_cannot_be_run_is_refused_by_name() {
     let error = refused(&linear(7), [8, 8]);
     assert!(error.contains("layer last: it reads 256 elements, not 7"), "{error}");
 
+    let sum = of(&|net, x| {
+        let y = net.convolution(Reading::of(x), Conv::same("last", 4, 4, 3));
+        net.add(y, alias_model::network::Value::Input(0))
+    });
+    let error = refused(&sum, [8, 8]);
+    assert!(error.contains("layer last") && error.contains("a skip connection from an input"), "{error}");
+
+    let activated = of(&|net, x| {
+        let reading = Reading { before: alias_model::network::Activation::LeakyRelu { slope: 0.5 }, ..Reading::of(x) };
+        net.convolution(reading, Conv::same("last", 4, 4, 3))
+    });
+    let error = refused(&activated, [8, 8]);
+    assert!(error.contains("layer last") && error.contains("activation before a norm"), "{error}");
+
     let fits = of(&|net, x| net.convolution(Reading::of(x), Conv::same("last", 4, 4, 3)));
+    assert!(refused(&fits, [0, 8]).contains("at least 1 pixel"));
+    let session = || Session::load(Device::cores(CpuOptions::default()).unwrap(), &fits, &fill(&fits, 1)).unwrap();
+    let planned = session().plan(&Conditioning::size(1, 8, 8), PlanOptions::default()).unwrap();
+    let error = session().prepare_planned(planned).unwrap_err().to_string();
+    assert!(error.contains("made by another session"), "{error}");
     let prepared = prepare(&fits, [8, 8]).unwrap();
     let run = |inputs: &[(&str, &[f32])], noise| prepared.run(inputs, noise).unwrap_err().to_string();
     assert!(run(&[("picture", &[0.0; 256])], Noise::None).contains("no input 'picture'; the inputs are [\"image\"]"));

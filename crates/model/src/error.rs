@@ -38,11 +38,11 @@ pub enum Error {
     Input(#[from] InputError),
 
     /// A tuning file that cannot be read or written.
-    #[error("{}: {problem}; remove it, or tune again", path.display())]
+    #[error("{}: {problem}", path.display())]
     Tuning {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, and the remedy.
         problem: String,
     },
 }
@@ -155,6 +155,17 @@ pub enum ConfigError {
         processor: Processor,
     },
 
+    /// A VGG-19 whose widths do not divide by its divisor.
+    #[error("the divisor of a VGG-19 is {divisor}; it must be a power of two up to 64")]
+    Divisor {
+        /// The requested divisor.
+        divisor: usize,
+    },
+
+    /// A plan that another session, or another painter, made.
+    #[error("the plan was made by another session or painter; make it with the one that prepares it")]
+    OtherSession,
+
     /// A layer that the tape or a plan does not support.
     #[error("{network}, layer {layer}: {problem}")]
     Layer {
@@ -221,6 +232,17 @@ pub enum InputError {
         shape: Vec<usize>,
     },
 
+    /// A picture of another size than `agnostic`.
+    #[error("{name} is {}x{}, but agnostic is {}x{} (width x height); resize them to one size", got[0], got[1], expected[0], expected[1])]
+    PictureSize {
+        /// The picture's name.
+        name: &'static str,
+        /// Its width and height.
+        got: [u32; 2],
+        /// Width and height of `agnostic`.
+        expected: [u32; 2],
+    },
+
     /// A value outside its range; NaN is outside every range.
     #[error("{name} holds {value} at element {at}, outside [{low}, 1]; scale pictures to [-1, 1], masks to [0, 1]")]
     Range {
@@ -235,12 +257,14 @@ pub enum InputError {
     },
 
     /// A label that is not a class.
-    #[error("labels holds {value} at element {at}; the classes are 0 to 6")]
+    #[error("labels holds {value} at element {at}; the classes are 0 to {}", classes - 1)]
     Class {
         /// The label.
         value: f64,
         /// Its index.
         at: usize,
+        /// The number of classes.
+        classes: usize,
     },
 
     /// Labels that are not stored as integers.
@@ -311,6 +335,19 @@ pub enum InputError {
         kind: InputKind,
     },
 
+    /// A conditioning without a label map or mask that the network needs, or with another number of classes.
+    #[error(
+        "{network}: the conditioning has no fitting {kind:?} for input '{input}'; add it by with_labels or with_mask"
+    )]
+    Unconditioned {
+        /// The network's name.
+        network: String,
+        /// The input's name.
+        input: String,
+        /// The input's kind.
+        kind: InputKind,
+    },
+
     /// Pictures of another size than the person's.
     #[error("{} pictures of {}x{}; the person was made for {} of {}x{}", got[0], got[1], got[2], person[0], person[1], person[2])]
     PersonSize {
@@ -325,7 +362,9 @@ pub enum InputError {
     PersonLabels,
 
     /// A mask that differs from the person's within the garment's class.
-    #[error("warped_mask differs from the person's at element {at}, in class 2; make a new person from this sample")]
+    #[error(
+        "warped_mask differs from the person's at element {at}, in the garment's class; make a new person from this sample"
+    )]
     PersonMask {
         /// The index of the first difference.
         at: usize,

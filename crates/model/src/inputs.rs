@@ -1,11 +1,10 @@
 //! The generator's inputs on a GPU.
 
-use crate::label_map::{GARMENT, LabelMap, misaligned};
+use crate::label_map::{LabelMap, misaligned};
 use crate::sample::check_pixels;
-use crate::tape::{Feed, WindowTables};
+use crate::tape::Feed;
 use crate::{InputError, Result, Sample};
 use alias_tensor::{Gpu, Tensor};
-use std::sync::Arc;
 
 /// The generator's inputs on a GPU.
 #[derive(Clone, Debug)]
@@ -13,13 +12,11 @@ pub struct Inputs {
     /// Agnostic image, pose and warped garment: (N, 9, H, W) in [-1, 1].
     x: Tensor,
     /// The classes, one-hot: (N, 7, H, W).
-    seg: Tensor,
+    seg: Feed,
     /// `seg` with the misaligned part of the garment moved to an eighth class: (N, 8, H, W).
-    seg_div: Tensor,
+    seg_div: Feed,
     /// The misaligned part of the garment: (N, 1, H, W) in [0, 1], fractional at edges.
     mask: Tensor,
-    /// The distinct windows of `seg` and of `seg_div`.
-    windows: [Arc<WindowTables>; 2],
 }
 
 impl Inputs {
@@ -31,35 +28,14 @@ impl Inputs {
     pub fn new(gpu: &Gpu, sample: &Sample) -> Result<Inputs> {
         sample.verify()?;
         let Sample { batch: n, height: h, width: w, .. } = *sample;
-        let plane = h * w;
-        let classes = usize::from(crate::CLASSES);
-        let garment = usize::from(GARMENT);
-        let mut x = Vec::with_capacity(n * 9 * plane);
-        let mut seg = vec![0.0; n * classes * plane];
-        let mut seg_div = vec![0.0; n * (classes + 1) * plane];
-        let mut mask = vec![0.0; n * plane];
-        for image in 0..n {
-            for part in [&sample.agnostic, &sample.pose, &sample.warped_cloth] {
-                x.extend_from_slice(&part[image * 3 * plane..][..3 * plane]);
-            }
-            for pixel in 0..plane {
-                let at = image * plane + pixel;
-                let label = usize::from(sample.labels[at]);
-                seg[(image * classes + label) * plane + pixel] = 1.0;
-                seg_div[(image * (classes + 1) + label) * plane + pixel] = 1.0;
-                if label == garment {
-                    let misaligned = misaligned(sample, at);
-                    mask[at] = misaligned;
-                    seg_div[(image * (classes + 1) + garment) * plane + pixel] = 1.0 - misaligned;
-                    seg_div[(image * (classes + 1) + classes) * plane + pixel] = misaligned;
-                }
-            }
-        }
+        let pictures = [&sample.agnostic, &sample.pose, &sample.warped_cloth];
+        let image = |image: usize| pictures.map(|picture| &picture[image * 3 * h * w..][..3 * h * w]);
+        let x = (0..n).flat_map(image).collect::<Vec<_>>().concat();
+        let mask: Vec<f32> = (0..n * h * w).map(|at| misaligned(sample, at)).collect();
         Ok(Inputs {
-            windows: [false, true].map(|sees_mask| Arc::new(WindowTables::new(LabelMap::new(sample, sees_mask)))),
             x: Tensor::new(gpu, &[n, 9, h, w], &x)?,
-            seg: Tensor::new(gpu, &[n, classes, h, w], &seg)?,
-            seg_div: Tensor::new(gpu, &[n, classes + 1, h, w], &seg_div)?,
+            seg: Feed::label_map(gpu, LabelMap::new(sample, false))?,
+            seg_div: Feed::label_map(gpu, LabelMap::new(sample, true))?,
             mask: Tensor::new(gpu, &[n, 1, h, w], &mask)?,
         })
     }
@@ -71,7 +47,7 @@ impl Inputs {
 
     /// The classes, one-hot, with the misaligned part of the garment as an eighth: (N, 8, H, W).
     pub fn seg_div(&self) -> &Tensor {
-        &self.seg_div
+        self.seg_div.dense()
     }
 
     /// Replaces `x` (N, 9, H, W), for instance by a tracked tensor.
@@ -82,22 +58,14 @@ impl Inputs {
 
     /// The inputs in the order of the generator's network.
     pub(crate) fn feeds(&self) -> [Feed; 4] {
-        let map = |dense: &Tensor, windows: &Arc<WindowTables>| {
-            let (dense, windows) = (dense.clone(), windows.clone());
-            Feed::LabelMap { dense, windows }
-        };
-        let [seg, seg_div] = &self.windows;
-        let (x, mask) = (Feed::Tensor(self.x.clone()), Feed::Tensor(self.mask.clone()));
-        [x, map(&self.seg, seg), map(&self.seg_div, seg_div), mask]
+        let Inputs { x, seg, seg_div, mask } = self.clone();
+        [Feed::Tensor(x), seg, seg_div, Feed::Tensor(mask)]
     }
 
-    /// Batch, height and width. Errors unless all four tensors agree on them.
+    /// Batch, height and width. Errors unless `x` has those of the others.
     pub(crate) fn size(&self) -> Result<[usize; 3]> {
-        let [n, _, h, w] = self.x.shape().nchw("generator", "x")?;
+        let [n, _, h, w] = self.mask.shape().nchw("generator", "mask")?;
         self.x.shape().check("generator", "x", &[n, 9, h, w])?;
-        self.seg.shape().check("generator", "seg", &[n, 7, h, w])?;
-        self.seg_div.shape().check("generator", "seg_div", &[n, 8, h, w])?;
-        self.mask.shape().check("generator", "mask", &[n, 1, h, w])?;
         Ok([n, h, w])
     }
 }
@@ -138,7 +106,7 @@ impl Sample {
             }
         }
         if let Some(at) = self.labels.iter().position(|&label| label >= crate::CLASSES) {
-            return Err(InputError::Class { value: self.labels[at].into(), at }.into());
+            return Err(InputError::Class { value: self.labels[at].into(), at, classes: crate::CLASSES.into() }.into());
         }
         Ok(())
     }

@@ -4,7 +4,8 @@
 //! everywhere: a map of a million pixels has some hundreds of distinct 3x3 windows and some thousands of distinct 5x5
 //! windows. Results computed once for each window are the same as those computed at each pixel.
 
-use crate::{CLASSES, Sample};
+use crate::sample::check_pixels;
+use crate::{CLASSES, InputError, Result, Sample};
 use std::collections::HashMap;
 
 /// The number of everything outside the image. Labels and windows are numbered from 1.
@@ -64,6 +65,41 @@ impl LabelMap {
         };
         let numbers = (0..sample.labels.len()).map(number).collect();
         LabelMap { size: [sample.batch, sample.height, sample.width], numbers, labels }
+    }
+
+    /// A map (N, H, W) of labels below `classes`, one-hot.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) if there are not as many labels as pixels, or one is not a class.
+    pub(crate) fn one_hot(size @ [n, h, w]: [usize; 3], classes: usize, labels: &[u8]) -> Result<LabelMap> {
+        let (got, expected) = (labels.len(), check_pixels(n, h, w)?);
+        if got != expected {
+            return Err(InputError::Elements { name: "labels".into(), got, expected, shape: size.into() }.into());
+        }
+        if let Some(at) = labels.iter().position(|&label| usize::from(label) >= classes) {
+            return Err(InputError::Class { value: labels[at].into(), at, classes }.into());
+        }
+        let one_hot = |class: usize| (0..classes).map(|c| f32::from(c == class)).collect();
+        let numbers = labels.iter().map(|&label| u32::from(label) + 1).collect();
+        Ok(LabelMap { size, numbers, labels: (0..classes).map(one_hot).collect() })
+    }
+
+    /// (N, classes, H, W).
+    pub(crate) fn dense(&self) -> Vec<f32> {
+        let [n, h, w] = self.size;
+        let (plane, classes) = (h * w, self.labels());
+        let mut dense = vec![0.0; n * classes * plane];
+        for (at, &number) in self.numbers.iter().enumerate() {
+            for (class, &value) in self.values(number).iter().enumerate() {
+                dense[(at / plane * classes + class) * plane + at % plane] = value;
+            }
+        }
+        dense
+    }
+
+    /// N, H, W.
+    pub(crate) fn size(&self) -> [usize; 3] {
+        self.size
     }
 
     /// Number of classes.

@@ -83,4 +83,4 @@ pub use plans::{Conditioning, Cost, PlanOptions, Planned, Prepared, Session, Tar
 pub use processor::Processor;
 pub use sample::{CLASSES, Sample};
 pub use state_dict::{SPADE_GAIN, fill, initialize};
-pub use tape::{Feed, Module, SpadeMethod};
+pub use tape::{Feed, Module, SpadeMethod, WindowTables};

@@ -346,20 +346,24 @@ impl Reading {
         self
     }
 
-    /// Sets the normalization. An activation that was set before comes before it.
+    /// Adds the normalization. An activation that was added before comes before it.
+    ///
+    /// # Panics
+    /// If it already has a normalization.
     #[must_use]
     pub fn norm(self, norm: Norm) -> Reading {
+        assert!(self.norm.is_none(), "{}: the reading already has a norm", norm.key);
         Reading { before: self.after, norm: Some(norm), after: Activation::Identity, ..self }
     }
 
-    /// Sets an instance norm without parameters.
+    /// Adds an instance norm without parameters.
     #[must_use]
     pub fn instance_norm(self, key: impl Into<String>) -> Reading {
         let (kind, modulation) = (NormKind::Instance, Modulation::None);
         self.norm(Norm { key: key.into(), kind, noise_stream: None, modulation })
     }
 
-    /// Sets a batch norm with a weight and a bias.
+    /// Adds a batch norm with a weight and a bias.
     #[must_use]
     pub fn batch_norm(self, key: impl Into<String>) -> Reading {
         let key = key.into();
@@ -367,19 +371,23 @@ impl Reading {
         self.norm(Norm { key, kind, noise_stream: None, modulation: Modulation::Affine })
     }
 
-    /// Sets the activation after the normalization, or without one the only activation.
+    /// Adds the activation after the normalization, or without one the only activation.
+    ///
+    /// # Panics
+    /// If it already has that activation.
     #[must_use]
     pub fn activation(self, after: Activation) -> Reading {
+        assert_eq!(self.after, Activation::Identity, "the reading already has an activation here");
         Reading { after, ..self }
     }
 
-    /// Sets the activation to a leaky ReLU.
+    /// Adds a leaky ReLU.
     #[must_use]
     pub fn leaky_relu(self, slope: f32) -> Reading {
         self.activation(Activation::LeakyRelu { slope })
     }
 
-    /// Sets the activation to ReLU.
+    /// Adds a ReLU.
     #[must_use]
     pub fn relu(self) -> Reading {
         self.leaky_relu(0.0)

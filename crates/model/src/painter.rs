@@ -169,7 +169,8 @@ impl Painter {
     /// Prepares to draw a person that this painter planned.
     ///
     /// # Errors
-    /// If the device reports an error.
+    /// [`ConfigError::OtherSession`](crate::ConfigError::OtherSession) if another painter made the plan; an error of the
+    /// device.
     pub fn prepare(&self, plan: PersonPlan) -> Result<Person> {
         let PersonPlan { size, labels, misaligned, has_noise, planned } = plan;
         Ok(Person { size, labels, misaligned, has_noise, prepared: self.session.prepare_planned(planned)? })

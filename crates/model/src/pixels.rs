@@ -1,5 +1,6 @@
 //! Conversion of pictures from bytes to what networks read, and back.
 
+use crate::sample::check_pixels;
 use crate::{InputError, Result, Sample};
 
 /// A person and a garment as bytes, as picture files hold them: rows from top to bottom, pixels from left to right.
@@ -50,7 +51,7 @@ impl Sample {
     /// not a class.
     pub fn from_rgb8(pictures: &Rgb8Pictures) -> Result<Sample> {
         let Rgb8Pictures { height, width, agnostic, pose, warped_cloth, warped_mask, labels } = *pictures;
-        let plane = height * width;
+        let plane = check_pixels(1, height, width)?;
         for (name, bytes, channels) in [
             ("agnostic", agnostic, 3),
             ("pose", pose, 3),
@@ -86,7 +87,7 @@ impl Sample {
     /// A sample of one picture from the `image` crate's pictures.
     ///
     /// # Errors
-    /// As [`Sample::from_rgb8`], for pictures of the size of `agnostic`.
+    /// [`InputError::PictureSize`] if the pictures differ in size; else as [`Sample::from_rgb8`].
     #[cfg(feature = "image")]
     pub fn from_images(
         agnostic: &image::RgbImage,
@@ -96,6 +97,16 @@ impl Sample {
         labels: &image::GrayImage,
     ) -> Result<Sample> {
         let (width, height) = agnostic.dimensions();
+        for (name, size) in [
+            ("pose", pose.dimensions()),
+            ("warped_cloth", warped_cloth.dimensions()),
+            ("warped_mask", warped_mask.dimensions()),
+            ("labels", labels.dimensions()),
+        ] {
+            if size != (width, height) {
+                return Err(InputError::PictureSize { name, got: size.into(), expected: [width, height] }.into());
+            }
+        }
         Sample::from_rgb8(&Rgb8Pictures {
             height: height as usize,
             width: width as usize,

@@ -89,7 +89,7 @@ impl Sample {
         }
         let values = labels.to_f64()?;
         if let Some(at) = values.iter().position(|v| !(0.0..f64::from(CLASSES)).contains(v)) {
-            return Err(InputError::Class { value: values[at], at }.into());
+            return Err(InputError::Class { value: values[at], at, classes: CLASSES.into() }.into());
         }
         Ok(Sample {
             batch,

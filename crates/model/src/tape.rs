@@ -6,4 +6,4 @@ mod norm;
 mod windows;
 
 pub use module::{Feed, Module, SpadeMethod};
-pub(crate) use windows::WindowTables;
+pub use windows::WindowTables;

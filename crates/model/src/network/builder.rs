@@ -55,10 +55,11 @@ impl Builder {
     /// Adds a convolution.
     ///
     /// # Panics
-    /// If the reading does not have the convolution's input channels.
+    /// If the reading does not have the convolution's input channels, or the convolution computes nothing.
     pub fn convolution(&mut self, reading: Reading, conv: Conv) -> Value {
         let (name, channels) = (conv.key.clone(), conv.cout);
         let read = self.channels_of(&name, &reading);
+        assert!(conv.cout > 0 && conv.kernel > 0 && conv.stride > 0, "{name}: no channels, no kernel, or stride 0");
         assert_eq!(read, conv.cin, "{name}: it reads {read} channels, but its weight has {}", conv.cin);
         self.layer(Layer {
             name,
@@ -73,6 +74,7 @@ impl Builder {
     /// Adds a linear layer.
     pub fn linear(&mut self, reading: Reading, linear: Linear) -> Value {
         let (name, channels) = (linear.key.clone(), linear.outputs);
+        assert!(channels > 0, "{name}: no outputs");
         self.channels_of(&name, &reading);
         self.layer(Layer {
             name,
@@ -102,8 +104,11 @@ impl Builder {
     /// Adds the skip connection `other` to a layer's result.
     ///
     /// # Panics
-    /// If their channels differ, or the layer already has a skip connection or an activation.
+    /// If their channels differ, `other` is computed after the layer, or the layer already has a skip connection or an
+    /// activation.
     pub fn add(&mut self, result: Value, other: Value) -> Value {
+        let is_earlier = matches!(other, Value::Input(_)) || other < result;
+        assert!(is_earlier, "{}: the skip connection comes from a later layer", self.result(result).name);
         let channels = self.network.channels(other);
         let layer = self.result(result);
         assert_eq!(layer.channels, channels, "{}: the skip connection has other channels", layer.name);
@@ -164,7 +169,7 @@ impl Builder {
     /// Returns the network.
     ///
     /// # Panics
-    /// If it has no output, an output inside a block, or two parameters of the same name.
+    /// If it has no output, an output inside a block, or two inputs, outputs, norms or parameters of the same name.
     pub fn finish(self) -> Network {
         let network = self.network;
         assert!(!network.outputs.is_empty(), "{} has no output", network.name);
@@ -172,6 +177,13 @@ impl Builder {
             |layer| network.blocks.iter().any(|block| (block.layers.start..block.layers.end - 1).contains(&layer));
         let hidden = network.outputs.iter().find(|output| amid(output.layer));
         assert!(hidden.is_none(), "{}: output {hidden:?} is inside a block", network.name);
+        let names = |names: Vec<&str>, what: &str| {
+            let twice = (1..names.len()).find(|&at| names[..at].contains(&names[at]));
+            assert!(twice.is_none(), "{}: two {what} are called {:?}", network.name, twice.map(|at| names[at]));
+        };
+        names(network.inputs.iter().map(|input| input.name.as_str()).collect(), "inputs");
+        names(network.outputs.iter().map(|output| output.name.as_str()).collect(), "outputs");
+        names(network.norms().map(|(_, norm)| norm.key.as_str()).collect(), "norms");
         let parameters = network.parameters();
         let twice = parameters.windows(2).find(|pair| pair[0].key == pair[1].key);
         assert!(twice.is_none(), "{}: two parameters are called {:?}", network.name, twice.map(|pair| &pair[0].key));
@@ -191,12 +203,15 @@ impl Builder {
     /// The channels that a layer reads. Panics if its norm does not fit them.
     fn channels_of(&self, name: &str, reading: &Reading) -> usize {
         let Network { inputs, .. } = &self.network;
+        assert!(!reading.sources.is_empty(), "{name}: it reads nothing");
         for source in &reading.sources {
+            assert!(source.zoom.abs() <= 16, "{name}: it zooms by 2 to the power {}", source.zoom);
             let is_read = !matches!(source.value, Value::Input(at) if inputs[at].kind != InputKind::Activations);
             assert!(is_read, "{name}: only norms read label maps and masks");
         }
         let channels = reading.sources.iter().map(|source| self.network.channels(source.value)).sum();
-        assert!(!matches!(reading.after, Activation::Tanh), "{name}: tanh can only activate a layer's result");
+        let is_tanh = reading.before == Activation::Tanh || reading.after == Activation::Tanh;
+        assert!(!is_tanh, "{name}: tanh can only activate a layer's result");
         let Some(norm) = &reading.norm else { return channels };
         if let NormKind::Mask { mask } = norm.kind {
             assert_eq!(inputs[mask].kind, InputKind::Mask, "{}: its mask must be an input of that kind", norm.key);
@@ -207,6 +222,9 @@ impl Builder {
             let shapes = [&spade.shared, &spade.gamma, &spade.beta].map(|conv| [conv.cin, conv.cout, conv.kernel]);
             let expected = [[labels.channels, hidden, 3], [hidden, channels, 3], [hidden, channels, 3]];
             assert_eq!(shapes, expected, "{}: [cin, cout, kernel] of SPADE's convolutions", norm.key);
+            let is_plain = |conv: &&Conv| conv.bias && !conv.spectral && conv.keeps_size();
+            let plain = [&spade.shared, &spade.gamma, &spade.beta].iter().all(is_plain);
+            assert!(plain, "{}: SPADE's convolutions have a bias, stride 1, padding 1 and no spectral norm", norm.key);
         }
         channels
     }

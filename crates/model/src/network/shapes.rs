@@ -113,7 +113,9 @@ impl Source {
     /// The height and width at which a layer reads a tensor of height and width `size`.
     pub(crate) fn size(self, size: [usize; 2]) -> std::result::Result<[usize; 2], String> {
         if self.zoom >= 0 {
-            return Ok(size.map(|side| side << self.zoom));
+            let [h, w] = size.map(|side| side.checked_mul(1 << self.zoom));
+            let too_large = || format!("it enlarges {size:?} by {}", 1 << self.zoom);
+            return Ok([h.ok_or_else(too_large)?, w.ok_or_else(too_large)?]);
         }
         let factor = 1 << -self.zoom;
         let [h, w] = size;
@@ -130,7 +132,7 @@ mod tests {
 
     #[test]
     fn levels_count_doublings_from_the_coarsest_layer() {
-        let vgg = Vgg19Config::PUBLISHED.network();
+        let vgg = Vgg19Config::PUBLISHED.network().unwrap();
         assert_eq!(vgg.levels(), [4, 4, 3, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 0, 0]);
         let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED };
         let levels = config.network().unwrap().levels();
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn sizes_follow_strides_and_padding() {
-        let vgg = Vgg19Config::PUBLISHED.network().sizes(70, 32).unwrap();
+        let vgg = Vgg19Config::PUBLISHED.network().unwrap().sizes(70, 32).unwrap();
         assert_eq!(vgg[vgg.len() - 1], [4, 2], "an odd row is left out");
         // 4x4 kernels of stride 2 with a padding of 2 give half of each side, plus 1.
         let judge = DiscriminatorConfig::VITON_HD.network().unwrap().sizes(64, 48).unwrap();

@@ -1,7 +1,7 @@
 //! VGG-19 (Simonyan & Zisserman 2015) up to relu5_1, whose features the perceptual loss compares.
 
 use crate::network::{Activation, Builder, Conv, Network, Pool, PoolKind, Reading};
-use crate::{Checkpoint, Result, StateDictError};
+use crate::{Checkpoint, ConfigError, Result, StateDictError};
 
 /// Channels of each convolution, in groups with a max pooling before each but the first.
 const WIDTHS: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256, 256], &[512, 512, 512, 512], &[512]];
@@ -33,7 +33,14 @@ impl Vgg19Config {
 
     /// The network. Input: `image` (3) in [-1, 1], without ImageNet's normalization. Outputs: `relu1_1` to `relu5_1`.
     /// Parameters have torchvision's names.
-    pub fn network(self) -> Network {
+    ///
+    /// # Errors
+    /// [`ConfigError::Divisor`] if the divisor is not a power of two up to 64.
+    pub fn network(self) -> Result<Network> {
+        let Vgg19Config { divisor } = self;
+        if divisor == 0 || 64 % divisor != 0 {
+            return Err(ConfigError::Divisor { divisor }.into());
+        }
         let mut net = Builder::new("VGG19");
         let mut x = net.input("image", 3);
         // The index in torchvision's Sequential, which counts ReLUs and poolings as well.
@@ -45,7 +52,7 @@ impl Vgg19Config {
                 place += 1;
             }
             for (k, width) in widths.iter().enumerate() {
-                let conv = Conv::same(format!("features.{place}"), net.channels(x), width / self.divisor, 3);
+                let conv = Conv::same(format!("features.{place}"), net.channels(x), width / divisor, 3);
                 x = net.convolution(Reading::of(x), conv);
                 x = net.activate(x, Activation::LeakyRelu { slope: 0.0 });
                 place += 2;
@@ -54,6 +61,6 @@ impl Vgg19Config {
                 }
             }
         }
-        net.finish()
+        Ok(net.finish())
     }
 }

@@ -78,6 +78,7 @@ pub(super) fn lower(
     options: PlanOptions,
     target: &Target,
 ) -> Result<Program> {
+    conditioning.verify(network)?;
     let Conditioning { batch, height, width, .. } = *conditioning;
     let sizes = network.sizes(height, width)?;
     let mut lowering = Lowering {
@@ -241,20 +242,27 @@ impl Lowering<'_> {
     /// The buffer of a layer's result: that of its skip connection, which it overwrites, or one of its own.
     fn output(&mut self, at: usize) -> Result<BufferId> {
         let layer = &self.network.layers[at];
+        let output = self.network.outputs.iter().find(|output| output.layer == at);
         if let Some(add) = layer.add {
             let is_read =
                 |later: &Layer| later.add == Some(add) || later.reading.sources.iter().any(|s| s.value == add);
             let read_later = self.network.layers[at + 1..].iter().any(is_read);
             let is_output = self.network.outputs.iter().any(|output| Value::Layer(output.layer) == add);
             let reads_it_now = layer.reading.sources.iter().any(|source| source.value == add);
-            return match add {
-                Value::Layer(skip) if !read_later && !is_output && !reads_it_now => Ok(self.results[skip]),
-                _ => Err(self.refused(layer, "a skip connection from a tensor that is needed again")),
+            let Value::Layer(skip) = add else {
+                return Err(self.refused(layer, "a skip connection from an input"));
             };
+            if read_later || is_output || reads_it_now {
+                return Err(self.refused(layer, "a skip connection from a tensor that is needed again"));
+            }
+            let buffer = self.results[skip];
+            if output.is_some() {
+                self.plan.buffers[buffer.0].role = Role::Output;
+            }
+            return Ok(buffer);
         }
         let [h, w] = self.sizes[at];
         let elements = self.conditioning.batch * self.stored(layer.channels) * h * w;
-        let output = self.network.outputs.iter().find(|output| output.layer == at);
         let (name, role) = match output {
             Some(output) => (&output.name, Role::Output),
             None => (&layer.name, Role::Temporary),
@@ -269,7 +277,7 @@ impl Lowering<'_> {
         if reading.sources.len() > 2 {
             return Err(self.refused(layer, "concatenations of more than two tensors"));
         }
-        if reading.norm.is_some() && reading.before != network::Activation::Identity {
+        if reading.before != network::Activation::Identity {
             return Err(self.refused(layer, "an activation before a norm"));
         }
         let operands = reading.sources.iter().map(|source| {

@@ -48,8 +48,8 @@ struct Inner {
 #[derive(Debug)]
 pub struct Prepared {
     batch: usize,
-    /// Pixels of an input.
-    plane: usize,
+    /// Height and width of the inputs.
+    size: [usize; 2],
     cost: Cost,
     inputs: Vec<ProgramInput>,
     seed: Option<BufferId>,
@@ -63,9 +63,11 @@ pub struct Prepared {
 /// A plan of a network, without buffers, for [`Session::prepare_planned`].
 #[derive(Debug)]
 pub struct Planned {
+    /// The session that made it, whose weights it is for.
+    session: Session,
     batch: usize,
-    /// Pixels of an input.
-    plane: usize,
+    /// Height and width of the inputs.
+    size: [usize; 2],
     cost: Cost,
     /// Number of steps, from the first, that run only once.
     tables: usize,
@@ -143,18 +145,21 @@ impl Session {
         let Program { plan, tables, uploads, inputs, seed, batch_norms, outputs } =
             lower(network, conditioning, options, target)?;
         let cost = Cost::of(plan, network, target);
-        let [batch, plane] = [conditioning.batch, conditioning.height * conditioning.width];
-        Ok(Planned { batch, plane, cost, tables, uploads, inputs, seed, batch_norms, outputs })
+        let (session, batch, size) = (self.clone(), conditioning.batch, [conditioning.height, conditioning.width]);
+        Ok(Planned { session, batch, size, cost, tables, uploads, inputs, seed, batch_norms, outputs })
     }
 
     /// Prepares to run a plan that this session made: allocates buffers, computes tables that are kept, records
     /// launches.
     ///
     /// # Errors
-    /// If the device reports an error.
+    /// [`ConfigError::OtherSession`] if another session made the plan; an error of the device.
     pub fn prepare_planned(&self, planned: Planned) -> Result<Prepared> {
         let Inner { engine, .. } = &*self.0;
-        let Planned { batch, plane, cost, tables, uploads, inputs, seed, batch_norms, outputs } = planned;
+        let Planned { session, batch, size, cost, tables, uploads, inputs, seed, batch_norms, outputs } = planned;
+        if !Arc::ptr_eq(&session.0, &self.0) {
+            return Err(ConfigError::OtherSession.into());
+        }
         let mut runner = engine.runner(&cost.plan, tables)?;
         for (id, bytes) in &uploads {
             runner.upload(*id, bytes)?;
@@ -163,7 +168,7 @@ impl Session {
             runner.upload_coefficients(norm.buffer, engine.coefficients(&norm.key), &norm.operands, batch)?;
         }
         runner.prepare(0..tables)?;
-        Ok(Prepared { batch, plane, inputs, seed, outputs, done: tables, runner: Mutex::new(runner), cost })
+        Ok(Prepared { batch, size, inputs, seed, outputs, done: tables, runner: Mutex::new(runner), cost })
     }
 }
 
@@ -184,11 +189,12 @@ impl Prepared {
             let found = inputs.iter().find(|(given, _)| given == name);
             let missing = || InputError::Missing { name: name.clone(), found: given.join(", ") };
             let (_, values) = found.ok_or_else(missing)?;
-            let (expected, got) = (self.batch * channels * self.plane, values.len());
+            let [height, width] = self.size;
+            let (expected, got) = (self.batch * channels * height * width, values.len());
             if got == expected {
                 return Ok([*values]);
             }
-            let shape = vec![self.batch, *channels, self.plane];
+            let shape = vec![self.batch, *channels, height, width];
             Err(InputError::Elements { name: name.clone(), got, expected, shape }.into())
         });
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
@@ -214,7 +220,7 @@ impl Prepared {
     fn launch(&self, inputs: &[&[&[f32]]], noise: Noise) -> Result<MutexGuard<'_, Box<dyn Runner>>> {
         let mut runner = self.runner();
         for (ProgramInput { buffer, .. }, tensors) in self.inputs.iter().zip(inputs) {
-            runner.upload_input(*buffer, tensors, self.batch, self.plane)?;
+            runner.upload_input(*buffer, tensors, self.batch, self.size.iter().product())?;
         }
         match (noise, self.seed) {
             (Noise::Seed(seed), Some(id)) => {

@@ -60,8 +60,12 @@ impl Tuning {
     /// # Errors
     /// [`Error::Tuning`] if the file cannot be read or is not a tuning file.
     pub fn read(path: &Path) -> Result<Tuning> {
-        let refused = |problem: String| Error::Tuning { path: path.into(), problem };
-        let text = std::fs::read_to_string(path).map_err(|e| refused(e.to_string()))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::Tuning { path: path.into(), problem: format!("{e}; tune first") })?;
+        let refused = |problem: String| Error::Tuning {
+            path: path.into(),
+            problem: format!("{problem}; remove it, or tune again"),
+        };
         let names: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|e| refused(e.to_string()))?;
         let method = |(layer, name): (String, String)| {
             let known = METHODS.iter().find(|(known, _)| *known == name);
@@ -71,17 +75,21 @@ impl Tuning {
         names.into_iter().map(method).collect::<Result<_>>().map(Tuning::Measured)
     }
 
-    /// Writes the measured methods as a JSON object from layers to methods. Writes nothing unless `self` is
-    /// [`Tuning::Measured`].
+    /// Writes the measured methods as a JSON object from layers to methods.
     ///
     /// # Errors
-    /// [`Error::Tuning`] if the file cannot be written.
+    /// [`Error::Tuning`] if the file cannot be written, or `self` is not what [`Tuning::measure`] returns.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let Tuning::Measured(methods) = self else { return Ok(()) };
         let refused = |problem: String| Error::Tuning { path: path.into(), problem };
-        let name =
-            |method: &Method| METHODS.iter().find(|(_, known)| known == method).map_or("fused", |(name, _)| name);
-        let names: BTreeMap<_, _> = methods.iter().map(|(layer, method)| (layer, name(method))).collect();
+        let Tuning::Measured(methods) = self else {
+            return Err(refused("there are no measured methods to write; use Tuning::measure".into()));
+        };
+        let name = |(layer, method)| {
+            let known = METHODS.iter().find(|(_, known)| known == method);
+            let (name, _) = known.ok_or_else(|| refused(format!("{method:?}, for {layer}, is not for GPUs")))?;
+            Ok((layer, *name))
+        };
+        let names: BTreeMap<_, _> = methods.iter().map(name).collect::<Result<_>>()?;
         let text = serde_json::to_string_pretty(&names).map_err(|e| refused(e.to_string()))?;
         write_atomically(path, |file| file.write_all(text.as_bytes()))
             .map_err(|e: std::io::Error| refused(e.to_string()))

@@ -3,6 +3,7 @@
 use super::conv::{Conv2d, Take};
 use super::norm::{Condition, Labels, TapeNorm};
 use super::windows::WindowTables;
+use crate::label_map::LabelMap;
 use crate::network::{Activation, Layer, Network, NormKind, Operation, Pool, PoolKind, Source, Value};
 use crate::{Checkpoint, ConfigError, Error, InputError, Noise, Result, StateDictError};
 use alias_kernels::{RunningStatistics, add, avg_pool, concat, conv2d, leaky_relu, max_pool, relu, resize, tanh};
@@ -26,13 +27,36 @@ pub enum SpadeMethod {
 pub enum Feed {
     /// A tensor (N, C, H, W) that layers read, or a mask (N, 1, H, W).
     Tensor(Tensor),
-    /// A label map.
+    /// A label map. [`Feed::labels`] makes one.
     LabelMap {
         /// (N, classes, H, W).
         dense: Tensor,
         /// Its distinct windows.
         windows: Arc<WindowTables>,
     },
+}
+
+impl Feed {
+    /// A label map (N, H, W) of labels below `classes`, one-hot.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there are not as many labels as pixels, or one is not a class; an error of the device.
+    pub fn labels(gpu: &Gpu, size: [usize; 3], classes: usize, labels: &[u8]) -> Result<Feed> {
+        Feed::label_map(gpu, LabelMap::one_hot(size, classes, labels)?)
+    }
+
+    pub(crate) fn label_map(gpu: &Gpu, map: LabelMap) -> Result<Feed> {
+        let [n, h, w] = map.size();
+        let dense = Tensor::new(gpu, &[n, map.labels(), h, w], &map.dense())?;
+        Ok(Feed::LabelMap { dense, windows: Arc::new(WindowTables::new(map)) })
+    }
+
+    /// Its values at every pixel.
+    pub(crate) fn dense(&self) -> &Tensor {
+        match self {
+            Feed::Tensor(tensor) | Feed::LabelMap { dense: tensor, .. } => tensor,
+        }
+    }
 }
 
 /// A network with its tensors on a GPU, for gradients: forward passes are recorded on the tape.
@@ -375,15 +399,6 @@ impl Inner {
             None => Labels::Dense(resized(spade.labels)?),
         };
         Ok(Condition { labels: Some(labels), mask })
-    }
-}
-
-impl Feed {
-    /// Its values at every pixel.
-    fn dense(&self) -> &Tensor {
-        match self {
-            Feed::Tensor(tensor) | Feed::LabelMap { dense: tensor, .. } => tensor,
-        }
     }
 }
 

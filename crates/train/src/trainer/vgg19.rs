@@ -19,7 +19,7 @@ impl Vgg19 {
     /// [`alias_model::Error::StateDict`] if a convolution is missing or misshapen; what the device reports.
     pub fn load(gpu: &Gpu, checkpoint: &Checkpoint) -> Result<Vgg19> {
         let config = Vgg19Config::infer(checkpoint)?;
-        let network = config.network();
+        let network = config.network()?;
         network.verify(checkpoint, false, &config)?;
         Ok(Vgg19 { module: Module::of_verified(gpu, network, checkpoint)? })
     }
