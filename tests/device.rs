@@ -179,6 +179,24 @@ fn a_refused_submission_leaves_nothing_to_read() {
     }
 }
 
+/// An application that keeps a buffer could write to it at any time, so no other tensor may use it.
+#[test]
+fn a_buffer_that_the_application_knows_is_not_used_again() {
+    let gpu = open(GpuOptions::default());
+    let tensor = |lend: bool| {
+        let tensor = Tensor::new(&gpu, &[1000], &[1.0; 1000]).unwrap();
+        let buffer = lend.then(|| tensor.clone().detach().buffer().unwrap().buffer().clone());
+        (tensor, buffer)
+    };
+    drop(tensor(false));
+    drop(tensor(true));
+    assert_eq!(gpu.counters().allocations, 1, "used again");
+    assert_eq!((gpu.counters().device_bytes, gpu.counters().buffers), (0, 0), "freed");
+    let (next, _) = tensor(false);
+    assert_eq!(gpu.counters().allocations, 2);
+    assert_eq!(next.to_vec().unwrap(), [1.0; 1000]);
+}
+
 #[test]
 fn counters_count() {
     let gpu = open(GpuOptions::default());

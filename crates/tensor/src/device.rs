@@ -102,8 +102,8 @@ impl Device {
     /// The error for something that wgpu refused: its own message, unless the true reason is that the device is lost.
     pub(crate) fn refused(&self, what: &str, message: String) -> Error {
         // wgpu reports the loss only when it is polled, and only once all that was submitted before is done.
-        let lost = self.poll(wgpu::PollType::wait_indefinitely()).err();
-        let lost = lost.filter(|error| matches!(error, Error::DeviceLost { .. }));
+        let _ = self.poll(wgpu::PollType::wait_indefinitely());
+        let lost = self.check_alive().err();
         lost.unwrap_or_else(|| Error::Validation { what: what.into(), message })
     }
 
@@ -131,7 +131,11 @@ impl Device {
 
     /// Waits for submission `index`, and not for what others submitted to the queue after it.
     pub(crate) fn wait(&self, index: wgpu::SubmissionIndex) -> Result<()> {
-        self.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None })
+        match self.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None }) {
+            Ok(_) => self.check_alive(),
+            // Such as for work that was submitted to a lost device.
+            Err(error) => Err(self.refused("waiting for the device", error.to_string())),
+        }
     }
 
     /// Waits for all that was submitted here.
@@ -145,16 +149,11 @@ impl Device {
         let _ = self.wgpu.poll(wgpu::PollType::Poll);
     }
 
-    fn poll(&self, until: wgpu::PollType) -> Result<()> {
+    fn poll(&self, until: wgpu::PollType) -> std::result::Result<wgpu::PollStatus, wgpu::PollError> {
         // One thread at a time: Mesa's emulated timeline semaphores report a submission as unfinished while any thread is
         // still inside its wait for it, and wgpu-core panics when another thread has already seen it finished.
-        let turn = lock(&self.waiting);
-        let polled = self.wgpu.poll(until);
-        drop(turn);
-        self.check_alive()?;
-        polled
-            .map(drop)
-            .map_err(|e| Error::Validation { what: "waiting for the device".into(), message: e.to_string() })
+        let _turn = lock(&self.waiting);
+        self.wgpu.poll(until)
     }
 
     pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {

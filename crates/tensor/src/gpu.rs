@@ -159,8 +159,10 @@ impl Gpu {
         Ok(Block { buffer, size })
     }
 
-    pub(crate) fn give_back(&self, block: Block) {
-        self.0.device.pool().give_back(block);
+    /// Takes back a tensor's buffer: for other tensors, unless it `is_lent` to the application.
+    pub(crate) fn give_back(&self, block: Block, is_lent: bool) {
+        let mut pool = self.0.device.pool();
+        if is_lent { pool.release(block) } else { pool.give_back(block) }
     }
 
     /// Takes a free buffer for data from the host, or `None`.

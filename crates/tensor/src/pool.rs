@@ -68,6 +68,12 @@ impl Pool {
         self.free.entry(size).or_default().push(block);
     }
 
+    /// Takes back a buffer that must not be used again.
+    pub(crate) fn release(&mut self, block: Block) {
+        self.live_bytes -= block.size;
+        self.buffers -= 1;
+    }
+
     /// Gives every unused buffer back to the device.
     pub(crate) fn trim(&mut self) {
         while !self.free.is_empty() {

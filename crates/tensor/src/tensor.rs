@@ -4,6 +4,7 @@ use crate::graph::Variable;
 use crate::pool::{Block, Pool};
 use crate::{Error, Gpu, Result, Shape};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A tensor of float32 on a device: contiguous, row-major, up to four dimensions. A cheap handle; clones share the data.
 ///
@@ -21,6 +22,9 @@ pub(crate) struct Inner {
 /// A buffer that returns to its device's pool when the last tensor that shares it is dropped.
 struct Storage {
     gpu: Gpu,
+    /// Whether the application has a reference to the buffer. Then no other tensor may use it: what the application writes
+    /// to it later could be indices that an unchecked kernel relies on.
+    is_lent: AtomicBool,
     /// `None` only while it is being dropped.
     block: Option<Block>,
 }
@@ -28,7 +32,7 @@ struct Storage {
 impl Drop for Storage {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
-            self.gpu.give_back(block);
+            self.gpu.give_back(block, self.is_lent.load(Ordering::Relaxed));
         }
     }
 }
@@ -83,7 +87,7 @@ impl Tensor {
     }
 
     fn assemble(gpu: &Gpu, block: Block, shape: Shape) -> Tensor {
-        let storage = Arc::new(Storage { gpu: gpu.clone(), block: Some(block) });
+        let storage = Arc::new(Storage { gpu: gpu.clone(), is_lent: AtomicBool::new(false), block: Some(block) });
         Tensor::view(storage, shape, None)
     }
 
@@ -147,8 +151,8 @@ impl Tensor {
     ///
     /// * The elements are there for commands that are submitted after [`Gpu::submit`] was called; the queue runs in order,
     ///   so nothing has to wait.
-    /// * Keep the tensor until those commands are submitted. Once it and all tensors that share its data are dropped, later
-    ///   tensors use the buffer.
+    /// * Keep the tensor until those commands are submitted. Once it and all tensors that share its data are dropped, its
+    ///   memory is freed. Other tensors do not use the buffer.
     /// * The buffer may be a storage buffer, and source and destination of copies. Writing to it has the effect of
     ///   [`Tensor::overwrite`].
     ///
@@ -158,6 +162,7 @@ impl Tensor {
         if self.gpu().counts_only() {
             return Err(Error::argument("buffer", "the device", "one that counts", "one that computes"));
         }
+        self.0.storage.is_lent.store(true, Ordering::Relaxed);
         Ok(self.raw_buffer().slice(..self.bytes()))
     }
 
