@@ -72,7 +72,7 @@ impl StepBuffers {
     /// Runs `step` on cores and returns the contents of `output`.
     fn run(&self, cpu: &Cpu, step: Step, weights: StepWeights, output: BufferId) -> Vec<f32> {
         let plan = self.plan(step);
-        let mut buffers = HostBuffers::new(&plan, &Memory::assign(&plan));
+        let mut buffers = HostBuffers::new(&plan, &Memory::assign(&plan)).unwrap();
         for (id, values) in self.values.iter().enumerate() {
             buffers.get_mut(BufferId(id)).copy_from_slice(values);
         }

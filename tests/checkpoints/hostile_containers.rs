@@ -174,6 +174,10 @@ fn files_that_are_something_else() {
     refused(b"<!DOCTYPE html><html>".to_vec(), "web page");
     refused(b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "Git LFS");
     refused(vec![7; 1000], "neither safetensors nor");
+    refused(vec![7; 8], "has only 8 bytes");
+    refused([&[1; 8][..], b"{}"].concat(), "header is over 4 GiB");
+    let folder = alias_checkpoint::Checkpoint::read(std::env::temp_dir()).unwrap_err().to_string();
+    assert!(folder.contains("this is a folder. To fix it, name a checkpoint file"), "{folder}");
     refused(program(&dict(&[("a", int(1))])), "not written by torch.save");
     let info = program(&dict(&[("little_endian", vec![0x89])]));
     refused([files::MAGIC, &program(&int(1001)), &info].concat(), "big-endian");

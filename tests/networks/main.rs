@@ -237,3 +237,75 @@ fn a_linear_layer_is_a_product_with_all_elements() {
     let want: Vec<f64> = (0..batch * 5).map(|at| product(at / 5, at % 5)).collect();
     assert!(relative_l2(&got, &want) < 3e-7);
 }
+
+/// What a description cannot mean is refused where it is made, by the name of the layer.
+#[test]
+fn a_description_that_means_nothing_is_refused() {
+    use alias_model::network::{Activation, Builder, Conv, Reading, Value};
+    let refused = |expected: &str, describe: &dyn Fn(&mut Builder, Value)| {
+        let building = std::panic::AssertUnwindSafe(|| {
+            let mut net = Builder::new("Test");
+            let image = net.input("image", 4);
+            describe(&mut net, image);
+            net.finish()
+        });
+        let panic = std::panic::catch_unwind(building).expect_err(expected);
+        let said =
+            panic.downcast::<String>().map_or_else(|panic| panic.downcast::<&str>().unwrap().to_string(), |s| *s);
+        assert!(said.contains(expected), "{said}");
+    };
+    let same = |key: &str| Conv::same(key, 4, 4, 3);
+    refused("has no output", &|net, x| {
+        net.convolution(Reading::of(x), same("a"));
+    });
+    refused("a: no channels, no kernel, or stride 0", &|net, x| {
+        net.convolution(Reading::of(x), Conv { stride: 0, ..same("a") });
+    });
+    refused("a: it reads nothing", &|net, x| {
+        net.convolution(Reading { sources: Vec::new(), ..Reading::of(x) }, same("a"));
+    });
+    refused("a: it zooms", &|net, x| {
+        net.convolution(Reading::of(x.resized(40)), same("a"));
+    });
+    refused("slope of its leaky ReLU is 2", &|net, x| {
+        net.convolution(Reading::of(x).leaky_relu(2.0), same("a"));
+    });
+    refused("slope of its leaky ReLU is -1", &|net, x| {
+        let a = net.convolution(Reading::of(x), same("a"));
+        net.activate(a, Activation::LeakyRelu { slope: -1.0 });
+    });
+    refused("already has a norm", &|_, x| drop(Reading::of(x).instance_norm("a").relu().instance_norm("b")));
+    refused("already has an activation", &|_, x| drop(Reading::of(x).relu().leaky_relu(0.2)));
+    refused("tanh can only", &|net, x| {
+        net.convolution(Reading::of(x).activation(Activation::Tanh), same("a"));
+    });
+    refused("comes from a later layer", &|net, x| {
+        let a = net.convolution(Reading::of(x), same("a"));
+        net.add(a, a);
+    });
+    refused("two parameters are called", &|net, x| {
+        for _ in 0..2 {
+            let a = net.convolution(Reading::of(x), same("a"));
+            net.output(format!("{a:?}"), a);
+        }
+    });
+    refused("two norms are called", &|net, x| {
+        let a = net.convolution(Reading::of(x).instance_norm("norm"), same("a"));
+        let b = net.convolution(Reading::of(a).instance_norm("norm"), same("b"));
+        net.output("b", b);
+    });
+    refused("two outputs are called", &|net, x| {
+        let a = net.convolution(Reading::of(x), same("a"));
+        net.output("a", a);
+        net.output("a", a);
+    });
+    refused("last: it reads a tensor inside block block", &|net, x| {
+        let mut inside = x;
+        let end = net.block("block", |net| {
+            inside = net.convolution(Reading::of(x), same("a"));
+            net.convolution(Reading::of(inside), same("b"))
+        });
+        let last = net.convolution(Reading::of(end).and(inside), Conv::same("last", 8, 4, 3));
+        net.output("last", last);
+    });
+}

@@ -43,8 +43,13 @@ impl Contents {
     /// The bytes of a regular file. A device or a pipe is refused, since it might never end.
     pub(super) fn open(path: &Path) -> Result<Contents, Problem> {
         // Checked before opening: to open a pipe would wait for a writer.
-        if !fs::metadata(path)?.is_file() {
-            return Err(Problem::unsupported("this is not a regular file"));
+        let metadata = fs::metadata(path)?;
+        if !metadata.is_file() {
+            let what = if metadata.is_dir() { "this is a folder" } else { "this is not a regular file" };
+            return Err(Problem::Unsupported {
+                what: what.into(),
+                remedy: "name a checkpoint file, such as one in it",
+            });
         }
         let file = File::open(path)?;
         let len = file.metadata()?.len();

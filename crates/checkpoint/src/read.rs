@@ -66,6 +66,10 @@ fn parse(file: &Contents) -> Result<Checkpoint, Problem> {
 fn unknown_format(file: &[u8]) -> Problem {
     if file.is_empty() {
         Problem::damaged("the file is empty")
+    } else if file.len() <= 8 {
+        Problem::damaged(format!("the file has only {} bytes", file.len()))
+    } else if file[8] == b'{' {
+        Problem::damaged("the length of the safetensors header is over 4 GiB")
     } else if file.trim_ascii_start().starts_with(b"<") {
         Problem::damaged("this is a web page, perhaps a download page")
     } else if file.starts_with(b"version https://git-lfs") {

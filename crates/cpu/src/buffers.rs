@@ -1,5 +1,6 @@
 //! A plan's buffers in memory.
 
+use crate::Error;
 use crate::aligned::Aligned;
 use alias_plan::{BufferId, Memory, Plan};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -14,15 +15,19 @@ pub struct HostBuffers {
 
 impl HostBuffers {
     /// Allocates all buffers of `plan`, filled with zeros.
-    pub fn new(plan: &Plan, memory: &Memory) -> HostBuffers {
-        let slots = memory.slots.iter().map(|&bytes| Aligned::zeros(bytes as usize / 4)).collect();
-        let elements = plan.buffers.iter().map(|buffer| buffer.elements);
-        HostBuffers { slots, places: memory.slot_of.iter().copied().zip(elements).collect() }
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if the system does not have that much.
+    pub fn new(plan: &Plan, memory: &Memory) -> Result<HostBuffers, Error> {
+        HostBuffers::reusing(plan, memory, HostBuffers { slots: Vec::new(), places: Vec::new() })
     }
 
-    /// Allocates the buffers of `plan` from `spare` memory where it is large enough, with arbitrary contents, and frees the
-    /// rest of it. New memory is filled by the system when it is first touched, which takes a fifth of a small image's time.
-    pub fn reusing(plan: &Plan, memory: &Memory, spare: HostBuffers) -> HostBuffers {
+    /// Allocates the buffers of `plan` from `spare` memory where it fits, with arbitrary contents, and frees the rest of it.
+    /// The system clears new memory when it is first touched, which takes a fifth of a small image's time.
+    ///
+    /// # Errors
+    /// As [`HostBuffers::new`].
+    pub fn reusing(plan: &Plan, memory: &Memory, spare: HostBuffers) -> Result<HostBuffers, Error> {
         let mut spare = spare.slots;
         spare.sort_by_key(|slot| slot.len());
         let mut order: Vec<usize> = (0..memory.slots.len()).collect();
@@ -30,15 +35,23 @@ impl HostBuffers {
         let mut slots: Vec<Option<Aligned>> = memory.slots.iter().map(|_| None).collect();
         for slot in order {
             let elements = memory.slots[slot] as usize / 4;
-            // The smallest that is large enough.
+            // The smallest that is large enough, unless it would waste more than half.
             let at = spare.partition_point(|spare| spare.len() < elements);
-            slots[slot] = (at < spare.len()).then(|| spare.remove(at));
+            let fits = spare.get(at).is_some_and(|spare| spare.len() <= 2 * elements);
+            slots[slot] = fits.then(|| spare.remove(at));
         }
         drop(spare);
+        let missing = slots.iter().zip(&memory.slots).filter(|(slot, _)| slot.is_none());
+        let missing: u64 = missing.map(|(_, bytes)| bytes).sum();
+        // Asked for once, all together: the allocations below abort the process if they fail.
+        let asked = usize::try_from(missing).ok().map(|bytes| Vec::<u8>::new().try_reserve_exact(bytes));
+        if asked.is_none_or(|asked| asked.is_err()) {
+            return Err(Error::OutOfMemory { bytes: missing });
+        }
         let new = |(slot, &bytes): (Option<Aligned>, &u64)| slot.unwrap_or_else(|| Aligned::zeros(bytes as usize / 4));
         let slots = slots.into_iter().zip(&memory.slots).map(new).collect();
         let elements = plan.buffers.iter().map(|buffer| buffer.elements);
-        HostBuffers { slots, places: memory.slot_of.iter().copied().zip(elements).collect() }
+        Ok(HostBuffers { slots, places: memory.slot_of.iter().copied().zip(elements).collect() })
     }
 
     /// A buffer's elements.
@@ -94,7 +107,25 @@ mod tests {
         let buffer = |elements| Buffer { name: String::new(), elements, activations: true, role: Role::Temporary };
         let buffers = [3, 2, 5].map(buffer).to_vec();
         let plan = Plan { precision: Precision::F32, block: 1, buffers, steps: Vec::new() };
-        HostBuffers::new(&plan, &Memory { slot_of: vec![0, 0, 1], slots: vec![12, 16] })
+        HostBuffers::new(&plan, &Memory { slot_of: vec![0, 0, 1], slots: vec![12, 16] }).unwrap()
+    }
+
+    #[test]
+    fn too_much_memory_is_an_error() {
+        let plan = Plan { precision: Precision::F32, block: 1, buffers: Vec::new(), steps: Vec::new() };
+        let error = HostBuffers::new(&plan, &Memory { slot_of: Vec::new(), slots: vec![1 << 61] }).unwrap_err();
+        assert!(error.to_string().contains("2305843009213693952 bytes"), "{error}");
+    }
+
+    #[test]
+    fn spare_memory_serves_buffers_of_about_its_size() {
+        let plan = Plan { precision: Precision::F32, block: 1, buffers: Vec::new(), steps: Vec::new() };
+        let memory = |bytes: u64| Memory { slot_of: Vec::new(), slots: vec![bytes] };
+        let length = |bytes| {
+            let spare = HostBuffers::new(&plan, &memory(4000)).unwrap();
+            HostBuffers::reusing(&plan, &memory(bytes), spare).unwrap().slots[0].len()
+        };
+        assert_eq!([4000, 2000, 1996, 4004].map(length), [1000, 1000, 499, 1001]);
     }
 
     #[test]

@@ -41,6 +41,11 @@ pub enum Error {
     Instructions(Instructions),
     /// The threads could not be started.
     Threads(rayon::ThreadPoolBuildError),
+    /// The system has no memory for a plan's buffers.
+    OutOfMemory {
+        /// How much was asked for.
+        bytes: u64,
+    },
 }
 
 impl std::fmt::Display for Error {
@@ -50,7 +55,10 @@ impl std::fmt::Display for Error {
                 let has = Cpu::available();
                 write!(f, "this processor has no {which} instructions; it has {has:?}")
             }
-            Error::Threads(error) => write!(f, "threads could not be started: {error}"),
+            Error::Threads(error) => write!(f, "threads could not be started: {error}; use fewer"),
+            Error::OutOfMemory { bytes } => {
+                write!(f, "out of memory: an image's buffers take {bytes} bytes more; use a smaller image or batch")
+            }
         }
     }
 }

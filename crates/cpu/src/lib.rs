@@ -24,7 +24,7 @@
 //! let plan = Plan { precision: Precision::F32, block: BLOCK, buffers, steps: vec![Step::Pool(pool)] };
 //!
 //! let cpu = Cpu::open(CpuOptions::default())?;
-//! let mut buffers = HostBuffers::new(&plan, &Memory::assign(&plan));
+//! let mut buffers = HostBuffers::new(&plan, &Memory::assign(&plan))?;
 //! let pixels: Vec<f32> = (0..3 * 8 * 8).map(|k| k as f32).collect();
 //! pack_planes(&cpu, &[&pixels], 1, 8 * 8, buffers.get_mut(BufferId(0)));
 //! run(&cpu, &plan.steps[0], &mut buffers, StepWeights::None);

@@ -267,6 +267,15 @@ pub enum InputError {
         classes: usize,
     },
 
+    /// A picture that is not stored as floating-point numbers.
+    #[error("{name} is {dtype:?}, expected floating-point numbers: pictures in [-1, 1], masks in [0, 1]")]
+    PictureType {
+        /// Its name.
+        name: &'static str,
+        /// Its type.
+        dtype: Dtype,
+    },
+
     /// Labels that are not stored as integers.
     #[error("labels are {0:?}, expected integers, such as uint8")]
     LabelType(Dtype),

@@ -125,8 +125,13 @@ pub fn rgb8_to_planes(pixels: &[u8]) -> Vec<f32> {
     (0..3).flat_map(plane).collect()
 }
 
-/// One image (3, H, W) in [-1, 1] as RGB8 pixels, each value by [`to_byte`].
+/// One image (3, H, W) in [-1, 1] as RGB8 pixels, each value by [`to_byte`]. A batch has to be split first, for instance by
+/// [`chunks`](slice::chunks) of 3 H W.
+///
+/// # Panics
+/// If the number of values is not a multiple of 3.
 pub fn planes_to_rgb8(planes: &[f32]) -> Vec<u8> {
+    assert!(planes.len().is_multiple_of(3), "{} values are not three planes", planes.len());
     let plane = planes.len() / 3;
     (0..plane).flat_map(|at| [0, 1, 2].map(|c| to_byte(planes[c * plane + at]))).collect()
 }
@@ -147,5 +152,18 @@ mod tests {
         let planes = rgb8_to_planes(&pixels);
         assert_eq!((planes[0], planes[86], planes[85]), (-1.0, 1.0 / 127.5 - 1.0, 1.0));
         assert_eq!(planes_to_rgb8(&planes), pixels);
+    }
+
+    #[test]
+    #[cfg(feature = "image")]
+    fn pictures_of_two_sizes_are_refused() {
+        let (rgb, gray) = (|w, h| image::RgbImage::new(w, h), |w, h| image::GrayImage::new(w, h));
+        let sample = |pose: &image::RgbImage, labels: &image::GrayImage| {
+            crate::Sample::from_images(&rgb(64, 128), pose, &rgb(64, 128), &gray(64, 128), labels)
+        };
+        assert!(sample(&rgb(64, 128), &gray(64, 128)).is_ok());
+        let error = sample(&rgb(128, 64), &gray(64, 128)).unwrap_err().to_string();
+        assert!(error.contains("pose is 128x64, but agnostic is 64x128"), "{error}");
+        assert!(sample(&rgb(64, 128), &gray(128, 64)).unwrap_err().to_string().contains("labels is 128x64"));
     }
 }

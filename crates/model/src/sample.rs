@@ -83,8 +83,15 @@ impl Sample {
                 Err(InputError::Shape { name, shape, expected: format!("{expected:?}, to fit agnostic") })
             }
         };
+        let is_float = |dtype| matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64);
+        for name in ["agnostic", "pose", "warped_cloth", "warped_mask"] {
+            let dtype = get(name)?.dtype();
+            if !is_float(dtype) {
+                return Err(InputError::PictureType { name, dtype }.into());
+            }
+        }
         let labels = of_shape("labels", &[batch, height, width])?;
-        if matches!(labels.dtype(), Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+        if is_float(labels.dtype()) || labels.dtype() == Dtype::Bool {
             return Err(InputError::LabelType(labels.dtype()).into());
         }
         let values = labels.to_f64()?;

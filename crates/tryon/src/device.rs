@@ -58,10 +58,7 @@ impl DeviceArguments {
     pub(crate) fn open(&self, precision: Precision) -> anyhow::Result<Device> {
         let adapters = if self.device == DeviceKind::Cpu { Vec::new() } else { adapters() };
         let (Some(adapter), _) = self.pick(&adapters)? else {
-            ensure!(
-                precision == Precision::F32,
-                "processor cores store float32; for half precision name a GPU with --adapter or --device gpu"
-            );
+            float32_on_cores(precision)?;
             return Ok(Device::cores(CpuOptions { threads: self.threads(), ..Default::default() })?);
         };
         let mut features = adapter.features() & Features::TIMESTAMP_QUERY;
@@ -109,4 +106,13 @@ pub(crate) fn tuning_file(gpu: &Gpu, precision: Precision, config: GeneratorConf
     let name = format!("{} {} {} {layers:?} {ngf} {precision:?}.json", info.name, info.backend, info.driver_info);
     let name = name.replace(|c: char| !(c.is_ascii_alphanumeric() || " .-()".contains(c)), "_");
     Some(dirs::cache_dir()?.join("alias").join(name))
+}
+
+/// An error for half precision, which processor cores do not have.
+pub(crate) fn float32_on_cores(precision: Precision) -> anyhow::Result<()> {
+    ensure!(
+        precision == Precision::F32,
+        "processor cores store float32; for half precision name a GPU with --adapter or --device gpu"
+    );
+    Ok(())
 }

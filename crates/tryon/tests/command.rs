@@ -227,6 +227,8 @@ fn devices_that_do_not_fit_what_is_asked_for_are_named() {
     let refused = |more: &[&str]| fails(1, &[narrow.as_slice(), more].concat());
     assert!(refused(&["--precision", "f16"]).contains("name a GPU with --adapter"));
     assert!(refused(&["--tune"]).contains("nothing to tune on processor cores"));
+    let planned = fails(1, &["info", "--plan", "--device", "cpu", "--precision", "f16"]);
+    assert!(planned.contains("processor cores store float32"), "{planned}");
     assert!(refused(&["--adapter", "x"]).contains("leave one of them out"));
     let printed = succeeds(&["info", "--device", "cpu", "--threads", "3"]);
     assert!(printed.contains("used: 3 cores") && printed.contains("as --device says"), "{printed}");

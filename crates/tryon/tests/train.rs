@@ -261,6 +261,13 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_written() {
     assert!(with(1, &["--size", "128x128", "--ngf", "1"]).contains("ngf is 1"));
     assert!(with(1, &["--size", "128x128", "--device", "cpu"]).contains("leave --device cpu out"));
     assert!(with(2, &["--eps", "nan"]).contains("a number of at least 0"));
+    let config = GeneratorConfig { layers: alias_model::Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
+    let mut damaged = fill(&config.network().unwrap(), 1);
+    damaged.insert("conv_img.bias", alias_checkpoint::Array::from_f32(&[3], &[0.0, f32::INFINITY, 0.0]));
+    let path = folder.path().join("damaged.safetensors");
+    damaged.write_safetensors(&path).unwrap();
+    let said = with(1, &["--weights", text(&path)]);
+    assert!(said.contains("damaged.safetensors: conv_img.bias holds NaN or infinity; start from"), "{said}");
     assert!(with(2, &["--weights", "w", "--ngf", "8"]).contains("cannot be used with"));
     assert!(exits(2, &mut tryon(&["train", "--out", text(&out)])).contains("--data"));
     assert!(exits(1, &mut tryon(&["train", "--data", "none", "--out", text(&out)])).contains("no folder image"));

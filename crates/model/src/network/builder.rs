@@ -122,8 +122,12 @@ impl Builder {
     }
 
     /// Applies an activation to a layer's result, after the skip connection.
+    ///
+    /// # Panics
+    /// If the layer already has an activation, or the activation's slope is not from 0 to 1.
     pub fn activate(&mut self, result: Value, activation: Activation) -> Value {
         let layer = self.result(result);
+        check_slope(&layer.name, activation);
         assert!(layer.activation == Activation::Identity, "{}: it already has an activation", layer.name);
         layer.activation = activation;
         result
@@ -169,7 +173,8 @@ impl Builder {
     /// Returns the network.
     ///
     /// # Panics
-    /// If it has no output, an output inside a block, or two inputs, outputs, norms or parameters of the same name.
+    /// If it has no output, an output inside a block, a layer that reads a tensor inside a block it is not part of (only a
+    /// block's result can be read from outside), or two inputs, outputs, norms or parameters of the same name.
     pub fn finish(self) -> Network {
         let network = self.network;
         assert!(!network.outputs.is_empty(), "{} has no output", network.name);
@@ -177,6 +182,13 @@ impl Builder {
             |layer| network.blocks.iter().any(|block| (block.layers.start..block.layers.end - 1).contains(&layer));
         let hidden = network.outputs.iter().find(|output| amid(output.layer));
         assert!(hidden.is_none(), "{}: output {hidden:?} is inside a block", network.name);
+        for block in &network.blocks {
+            for layer in &network.layers[block.layers.end..] {
+                let read = layer.reading.sources.iter().map(|source| source.value).chain(layer.add);
+                let amid = |value| matches!(value, Value::Layer(at) if (block.layers.start..block.layers.end - 1).contains(&at));
+                assert!(!read.into_iter().any(amid), "{}: it reads a tensor inside block {}", layer.name, block.name);
+            }
+        }
         let names = |names: Vec<&str>, what: &str| {
             let twice = (1..names.len()).find(|&at| names[..at].contains(&names[at]));
             assert!(twice.is_none(), "{}: two {what} are called {:?}", network.name, twice.map(|at| names[at]));
@@ -212,6 +224,7 @@ impl Builder {
         let channels = reading.sources.iter().map(|source| self.network.channels(source.value)).sum();
         let is_tanh = reading.before == Activation::Tanh || reading.after == Activation::Tanh;
         assert!(!is_tanh, "{name}: tanh can only activate a layer's result");
+        [reading.before, reading.after].into_iter().for_each(|activation| check_slope(name, activation));
         let Some(norm) = &reading.norm else { return channels };
         if let NormKind::Mask { mask } = norm.kind {
             assert_eq!(inputs[mask].kind, InputKind::Mask, "{}: its mask must be an input of that kind", norm.key);
@@ -227,5 +240,12 @@ impl Builder {
             assert!(plain, "{}: SPADE's convolutions have a bias, stride 1, padding 1 and no spectral norm", norm.key);
         }
         channels
+    }
+}
+
+/// Panics if the activation's slope is not from 0 to 1: vector code computes leaky ReLU as a maximum.
+fn check_slope(name: &str, activation: Activation) {
+    if let Activation::LeakyRelu { slope } = activation {
+        assert!((0.0..=1.0).contains(&slope), "{name}: the slope of its leaky ReLU is {slope}, not from 0 to 1");
     }
 }

@@ -28,7 +28,10 @@ pub(super) fn open(path: &Path) -> Result<Option<Jpeg>> {
     }
     let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(BufReader::new(File::open(path).map_err(io)?), options);
-    let fail = |cause: &dyn std::fmt::Display| Error::DecodeJpeg { path: path.into(), cause: cause.to_string() };
+    let fail = |cause: &dyn std::fmt::Display| Error::DecodeJpeg {
+        path: path.into(),
+        cause: cause.to_string().trim_end().into(),
+    };
     decoder.decode_headers().map_err(|cause| fail(&cause))?;
     let info = decoder.info().ok_or_else(|| fail(&"no header"))?;
     let (width, height) = (info.width, info.height);
@@ -42,6 +45,8 @@ pub(super) fn open(path: &Path) -> Result<Option<Jpeg>> {
 impl Jpeg {
     /// Red, green and blue of every pixel.
     pub(super) fn decode(mut self, path: &Path) -> Result<Vec<u8>> {
-        self.decoder.decode().map_err(|cause| Error::DecodeJpeg { path: path.into(), cause: cause.to_string() })
+        self.decoder
+            .decode()
+            .map_err(|cause| Error::DecodeJpeg { path: path.into(), cause: cause.to_string().trim_end().into() })
     }
 }

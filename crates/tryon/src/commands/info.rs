@@ -1,6 +1,6 @@
 //! `tryon info`: the devices to compute on, which one would be used, and what an image takes on it.
 
-use crate::device::{DeviceArguments, name};
+use crate::device::{DeviceArguments, float32_on_cores, name};
 use alias_model::plan::{Input, ModulationTable, Step};
 use alias_model::{Cost, CpuOptions, Device, PlanOptions, Target};
 use alias_tensor::adapters;
@@ -44,7 +44,10 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let adapters = adapters();
     let (chosen, reason) = device.pick(&adapters)?;
     if arguments.plan {
-        let target = chosen.map_or(Target::CORES, |adapter| Target::of_adapter(&adapter, precision));
+        let target = match chosen {
+            Some(adapter) => Target::of_adapter(&adapter, precision),
+            None => float32_on_cores(precision).map(|()| Target::CORES)?,
+        };
         return plan(&arguments.drawing, target);
     }
     let mut text: String = adapters.iter().map(describe).collect();

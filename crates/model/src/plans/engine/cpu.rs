@@ -34,8 +34,8 @@ impl Engine for CpuEngine {
         let memory = Memory::assign(plan);
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         let buffers = match spare {
-            Some(spare) => HostBuffers::reusing(plan, &memory, spare),
-            None => HostBuffers::new(plan, &memory),
+            Some(spare) => HostBuffers::reusing(plan, &memory, spare)?,
+            None => HostBuffers::new(plan, &memory)?,
         };
         let (cpu, weights, spare) = (self.cpu.clone(), self.weights.clone(), self.spare.clone());
         Ok(Box::new(CpuRunner { cpu, weights, steps: plan.steps.clone(), done, buffers: Some(buffers), spare }))

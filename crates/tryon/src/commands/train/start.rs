@@ -173,11 +173,21 @@ fn read_discriminator(path: &Path) -> Result<Checkpoint> {
     Ok(if part.is_empty() { checkpoint } else { part })
 }
 
+/// An error if the given weights hold NaN or infinity, which no training mends.
+fn check_finite(path: &Path, weights: &Checkpoint) -> Result<()> {
+    for (key, array) in weights.iter() {
+        let is_finite = array.to_f32()?.iter().all(|value| value.is_finite());
+        ensure!(is_finite, "{}: {key} holds NaN or infinity; start from other weights", path.display());
+    }
+    Ok(())
+}
+
 /// A trainer of a new run.
 fn new_trainer(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> {
     let (config, generator) = match &settings.weights {
         Some(path) => {
             let weights = read_generator(path)?;
+            check_finite(path, &weights)?;
             (GeneratorConfig { plain: settings.plain, ..GeneratorConfig::infer(&weights)? }, weights)
         }
         None => {
@@ -188,6 +198,7 @@ fn new_trainer(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Tra
     let (judge, discriminator) = match &settings.discriminator {
         Some(path) => {
             let weights = read_discriminator(path)?;
+            check_finite(path, &weights)?;
             (DiscriminatorConfig::infer(&weights)?, weights)
         }
         None => {
