@@ -160,7 +160,8 @@ fn a_faulty_kernel_is_an_error_and_the_device_goes_on() {
 /// If wgpu refuses a submission, its results are lost, and every attempt to read them is an error.
 #[test]
 fn a_refused_submission_leaves_nothing_to_read() {
-    // The kernel writes to an input, so `Gpu` cannot know that the launch binds one buffer both for reading and writing.
+    // The kernel writes to an input, so `Gpu` cannot know that the launch binds one buffer both for reading and
+    // writing.
     static LIAR: Kernel = Kernel::new(
         "liar",
         &["override WG: u32;

@@ -22,8 +22,8 @@ impl HostBuffers {
         HostBuffers::reusing(plan, memory, HostBuffers { slots: Vec::new(), places: Vec::new() })
     }
 
-    /// Allocates the buffers of `plan` from `spare` memory where it fits, with arbitrary contents, and frees the rest of it.
-    /// The system clears new memory when it is first touched, which takes a fifth of a small image's time.
+    /// Allocates the buffers of `plan` from `spare` memory where it fits, with arbitrary contents, and frees the rest
+    /// of it. The system clears new memory when it is first touched, which takes a fifth of a small image's time.
     ///
     /// # Errors
     /// As [`HostBuffers::new`].

@@ -125,8 +125,8 @@ pub fn rgb8_to_planes(pixels: &[u8]) -> Vec<f32> {
     (0..3).flat_map(plane).collect()
 }
 
-/// One image (3, H, W) in [-1, 1] as RGB8 pixels, each value by [`to_byte`]. A batch has to be split first, for instance by
-/// [`chunks`](slice::chunks) of 3 H W.
+/// One image (3, H, W) in [-1, 1] as RGB8 pixels, each value by [`to_byte`]. A batch has to be split first, for
+/// instance by [`chunks`](slice::chunks) of 3 H W.
 ///
 /// # Panics
 /// If the number of values is not a multiple of 3.

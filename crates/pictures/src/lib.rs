@@ -6,6 +6,7 @@
 //! Start with [`images::Image`], a picture in memory, and [`images::read_rgb`] and [`images::write_rgb`].
 //! [`images::read_sample`] reads the generator's inputs, [`dataset::Dataset`] a folder of examples,
 //! [`metrics::Comparison`] scores one picture against another, and [`sheet::sheet`] lays out many.
+//! [`pipeline::overlapped`] reads, draws and writes many at once.
 //!
 //! ```
 //! use alias_pictures::images::{Image, read_rgb, write_rgb};
@@ -24,5 +25,6 @@ pub mod dataset;
 pub mod font;
 pub mod images;
 pub mod metrics;
+pub mod pipeline;
 pub mod resize;
 pub mod sheet;

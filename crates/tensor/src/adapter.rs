@@ -27,8 +27,9 @@ pub struct GpuOptions {
     /// guarantees everywhere.
     pub limits: Option<wgpu::Limits>,
     /// Whether shaders check every index and bound every loop, for tests. This project's kernels stay in bounds and run
-    /// without checks; their tests run both ways. Leave this off on Mesa's llvmpipe for wide networks: it ends a loop silently
-    /// after 65,535 rounds an invocation, so that checked convolutions of some hundred channels come out wrong.
+    /// without checks; their tests run both ways. Leave this off on Mesa's llvmpipe for wide networks: it ends a loop
+    /// silently after 65,535 rounds an invocation, so that checked convolutions of some hundred channels come out
+    /// wrong.
     pub bounds_checks: bool,
 }
 

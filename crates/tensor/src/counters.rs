@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A snapshot of what a [`Gpu`](crate::Gpu) has done and holds. The first five only grow. All are the same from run to run,
-/// except for `submits`, which depends on how fast the device is.
+/// A snapshot of what a [`Gpu`](crate::Gpu) has done and holds. The first five only grow. All are the same from run to
+/// run, except for `submits`, which depends on how fast the device is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Kernels launched.

@@ -150,8 +150,8 @@ impl Device {
     }
 
     fn poll(&self, until: wgpu::PollType) -> std::result::Result<wgpu::PollStatus, wgpu::PollError> {
-        // One thread at a time: Mesa's emulated timeline semaphores report a submission as unfinished while any thread is
-        // still inside its wait for it, and wgpu-core panics when another thread has already seen it finished.
+        // One thread at a time: Mesa's emulated timeline semaphores report a submission as unfinished while any thread
+        // is still inside its wait for it, and wgpu-core panics when another thread has already seen it finished.
         let _turn = lock(&self.waiting);
         self.wgpu.poll(until)
     }

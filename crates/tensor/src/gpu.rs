@@ -39,15 +39,15 @@ impl Gpu {
 
     /// Works on a device and queue that the host application already has, within the limits it requested.
     ///
-    /// The host's callback for device loss is left alone, so that here a loss shows as [`Error::Validation`] with wgpu's
-    /// words. The host's callbacks must not use this `Gpu`: they may run while it holds its locks.
+    /// The host's callback for device loss is left alone, so that here a loss shows as [`Error::Validation`] with
+    /// wgpu's words. The host's callbacks must not use this `Gpu`: they may run while it holds its locks.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         Gpu::assemble(Device::shared(device, queue), None)
     }
 
-    /// A device with the limits of this one that counts launches and memory but computes and holds nothing: every tensor reads
-    /// as zeros, whatever was written to it. Tells in a moment what a computation takes. A [`Recording`](crate::Recording)
-    /// cannot be made on it.
+    /// A device with the limits of this one that counts launches and memory but computes and holds nothing: every
+    /// tensor reads as zeros, whatever was written to it. Tells in a moment what a computation takes. A
+    /// [`Recording`](crate::Recording) cannot be made on it.
     ///
     /// # Errors
     /// What wgpu reports.
@@ -122,7 +122,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// Submits what was recorded and waits until all of it is done, but not for what the host application has submitted since.
+    /// Submits what was recorded and waits until all of it is done, but not for what the host application has submitted
+    /// since.
     ///
     /// # Errors
     /// As [`Gpu::submit`].
@@ -208,7 +209,8 @@ impl Gpu {
         };
         device.scoped("reading from the device", 0, |_| buffer.map_async(wgpu::MapMode::Read, .., report))?;
         device.wait(written)?;
-        // Blocking: if another thread polled meanwhile, it may run this callback a moment after this thread's wait is over.
+        // Blocking: if another thread polled meanwhile, it may run this callback a moment after this thread's wait is
+        // over.
         let mapped = receiver.recv().map_err(|e| e.to_string()).and_then(|mapped| mapped.map_err(|e| e.to_string()));
         let view = mapped.and_then(|()| buffer.get_mapped_range(..).map_err(|e| e.to_string()));
         view.map_err(|message| device.refused("reading from the device", message))

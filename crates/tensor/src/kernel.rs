@@ -2,8 +2,8 @@
 
 /// A compute entry point of a WGSL text and the workgroup size it is specialised with.
 ///
-/// The text declares `override WG: u32` as its workgroup size, which other overrides may follow, its uniform `Params` at
-/// binding 0 and its buffers from binding 1, in the order in which [`Gpu::launch`](crate::Gpu::launch) gets them.
+/// The text declares `override WG: u32` as its workgroup size, which other overrides may follow, its uniform `Params`
+/// at binding 0 and its buffers from binding 1, in the order in which [`Gpu::launch`](crate::Gpu::launch) gets them.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     name: &'static str,
@@ -19,7 +19,8 @@ pub struct Kernel {
 pub(crate) const MAX_CONSTANTS: usize = 6;
 
 impl Kernel {
-    /// Entry point `entry` of the WGSL text whose pieces are `source`, in workgroups of 256. `name` is for error messages.
+    /// Entry point `entry` of the WGSL text whose pieces are `source`, in workgroups of 256. `name` is for error
+    /// messages.
     pub const fn new(name: &'static str, source: &'static [&'static str], entry: &'static str) -> Kernel {
         Kernel { name, source, entry, workgroup: 256, constants: [("", 0); MAX_CONSTANTS], in_bounds: false }
     }
@@ -50,7 +51,8 @@ impl Kernel {
     ///
     /// # Safety
     /// For every launch, each index lies inside its buffer or array, each loop ends, and workgroup memory is written
-    /// before it is read. Since launching is safe, the kernel must stay private to code that ensures this for each launch.
+    /// before it is read. Since launching is safe, the kernel must stay private to code that ensures this for each
+    /// launch.
     #[must_use]
     #[expect(unsafe_code, reason = "declares the contract that create_shader_module_trusted asks for")]
     pub const unsafe fn assume_in_bounds(self) -> Kernel {

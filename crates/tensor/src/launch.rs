@@ -20,8 +20,9 @@ impl Gpu {
     /// reads, and then `outputs`, which it writes, in order.
     ///
     /// # Errors
-    /// [`Error::Limit`] where the work is too large for the adapter, [`Error::ForeignTensor`], [`Error::Argument`] where an
-    /// output is bound twice, [`Error::Validation`] where kernel and bindings do not fit, [`Error::DeviceLost`].
+    /// [`Error::Limit`] where the work is too large for the adapter, [`Error::ForeignTensor`], [`Error::Argument`]
+    /// where an output is bound twice, [`Error::Validation`] where kernel and bindings do not fit,
+    /// [`Error::DeviceLost`].
     pub fn launch<P: Pod>(
         &self,
         kernel: &Kernel,
@@ -89,8 +90,8 @@ impl Gpu {
         Ok(Launch { pipeline, group, grid, flops, bytes })
     }
 
-    /// The workgroups of a dispatch, split in two dimensions where one is not enough. Kernels undo it with `thread_index` or
-    /// `group_index` of shaders/shared/grid.wgsl.
+    /// The workgroups of a dispatch, split in two dimensions where one is not enough. Kernels undo it with
+    /// `thread_index` or `group_index` of shaders/shared/grid.wgsl.
     fn grid(&self, kernel: &Kernel, work: Work) -> Result<[u32; 2]> {
         let groups = match work.count {
             Count::Threads(n) => n.div_ceil(kernel.workgroup.into()),

@@ -2,13 +2,14 @@
 //!
 //! This crate knows no operation by name. It gives the operations in `alias-kernels` four things:
 //!
-//! * [`Gpu`]: an adapter, chosen or brought along, with its pipelines, its pool of buffers and one open command encoder;
+//! * [`Gpu`]: an adapter, chosen or brought along, with its pipelines, its pool of buffers and one open command
+//!   encoder;
 //! * [`Kernel`] and [`Gpu::launch`]: a WGSL entry point and how to run it;
 //! * [`Tensor`]: a shape and a buffer of float32, contiguous, row-major, up to four dimensions (N, C, H, W);
 //! * the tape: [`Tensor::with_backward`] and [`Tensor::backward`], reverse-mode differentiation over closures.
 //!
-//! A launch is recorded, not run: work is submitted when a result is read, or when there is enough of it. A lost device,
-//! exhausted memory or a missing feature comes back as an [`Error`], not as a panic.
+//! A launch is recorded, not run: work is submitted when a result is read, or when there is enough of it. A lost
+//! device, exhausted memory or a missing feature comes back as an [`Error`], not as a panic.
 
 mod adapter;
 mod counters;

@@ -2,22 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a submission may take. Windows resets a GPU that works on one for two seconds, and a desktop on the same GPU
-/// stands still meanwhile.
+/// How long a submission may take. Windows resets a GPU that works on one for two seconds, and a desktop on the same
+/// GPU stands still meanwhile.
 const LONGEST: Duration = Duration::from_millis(300);
 
-/// Work a second before anything was measured: that of the slowest adapter known, Mesa's llvmpipe on two cores. A first guess
-/// that is too low costs a few more submissions.
+/// Work a second before anything was measured: that of the slowest adapter known, Mesa's llvmpipe on two cores. A first
+/// guess that is too low costs a few more submissions.
 const FIRST_SPEED: f64 = 3e10;
 
-/// What it takes to call a device slower than it is known to be: a busy time of some length, and this share of a submission's
-/// work in it. Else the host, or the driver that compiles a kernel at its first launch, may have taken most of the time.
+/// What it takes to call a device slower than it is known to be: a busy time of some length, and this share of a
+/// submission's work in it. Else the host, or the driver that compiles a kernel at its first launch, may have taken
+/// most of the time.
 const ENOUGH: (Duration, f64) = (Duration::from_millis(50), 0.1);
 
 /// Operations in the time of one byte moved, on the adapters known: from 4 on llvmpipe to 20 on large GPUs.
 const OPERATIONS_PER_BYTE: u64 = 8;
 
-/// The work of a launch that computes `flops` operations over buffers of `bytes` bytes: what its time should be proportional to.
+/// The work of a launch that computes `flops` operations over buffers of `bytes` bytes: what its time should be
+/// proportional to.
 pub(crate) fn work(flops: u64, bytes: u64) -> u64 {
     flops + OPERATIONS_PER_BYTE * bytes
 }
@@ -55,8 +57,8 @@ impl Pace {
         self.unfinished += 1;
     }
 
-    /// A submission of this much work was found finished at `now`, perhaps some time after it was. That makes a device look
-    /// slower than it is, never faster.
+    /// A submission of this much work was found finished at `now`, perhaps some time after it was. That makes a device
+    /// look slower than it is, never faster.
     pub(crate) fn finished(&mut self, work: u64, now: Instant) {
         self.unfinished -= 1;
         self.done += work;

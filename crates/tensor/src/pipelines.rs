@@ -16,8 +16,8 @@ pub(crate) struct Pipeline {
 /// All that were compiled so far.
 #[derive(Default)]
 pub(crate) struct Pipelines {
-    /// By the pieces of their text, and whether they run unchecked. Pieces are compared as text, so that kernels which list the
-    /// same ones share a module.
+    /// By the pieces of their text, and whether they run unchecked. Pieces are compared as text, so that kernels which
+    /// list the same ones share a module.
     modules: Mutex<HashMap<(&'static [&'static str], bool), wgpu::ShaderModule>>,
     pipelines: Mutex<HashMap<Specialization, Pipeline>>,
 }

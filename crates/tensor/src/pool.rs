@@ -1,12 +1,13 @@
 //! Buffers, reused: a dropped tensor's buffer serves the next tensor of about its size.
 //!
-//! Reuse needs no fence. All work goes through one queue in the order in which it was recorded, so a kernel that writes to a
-//! reused buffer runs after every kernel that used its former content.
+//! Reuse needs no fence. All work goes through one queue in the order in which it was recorded, so a kernel that writes
+//! to a reused buffer runs after every kernel that used its former content.
 
 use crate::Counters;
 use std::collections::BTreeMap;
 
-/// A buffer and its size in bytes. On a [counting](crate::Gpu::counting) device the size is nominal, and the buffer is smaller.
+/// A buffer and its size in bytes. On a [counting](crate::Gpu::counting) device the size is nominal, and the buffer is
+/// smaller.
 pub(crate) struct Block {
     pub(crate) buffer: wgpu::Buffer,
     pub(crate) size: u64,
@@ -45,9 +46,9 @@ impl Pool {
         Some(block)
     }
 
-    /// A buffer of `size` bytes was created and is in use. Live plus free memory is capped at 9/8 of peak use. Without a cap,
-    /// a training step's many different sizes would leave as much memory free as is in use; with it, a step has to create a
-    /// few dozen of its thousands of buffers, which costs no time that could be measured.
+    /// A buffer of `size` bytes was created and is in use. Live plus free memory is capped at 9/8 of peak use. Without
+    /// a cap, a training step's many different sizes would leave as much memory free as is in use; with it, a step has
+    /// to create a few dozen of its thousands of buffers, which costs no time that could be measured.
     pub(crate) fn created(&mut self, size: u64) {
         self.buffers += 1;
         self.allocations += 1;

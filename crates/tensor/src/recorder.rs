@@ -1,7 +1,7 @@
 //! Many launches in one command encoder, submitted when a result is read or enough work has come together.
 //!
-//! One lock, the recorder's, is held from a launch's first change to the recording to its last, and while recorded work is
-//! submitted. No tensor is dropped and nothing waits for the device under it.
+//! One lock, the recorder's, is held from a launch's first change to the recording to its last, and while recorded work
+//! is submitted. No tensor is dropped and nothing waits for the device under it.
 
 use crate::device::Device;
 use crate::pace::work;
@@ -40,8 +40,8 @@ pub(crate) struct Recorder {
     uniforms: Vec<u8>,
     uniform_buffer: wgpu::Buffer,
     work: u64,
-    /// Why a submission was refused, once one was. Nobody can tell which tensors it was to compute, so from then on none can
-    /// be read.
+    /// Why a submission was refused, once one was. Nobody can tell which tensors it was to compute, so from then on
+    /// none can be read.
     failed: Option<Error>,
 }
 
@@ -60,7 +60,8 @@ impl Recorder {
         Recorder { open: None, uniforms: Vec::new(), uniform_buffer, work: 0, failed: None }
     }
 
-    /// Where the next launch finds its parameters: a buffer, and an offset in it. Submits what was recorded if it is enough.
+    /// Where the next launch finds its parameters: a buffer, and an offset in it. Submits what was recorded if it is
+    /// enough.
     pub(crate) fn next_slot(&mut self, device: &Device) -> Result<(&wgpu::Buffer, usize)> {
         if self.uniforms.len() == SLOT * MAX_LAUNCHES || self.work >= device.budget() {
             self.submit(device)?;

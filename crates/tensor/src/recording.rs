@@ -1,4 +1,5 @@
-//! Launches that are the same every time: checked, bound and given their parameters once, submitted any number of times.
+//! Launches that are the same every time: checked, bound and given their parameters once, submitted any number of
+//! times.
 
 use crate::recorder::{Launch, MAX_LAUNCHES, Recorder, SLOT, uniform_buffer};
 use crate::{Gpu, Kernel, Result, Tensor, Work};
@@ -81,7 +82,8 @@ impl Recording {
         Ok(submitted)
     }
 
-    /// The launches of each submission: of about equal work, and within the device's budget unless a single launch is not.
+    /// The launches of each submission: of about equal work, and within the device's budget unless a single launch is
+    /// not.
     fn parts(&self) -> Vec<&[Launch]> {
         let total: u64 = self.launches.iter().map(Launch::work).sum();
         let count = total.div_ceil(self.gpu.0.device.budget().max(1)).max(1);
@@ -109,7 +111,8 @@ impl Recording {
     }
 
     /// Runs the launches one by one and measures each: by the device's clock if it was opened with
-    /// [`Features::TIMESTAMP_QUERY`](wgpu::Features::TIMESTAMP_QUERY), else from submission to completion on the host's.
+    /// [`Features::TIMESTAMP_QUERY`](wgpu::Features::TIMESTAMP_QUERY), else from submission to completion on the
+    /// host's.
     ///
     /// # Errors
     /// As [`Gpu::synchronize`].

@@ -26,12 +26,12 @@ fn recording<T>(on: bool, f: impl FnOnce() -> T) -> T {
 }
 
 impl Tensor {
-    /// Declares the gradient of the operation that computed `self` from `parents`: `backward` gets the gradient of `self` and
-    /// returns one for each parent, in order and of that parent's shape, or `None` where there is none.
+    /// Declares the gradient of the operation that computed `self` from `parents`: `backward` gets the gradient of
+    /// `self` and returns one for each parent, in order and of that parent's shape, or `None` where there is none.
     ///
-    /// Returns `self` unchanged if no parent is tracked. What `backward` captures is kept until the result and everything
-    /// computed from it are dropped, so it should capture only what it needs, and no tracked tensors other than parents. A
-    /// gradient for a parent that is not tracked is thrown away; `backward` should not compute it.
+    /// Returns `self` unchanged if no parent is tracked. What `backward` captures is kept until the result and
+    /// everything computed from it are dropped, so it should capture only what it needs, and no tracked tensors other
+    /// than parents. A gradient for a parent that is not tracked is thrown away; `backward` should not compute it.
     #[must_use]
     pub fn with_backward<const N: usize>(
         self,
@@ -54,9 +54,9 @@ impl Tensor {
         self.with_node(parents, move |dy| Ok(Pulled { parents: backward(dy)?, leaves: BTreeMap::new() }))
     }
 
-    /// `f(self)`, keeping only `self` for the backward pass, which computes `f(self)` a second time and goes back through that
-    /// (gradient checkpointing, Chen et al. 2016). Other tensors that `f` uses get their gradients as well. `f` must compute the
-    /// same both times; the [`Pass`] tells it which time it is.
+    /// `f(self)`, keeping only `self` for the backward pass, which computes `f(self)` a second time and goes back
+    /// through that (gradient checkpointing, Chen et al. 2016). Other tensors that `f` uses get their gradients as
+    /// well. `f` must compute the same both times; the [`Pass`] tells it which time it is.
     ///
     /// # Errors
     /// What `f` reports.
@@ -99,12 +99,12 @@ impl Tensor {
 
     /// The gradients of `<self, cotangent>` with respect to every leaf that [requires one](Tensor::requires_grad).
     ///
-    /// Consumes `self`, so that each intermediate tensor is freed as soon as the gradient has passed it, unless the caller holds
-    /// a clone. To go back a second time, keep a clone of `self`.
+    /// Consumes `self`, so that each intermediate tensor is freed as soon as the gradient has passed it, unless the
+    /// caller holds a clone. To go back a second time, keep a clone of `self`.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the cotangent's shape is not that of `self`, [`Error::Argument`] if `self` was computed from nothing
-    /// that requires a gradient; whatever the operations report.
+    /// [`Error::Shape`] if the cotangent's shape is not that of `self`, [`Error::Argument`] if `self` was computed from
+    /// nothing that requires a gradient; whatever the operations report.
     pub fn backward(self, cotangent: &Tensor) -> Result<Gradients> {
         cotangent.shape().check("backward", "cotangent", &self.shape())?;
         let Some(root) = self.0.variable.clone() else {

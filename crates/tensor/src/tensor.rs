@@ -6,7 +6,8 @@ use crate::{Error, Gpu, Result, Shape};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A tensor of float32 on a device: contiguous, row-major, up to four dimensions. A cheap handle; clones share the data.
+/// A tensor of float32 on a device: contiguous, row-major, up to four dimensions. A cheap handle; clones share the
+/// data.
 ///
 /// Only [`Tensor::overwrite`] and the next run of a [`Recording`](crate::Recording) change the values of a tensor.
 #[derive(Clone)]
@@ -22,8 +23,8 @@ pub(crate) struct Inner {
 /// A buffer that returns to its device's pool when the last tensor that shares it is dropped.
 struct Storage {
     gpu: Gpu,
-    /// Whether the application has a reference to the buffer. Then no other tensor may use it: what the application writes
-    /// to it later could be indices that an unchecked kernel relies on.
+    /// Whether the application has a reference to the buffer. Then no other tensor may use it: what the application
+    /// writes to it later could be indices that an unchecked kernel relies on.
     is_lent: AtomicBool,
     /// `None` only while it is being dropped.
     block: Option<Block>,
@@ -129,9 +130,9 @@ impl Tensor {
         Ok(self.viewed_as(shape))
     }
 
-    /// Overwrites elements from index `start` on, after everything that was recorded or submitted so far. The next run of a
-    /// [`Recording`](crate::Recording) uses the new values. Results that were computed from the old ones stay as they are; the
-    /// tape does not notice the change.
+    /// Overwrites elements from index `start` on, after everything that was recorded or submitted so far. The next run
+    /// of a [`Recording`](crate::Recording) uses the new values. Results that were computed from the old ones stay as
+    /// they are; the tape does not notice the change.
     ///
     /// # Errors
     /// [`Error::Argument`] if `values` reach past its end or do not fill whole elements; what the device reports.
@@ -146,13 +147,13 @@ impl Tensor {
         self.gpu().write(self.raw_buffer(), offset, data)
     }
 
-    /// Where the elements lie on the device, for commands that the application encodes itself: a buffer, the offset of the
-    /// first element and the size of all, both in bytes.
+    /// Where the elements lie on the device, for commands that the application encodes itself: a buffer, the offset of
+    /// the first element and the size of all, both in bytes.
     ///
-    /// * The elements are there for commands that are submitted after [`Gpu::submit`] was called; the queue runs in order,
-    ///   so nothing has to wait.
-    /// * Keep the tensor until those commands are submitted. Once it and all tensors that share its data are dropped, its
-    ///   memory is freed. Other tensors do not use the buffer.
+    /// * The elements are there for commands that are submitted after [`Gpu::submit`] was called; the queue runs in
+    ///   order, so nothing has to wait.
+    /// * Keep the tensor until those commands are submitted. Once it and all tensors that share its data are dropped,
+    ///   its memory is freed. Other tensors do not use the buffer.
     /// * The buffer may be a storage buffer, and source and destination of copies. Writing to it has the effect of
     ///   [`Tensor::overwrite`].
     ///

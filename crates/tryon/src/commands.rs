@@ -7,7 +7,6 @@ pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod info;
 pub(crate) mod inspect;
-mod pipeline;
 mod report;
 pub(crate) mod synth;
 pub(crate) mod train;

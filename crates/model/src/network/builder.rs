@@ -173,8 +173,8 @@ impl Builder {
     /// Returns the network.
     ///
     /// # Panics
-    /// If it has no output, an output inside a block, a layer that reads a tensor inside a block it is not part of (only a
-    /// block's result can be read from outside), or two inputs, outputs, norms or parameters of the same name.
+    /// If it has no output, an output inside a block, a layer that reads a tensor inside a block it is not part of
+    /// (only a block's result can be read from outside), or two inputs, outputs, norms or parameters of the same name.
     pub fn finish(self) -> Network {
         let network = self.network;
         assert!(!network.outputs.is_empty(), "{} has no output", network.name);

@@ -1,12 +1,12 @@
 //! `tryon synth`: draws a person in a garment, from tensors, from five pictures, or from five folders of pictures.
 
-use super::pipeline::overlapped;
 use super::{PrecisionArgument, draw, finite, load, progress, to_image, verify_not_input};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use alias_checkpoint::Array;
 use alias_model::{Checkpoint, Noise, PersonPlan, PlanOptions, Sample};
 use alias_pictures::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
+use alias_pictures::pipeline::overlapped;
 use alias_train::read_generator;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ArgGroup;

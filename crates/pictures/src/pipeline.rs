@@ -1,16 +1,32 @@
-//! Overlapped work on many files: while one is drawn, the next is read and the previous one written.
+//! Overlapped work on many pictures: while one is drawn, the next is read and the previous one written.
 
-use anyhow::Result;
 use std::sync::mpsc::sync_channel;
 
 /// For every item in order: `read` on a thread of its own, `draw` on this thread, `write` and `report` on another one.
-/// No stage runs ahead by more than one item, so memory holds three.
-pub(super) fn overlapped<I: Sync, R: Send, D: Send>(
+/// An item that fails in one stage skips the others, and `report` gets its error. No stage runs ahead by more than one
+/// item, so memory holds three.
+///
+/// For the generator, `read` also plans ([`Painter::plan`](alias_model::Painter::plan)), since that takes no device.
+///
+/// ```
+/// use alias_pictures::pipeline::overlapped;
+///
+/// let mut lengths = Vec::new();
+/// overlapped(
+///     &["one", "two", "x"],
+///     |word| if word.len() > 1 { Ok(word.len()) } else { Err("too short") },
+///     |_, length| Ok(10 * length),
+///     |_, _| Ok(()),
+///     |word, result| lengths.push((*word, result)),
+/// );
+/// assert_eq!(lengths, [("one", Ok(())), ("two", Ok(())), ("x", Err("too short"))]);
+/// ```
+pub fn overlapped<I: Sync, R: Send, D: Send, E: Send>(
     items: &[I],
-    read: impl Fn(&I) -> Result<R> + Send,
-    draw: impl Fn(&I, R) -> Result<D>,
-    write: impl Fn(&I, D) -> Result<()> + Send,
-    mut report: impl FnMut(&I, Result<()>) + Send,
+    read: impl Fn(&I) -> Result<R, E> + Send,
+    draw: impl Fn(&I, R) -> Result<D, E>,
+    write: impl Fn(&I, D) -> Result<(), E> + Send,
+    mut report: impl FnMut(&I, Result<(), E>) + Send,
 ) {
     std::thread::scope(|scope| {
         let (give, readings) = sync_channel(0);
@@ -35,16 +51,13 @@ pub(super) fn overlapped<I: Sync, R: Send, D: Send>(
 #[cfg(test)]
 mod tests {
     use super::overlapped;
-    use anyhow::{Result, ensure};
     use std::sync::Mutex;
 
     #[test]
     fn every_item_goes_through_all_stages_in_order_whatever_fails() {
         let items: Vec<usize> = (0..20).collect();
-        let failing = |stage: usize, item: usize| -> Result<()> {
-            ensure!(item % 7 != stage, "stage {stage}");
-            Ok(())
-        };
+        let failing =
+            |stage: usize, item: usize| if item % 7 == stage { Err(format!("stage {stage}")) } else { Ok(()) };
         let (drawn, mut reports) = (Mutex::new(Vec::new()), Vec::new());
         overlapped(
             &items,
@@ -58,7 +71,7 @@ mod tests {
                 assert_eq!(drawn, item + 200);
                 failing(3, item)
             },
-            |&item, result| reports.push((item, result.map_err(|error| error.to_string()).err())),
+            |&item, result| reports.push((item, result.err())),
         );
         let expected = |&item: &usize| {
             let failed = Some(item % 7).filter(|stage| (1..4).contains(stage));
