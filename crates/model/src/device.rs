@@ -40,6 +40,21 @@ impl Device {
     /// Which of `adapters` to compute on, or `None` for processor cores, and why. A software rasterizer is slower than
     /// the cores that it runs on, so it is chosen only if somebody names it.
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::Device;
+    /// use alias_tensor::{AdapterChoice, adapters};
+    ///
+    /// let (adapter, reason) = Device::choose(&AdapterChoice::Best, &adapters())?;
+    /// match &adapter {
+    ///     Some(adapter) => println!("{}: {reason}", adapter.get_info().name),
+    ///     None => println!("processor cores: {reason}"),
+    /// }
+    /// assert_eq!(matches!(Device::auto()?, Device::Gpu(_)), adapter.is_some()); // auto chooses in the same way
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`alias_tensor::Error::NoAdapter`] if the named adapter does not exist.
     pub fn choose(choice: &AdapterChoice, adapters: &[Adapter]) -> Result<(Option<Adapter>, String)> {

@@ -102,6 +102,37 @@ impl Generator {
 
     /// Draws the image with SPADE computed by `spade`, and passes each block's name and output to `tap`.
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{Generator, Inputs, Noise, Sample, SpadeMethod};
+    /// use alias_tensor::{Gpu, GpuOptions};
+    /// # use alias_model::{GeneratorConfig, Layers, fill};
+    /// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
+    /// # let checkpoint = fill(&config.network()?, 1);
+    /// # let pixels = 64 * 64;
+    /// # let sample = Sample {
+    /// #     batch: 1,
+    /// #     height: 64,
+    /// #     width: 64,
+    /// #     agnostic: vec![0.0; 3 * pixels],
+    /// #     pose: vec![0.0; 3 * pixels],
+    /// #     warped_cloth: vec![0.5; 3 * pixels],
+    /// #     warped_mask: vec![1.0; pixels],
+    /// #     labels: vec![2; pixels],
+    /// # };
+    ///
+    /// let gpu = Gpu::open(&GpuOptions::default())?;
+    /// let generator = Generator::load(&gpu, &checkpoint)?;
+    /// let inputs = Inputs::new(&gpu, &sample)?;
+    /// let mut widths = Vec::new();
+    /// let tap = |block: &str, output: &alias_tensor::Tensor| widths.push((block.to_owned(), output.shape()[3]));
+    /// generator.forward_with(&inputs, Noise::None, SpadeMethod::Dense, tap)?;
+    /// assert_eq!(widths[0], ("head_0".into(), 1));
+    /// assert_eq!(widths[6], ("up_3".into(), 64));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Generator::forward`].
     pub fn forward_with(

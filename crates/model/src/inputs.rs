@@ -7,6 +7,30 @@ use crate::{InputError, Result, Sample};
 use alias_tensor::{Gpu, Tensor};
 
 /// The generator's inputs on a GPU.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::{GARMENT, Inputs, Sample};
+/// use alias_tensor::{Gpu, GpuOptions};
+/// # let pixels = 1;
+/// # let sample = Sample {
+/// #     batch: 1,
+/// #     height: 1,
+/// #     width: 1,
+/// #     agnostic: vec![0.0; 3 * pixels],
+/// #     pose: vec![0.0; 3 * pixels],
+/// #     warped_cloth: vec![0.5; 3 * pixels],
+/// #     warped_mask: vec![1.0; pixels],
+/// #     labels: vec![2; pixels],
+/// # };
+///
+/// // A single pixel of the garment's class, three quarters of which the warped garment covers.
+/// let sample = Sample { labels: vec![GARMENT], warped_mask: vec![0.75], ..sample };
+/// let inputs = Inputs::new(&Gpu::open(&GpuOptions::default())?, &sample)?;
+/// assert_eq!(inputs.seg_div().to_vec()?, [0.0, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0, 0.25]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Inputs {
     /// Agnostic image, pose and warped garment: (N, 9, H, W) in [-1, 1].

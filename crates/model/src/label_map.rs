@@ -37,6 +37,24 @@ pub(crate) struct Distinct {
 /// VITON-HD's misalignment mask at pixel `at` of a sample's labels, in [0, 1]: how much of the garment's class the
 /// warped garment fails to cover there.
 ///
+/// ```
+/// use alias_model::{GARMENT, Sample, misaligned};
+/// # let pixels = 3;
+/// # let sample = Sample {
+/// #     batch: 1,
+/// #     height: 1,
+/// #     width: 3,
+/// #     agnostic: vec![0.0; 3 * pixels],
+/// #     pose: vec![0.0; 3 * pixels],
+/// #     warped_cloth: vec![0.5; 3 * pixels],
+/// #     warped_mask: vec![1.0; pixels],
+/// #     labels: vec![2; pixels],
+/// # };
+///
+/// let sample = Sample { labels: vec![GARMENT, GARMENT, 0], warped_mask: vec![1.0, 0.25, 0.25], ..sample };
+/// assert_eq!([0, 1, 2].map(|at| misaligned(&sample, at)), [0.0, 0.75, 0.0]);
+/// ```
+///
 /// # Panics
 /// If there is no such pixel.
 pub fn misaligned(sample: &Sample, at: usize) -> f32 {

@@ -99,6 +99,20 @@ pub struct Source {
 }
 
 /// What a layer reads, and what happens to it on the way.
+///
+/// ```
+/// use alias_model::network::{Builder, Conv, Reading};
+///
+/// let mut net = Builder::new("Two scales");
+/// let fine = net.input("fine", 3);
+/// let coarse = net.convolution(Reading::of(fine.resized(-1)), Conv::same("coarse", 3, 8, 3));
+/// // The coarse features, twice as large, and the fine image; then a norm and a ReLU on the way in.
+/// let read = Reading::of(coarse.resized(1)).and(fine).instance_norm("norm").relu();
+/// let result = net.convolution(read, Conv::same("result", 8 + 3, 3, 3));
+/// net.output("result", result);
+/// let network = net.finish();
+/// assert_eq!(network.source_channels(&network.layers()[1]), [8, 3]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// The tensors, concatenated along the channels.
@@ -210,6 +224,19 @@ pub enum Operation {
 }
 
 /// A convolution.
+///
+/// ```
+/// use alias_model::network::{Builder, Conv, Reading};
+///
+/// let mut net = Builder::new("Half");
+/// let image = net.input("image", 3);
+/// let conv = Conv { stride: 2, bias: false, spectral: true, ..Conv::same("down", 3, 8, 3) };
+/// let half = net.convolution(Reading::of(image), conv);
+/// net.output("half", half);
+/// let network = net.finish();
+/// let keys: Vec<_> = network.parameters().into_iter().map(|parameter| parameter.key).collect();
+/// assert_eq!(keys, ["down.weight_orig", "down.weight_u", "down.weight_v"]); // as in PyTorch
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
     /// Its name in the state dict.

@@ -84,6 +84,23 @@ impl Painter {
 
     /// Loads a checkpoint by `options`, with plans for `target`, which is usually [`Target::of`] the device.
     ///
+    /// ```no_run
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{LoadOptions, Painter, Precision, Target};
+    /// use alias_tensor::wgpu::Features;
+    /// use alias_tensor::{Gpu, GpuOptions};
+    /// # use alias_model::{GeneratorConfig, Layers, fill};
+    /// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
+    /// # let checkpoint = fill(&config.network()?, 1);
+    ///
+    /// // Half precision, for half the memory, on a GPU that has it.
+    /// let gpu = Gpu::open(&GpuOptions { features: Features::SHADER_F16, ..Default::default() })?;
+    /// let target = Target::of(&gpu, Precision::F16);
+    /// let painter = Painter::load_with(&gpu, &checkpoint, LoadOptions::default(), target)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Generator::load`](crate::Generator::load); [`alias_tensor::Error::MissingFeature`] if the device was opened
     /// without a feature that the target needs; [`Error::Config`](crate::Error::Config) if the device does not support

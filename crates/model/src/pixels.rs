@@ -86,6 +86,21 @@ impl Sample {
 
     /// A sample of one picture from the `image` crate's pictures.
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{GARMENT, Sample};
+    /// use image::{GrayImage, Luma, Rgb, RgbImage};
+    ///
+    /// let white = RgbImage::from_pixel(64, 128, Rgb([255; 3]));
+    /// let mask = GrayImage::from_pixel(64, 128, Luma([255]));
+    /// let labels = GrayImage::from_pixel(64, 128, Luma([GARMENT])); // classes, not shades
+    /// let sample = Sample::from_images(&white, &white, &white, &mask, &labels)?;
+    /// assert_eq!((sample.height, sample.width), (128, 64));
+    /// assert_eq!((sample.warped_cloth[0], sample.warped_mask[0], sample.labels[0]), (1.0, 1.0, GARMENT));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`InputError::PictureSize`] if the pictures differ in size; else as [`Sample::from_rgb8`].
     #[cfg(feature = "image")]
@@ -120,6 +135,15 @@ impl Sample {
 }
 
 /// RGB8 pixels as planes (3, H, W) in [-1, 1].
+///
+/// ```
+/// use alias_model::{planes_to_rgb8, rgb8_to_planes};
+///
+/// let pixels = [255, 0, 0, 255, 255, 0]; // red, yellow
+/// let planes = rgb8_to_planes(&pixels);
+/// assert_eq!(planes, [1.0, 1.0, -1.0, 1.0, -1.0, -1.0]); // red, green, blue
+/// assert_eq!(planes_to_rgb8(&planes), pixels);
+/// ```
 pub fn rgb8_to_planes(pixels: &[u8]) -> Vec<f32> {
     let plane = |c: usize| pixels.iter().skip(c).step_by(3).map(|&v| f32::from(v) / 127.5 - 1.0);
     (0..3).flat_map(plane).collect()

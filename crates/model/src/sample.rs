@@ -38,6 +38,29 @@ pub(crate) fn check_pixels(batch: usize, height: usize, width: usize) -> Result<
 impl Sample {
     /// Joins samples of one size into a batch, in their order.
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::Sample;
+    /// # let pixels = 2 * 2;
+    /// # let sample = Sample {
+    /// #     batch: 1,
+    /// #     height: 2,
+    /// #     width: 2,
+    /// #     agnostic: vec![0.0; 3 * pixels],
+    /// #     pose: vec![0.0; 3 * pixels],
+    /// #     warped_cloth: vec![0.5; 3 * pixels],
+    /// #     warped_mask: vec![1.0; pixels],
+    /// #     labels: vec![2; pixels],
+    /// # };
+    ///
+    /// let other = Sample { warped_cloth: vec![-0.5; 12], ..sample.clone() };
+    /// let batch = Sample::stack([&sample, &other])?;
+    /// assert_eq!(batch.batch, 2);
+    /// assert_eq!(batch.warped_cloth, [[0.5; 12], [-0.5; 12]].concat());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if there is none, or their sizes differ.
     pub fn stack<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Result<Sample> {
@@ -60,6 +83,24 @@ impl Sample {
 
     /// A sample from tensors named like its fields: `agnostic`, `pose`, `warped_cloth` (N, 3, H, W) and `warped_mask`
     /// (N, 1, H, W) of any floating-point type, and `labels` (N, H, W) of an integer type.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::checkpoint::{Array, Checkpoint, Dtype};
+    /// use alias_model::{GARMENT, Sample};
+    ///
+    /// let mut tensors = Checkpoint::new(); // or Checkpoint::read("in.safetensors")?
+    /// for picture in ["agnostic", "pose", "warped_cloth"] {
+    ///     tensors.insert(picture, Array::from_f32(&[1, 3, 2, 2], &[0.5; 12]));
+    /// }
+    /// tensors.insert("warped_mask", Array::from_f32(&[1, 1, 2, 2], &[1.0; 4]));
+    /// tensors.insert("labels", Array::from_le_bytes(Dtype::U8, &[1, 2, 2], vec![GARMENT; 4]));
+    /// let sample = Sample::from_tensors(&tensors)?;
+    /// assert_eq!((sample.batch, sample.height, sample.width), (1, 2, 2));
+    /// assert_eq!(sample.labels, [GARMENT; 4]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if a tensor is missing, has the wrong shape, or holds labels that are not

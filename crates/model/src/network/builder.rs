@@ -7,6 +7,29 @@ use super::{
 
 /// Puts a network together. Methods panic if an argument does not fit the network so far: an inconsistent description
 /// is a bug in the program.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::network::{Builder, Conv, Pool, PoolKind, Reading};
+/// use alias_model::{Conditioning, Device, Noise, PlanOptions, Session, fill};
+///
+/// let mut net = Builder::new("Residual");
+/// let image = net.input("image", 3);
+/// let x = net.convolution(Reading::of(image), Conv::same("first", 3, 8, 3));
+/// let x = net.pool("pool", Reading::of(x), Pool { kind: PoolKind::Max, window: 2, stride: 2, padding: 0 });
+/// let y = net.convolution(Reading::of(x).instance_norm("norm_0").relu(), Conv::same("conv_0", 8, 8, 3));
+/// let y = net.convolution(Reading::of(y).instance_norm("norm_1").relu(), Conv::same("conv_1", 8, 8, 3));
+/// let y = net.add(y, x); // the skip connection
+/// net.output("features", y);
+/// let network = net.finish();
+///
+/// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
+/// let prepared = session.prepare(&Conditioning::size(1, 16, 24), PlanOptions::default())?;
+/// let features = prepared.run(&[("image", &[0.5; 3 * 16 * 24])], Noise::None)?.remove(0);
+/// assert_eq!(features.len(), 8 * 8 * 12);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Builder {
     network: Network,
@@ -37,11 +60,50 @@ impl Builder {
     }
 
     /// Adds a label map (N, classes, H, W). Returns its index in [`Network::inputs`].
+    ///
+    /// ```
+    /// use alias_model::network::{Builder, Conv, Modulation, Norm, NormKind, Reading, Spade};
+    ///
+    /// let mut net = Builder::new("Painted by labels");
+    /// let image = net.input("image", 3);
+    /// let labels = net.label_map("labels", 4);
+    /// let conv = |key: &str, cin, cout| Conv::same(key, cin, cout, 3);
+    /// let (shared, gamma, beta) = (conv("shared", 4, 8), conv("gamma", 8, 3), conv("beta", 8, 3));
+    /// let modulation = Modulation::Spade(Box::new(Spade { labels, shared, gamma, beta }));
+    /// let norm = Norm { key: "norm".into(), kind: NormKind::Instance, noise_stream: None, modulation };
+    /// let result = net.convolution(Reading::of(image).norm(norm), conv("result", 3, 3));
+    /// net.output("result", result);
+    /// let network = net.finish();
+    /// assert_eq!(network.state_dict()["shared.weight"], [8, 4, 3, 3]); // one input channel per class
+    /// ```
     pub fn label_map(&mut self, name: impl Into<String>, classes: usize) -> usize {
         self.add_input(name.into(), classes, InputKind::LabelMap)
     }
 
     /// Adds a mask (N, 1, H, W) in [0, 1]. Returns its index in [`Network::inputs`].
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::network::{Builder, Conv, Modulation, Norm, NormKind, Reading};
+    /// use alias_model::{Feed, Module, Noise, fill};
+    /// use alias_tensor::{Gpu, GpuOptions, Tensor};
+    ///
+    /// let mut net = Builder::new("By region");
+    /// let image = net.input("image", 1);
+    /// let kind = NormKind::Mask { mask: net.mask("mask") };
+    /// let norm = Norm { key: "norm".into(), kind, noise_stream: None, modulation: Modulation::None };
+    /// let result = net.convolution(Reading::of(image).norm(norm), Conv::same("conv", 1, 1, 1));
+    /// net.output("result", result);
+    /// let network = net.finish();
+    ///
+    /// let gpu = Gpu::open(&GpuOptions::default())?;
+    /// let row = |values: &[f32]| Ok::<_, alias_model::Error>(Feed::Tensor(Tensor::new(&gpu, &[1, 1, 1, 4], values)?));
+    /// let feeds = [row(&[1.0, 2.0, 10.0, 30.0])?, row(&[1.0, 1.0, 0.0, 0.0])?];
+    /// let y = Module::load(&gpu, &network, &fill(&network, 1))?.forward(&feeds, Noise::None)?[0].to_vec()?;
+    /// assert!((y[0] - y[2]).abs() < 1e-3 && (y[1] - y[3]).abs() < 1e-3); // each pair by its own mean and variance
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn mask(&mut self, name: impl Into<String>) -> usize {
         self.add_input(name.into(), 1, InputKind::Mask)
     }
@@ -72,6 +134,22 @@ impl Builder {
     }
 
     /// Adds a linear layer.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::network::{Builder, Linear, Reading};
+    ///
+    /// let mut net = Builder::new("Scores");
+    /// let image = net.input("image", 3);
+    /// let linear = Linear { key: "scores".into(), inputs: 3 * 4 * 5, outputs: 10, fill_gain: 1.0 };
+    /// let scores = net.linear(Reading::of(image), linear);
+    /// net.output("scores", scores);
+    /// let network = net.finish();
+    /// assert_eq!(network.sizes(4, 5)?, [[1, 1]]);
+    /// assert!(network.sizes(8, 10).is_err()); // four times as many elements
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn linear(&mut self, reading: Reading, linear: Linear) -> Value {
         let (name, channels) = (linear.key.clone(), linear.outputs);
         assert!(channels > 0, "{name}: no outputs");
@@ -123,6 +201,26 @@ impl Builder {
 
     /// Applies an activation to a layer's result, after the skip connection.
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::network::{Activation, Builder, Conv, Reading};
+    /// use alias_model::{Conditioning, Device, Noise, PlanOptions, Session, fill};
+    ///
+    /// let mut net = Builder::new("Bounded");
+    /// let image = net.input("image", 3);
+    /// let result = net.convolution(Reading::of(image), Conv::same("conv", 3, 3, 3));
+    /// let result = net.activate(result, Activation::Tanh);
+    /// net.output("result", result);
+    /// let network = net.finish();
+    ///
+    /// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
+    /// let prepared = session.prepare(&Conditioning::size(1, 2, 2), PlanOptions::default())?;
+    /// let result = prepared.run(&[("image", &[100.0; 12])], Noise::None)?.remove(0);
+    /// assert!(result.iter().all(|value| (-1.0..=1.0).contains(value)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Panics
     /// If the layer already has an activation, or the activation's slope is not from 0 to 1.
     pub fn activate(&mut self, result: Value, activation: Activation) -> Value {
@@ -134,6 +232,20 @@ impl Builder {
     }
 
     /// Makes a [`Block`] of the layers that `layers` adds. `layers` must return the last one's result.
+    ///
+    /// ```
+    /// use alias_model::network::{Builder, Conv, Reading};
+    ///
+    /// let mut net = Builder::new("Recomputed");
+    /// let image = net.input("image", 3);
+    /// let x = net.convolution(Reading::of(image), Conv::same("first", 3, 8, 3));
+    /// let y = net.block("block", |net| {
+    ///     let y = net.convolution(Reading::of(x).instance_norm("norm_0").relu(), Conv::same("conv_0", 8, 8, 3));
+    ///     net.convolution(Reading::of(y).instance_norm("norm_1").relu(), Conv::same("conv_1", 8, 8, 3))
+    /// });
+    /// net.output("result", y);
+    /// assert_eq!(net.finish().blocks()[0].layers, 1..3);
+    /// ```
     ///
     /// # Panics
     /// If it returns another value, or the block reads anything from outside except one concatenation.
@@ -166,6 +278,19 @@ impl Builder {
     }
 
     /// Adds to the state dict a convolution that no layer applies.
+    ///
+    /// ```
+    /// use alias_model::network::{Builder, Conv, Reading};
+    ///
+    /// let mut net = Builder::new("With a spare");
+    /// let image = net.input("image", 3);
+    /// let result = net.convolution(Reading::of(image), Conv::same("conv", 3, 3, 3));
+    /// net.output("result", result);
+    /// net.unused(Conv::same("spare", 3, 3, 3));
+    /// let network = net.finish();
+    /// assert_eq!(network.state_dict()["spare.weight"], [3, 3, 3, 3]);
+    /// assert_eq!(network.layers().len(), 1);
+    /// ```
     pub fn unused(&mut self, conv: Conv) {
         self.network.unused.push(conv);
     }

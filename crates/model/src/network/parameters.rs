@@ -60,6 +60,19 @@ impl ParameterKind {
 
 impl Network {
     /// All tensors of the state dict, sorted by name.
+    ///
+    /// ```
+    /// use alias_model::network::{Builder, Conv, Reading};
+    ///
+    /// let mut net = Builder::new("Small");
+    /// let image = net.input("image", 3);
+    /// let result = net.convolution(Reading::of(image).batch_norm("norm"), Conv::same("conv", 3, 8, 3));
+    /// net.output("result", result);
+    /// let parameters = net.finish().parameters();
+    /// let learned = parameters.iter().filter(|parameter| parameter.kind.is_learned());
+    /// let count: usize = learned.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+    /// assert_eq!(count, 3 * 8 * 9 + 8 + 2 * 3); // weight, bias, the norm's scale and shift
+    /// ```
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut parameters = Vec::new();
         self.unused.iter().for_each(|conv| add_conv(conv, &mut parameters));

@@ -6,6 +6,22 @@ use crate::{Error, InputError, Result};
 impl Network {
     /// Height and width of every layer's result, for inputs (N, C, `height`, `width`).
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::network::{Builder, Conv, Reading};
+    ///
+    /// let mut net = Builder::new("Down and up");
+    /// let image = net.input("image", 3);
+    /// let half = net.convolution(Reading::of(image), Conv { stride: 2, ..Conv::same("down", 3, 8, 3) });
+    /// let result = net.convolution(Reading::of(half.resized(1)).and(image), Conv::same("up", 11, 3, 3));
+    /// net.output("result", result);
+    /// let network = net.finish();
+    /// assert_eq!(network.sizes(8, 12)?, [[4, 6], [8, 12]]);
+    /// assert!(network.sizes(7, 12).is_err()); // 7 rows become 4, then 8, which do not concatenate with 7
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Input`] if a height or width is not divisible as a layer's downsampling needs, tensors of different
     /// sizes are concatenated or added, a window is larger than its input, or a linear layer does not fit its input's

@@ -12,6 +12,19 @@ const WIDEST: usize = 512;
 const SLOPE: f32 = 0.2;
 
 /// The configuration of a discriminator.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::DiscriminatorConfig;
+///
+/// let network = DiscriminatorConfig { ndf: 8, ..DiscriminatorConfig::VITON_HD }.network()?;
+/// let names: Vec<_> = network.outputs().iter().map(|output| output.name.as_str()).collect();
+/// assert_eq!(names, ["0.0", "0.1", "0.2", "0.3", "1.0", "1.1", "1.2", "1.3"]);
+/// let scores = &network.outputs()[3]; // one per patch of the full-size image
+/// assert_eq!(network.sizes(64, 48)?[scores.layer], [10, 8]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiscriminatorConfig {
     /// Number of patch discriminators, each at half the resolution of the one before.

@@ -34,6 +34,23 @@ impl Inputs {
 }
 
 /// How to load a generator's checkpoint.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::checkpoint::Array;
+/// use alias_model::{CpuOptions, Device, LoadOptions, Painter, Precision, Target};
+/// # use alias_model::{GeneratorConfig, Layers, fill};
+/// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
+/// # let mut checkpoint = fill(&config.network()?, 1);
+///
+/// checkpoint.insert("epoch", Array::from_f32(&[1], &[20.0])); // a tensor that the generator does not have
+/// let device = Device::cores(CpuOptions::default())?;
+/// assert!(Painter::load(&device, &checkpoint).is_err());
+/// let options = LoadOptions { strict: false, ..Default::default() };
+/// Painter::load_with(&device, &checkpoint, options, Target::of(&device, Precision::F32))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
     /// Whether to load the ablation without mask norm even if the checkpoint does not show that it is. With instance
@@ -81,6 +98,17 @@ impl Layers {
     }
 
     /// Whether an image of this size can be drawn.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{Error, InputError, Layers};
+    ///
+    /// Layers::Most.check_size(1024, 768)?;
+    /// let error = Layers::Most.check_size(1000, 750).unwrap_err();
+    /// assert!(matches!(error, Error::Input(InputError::ImageSize { multiple: 128, .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Input`] if height or width is not a multiple of [`Layers::multiple`].
@@ -196,6 +224,19 @@ impl GeneratorConfig {
     /// the generator is `plain`: its first block then has running statistics as well. With instance norm only the
     /// metadata shows it, under [`GeneratorConfig::PLAIN`], which `alias-train` writes.
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{GeneratorConfig, fill};
+    ///
+    /// let plain = GeneratorConfig { plain: true, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
+    /// let mut checkpoint = fill(&plain.network()?, 1);
+    /// assert!(!GeneratorConfig::infer(&checkpoint)?.plain); // its tensors are those of a generator with mask norm
+    /// checkpoint.metadata_mut().insert(GeneratorConfig::PLAIN.into(), "true".into());
+    /// assert_eq!(GeneratorConfig::infer(&checkpoint)?, plain);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::StateDict`] if no tensor shows the width: the checkpoint is not an ALIAS generator's.
     pub fn infer(checkpoint: &Checkpoint) -> Result<GeneratorConfig> {
@@ -227,6 +268,18 @@ impl GeneratorConfig {
 impl GeneratorConfig {
     /// The generator of this configuration. Inputs: `pictures` (9), `seg` (7 classes), `seg_div` (8 classes) and `mask`;
     /// output: `image` (3) in [-1, 1].
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::GeneratorConfig;
+    ///
+    /// let network = GeneratorConfig::PUBLISHED.network()?;
+    /// let names: Vec<_> = network.inputs().iter().map(|input| input.name.as_str()).collect();
+    /// assert_eq!(names, ["pictures", "seg", "seg_div", "mask"]);
+    /// assert_eq!(network.sizes(1024, 768)?[0], [8, 6]); // its first layer
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Config`] if `ngf` is so small that the last block would have no channel, or larger than 4096.

@@ -7,6 +7,19 @@ use crate::{Checkpoint, ConfigError, Result, StateDictError};
 const WIDTHS: [&[usize]; 5] = [&[64, 64], &[128, 128], &[256, 256, 256, 256], &[512, 512, 512, 512], &[512]];
 
 /// The configuration of a VGG-19: torchvision's, or a narrower one.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::{Vgg19Config, fill};
+///
+/// let config = Vgg19Config { divisor: 16 };
+/// let network = config.network()?;
+/// let names: Vec<_> = network.outputs().iter().map(|output| output.name.as_str()).collect();
+/// assert_eq!(names, ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]);
+/// assert_eq!(Vgg19Config::infer(&fill(&network, 1))?, config);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vgg19Config {
     /// What all widths are divided by: a power of two up to 64. 1 in the published model.

@@ -8,6 +8,18 @@ use alias_tensor::wgpu::{Adapter, DeviceType, Limits};
 use std::collections::{BTreeMap, HashMap};
 
 /// The device that a plan is made for, and how it is used.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::{Conditioning, Cost, PlanOptions, Precision, Target, Vgg19Config};
+///
+/// let network = Vgg19Config { divisor: 16 }.network()?;
+/// let cost = |target: &Target| Cost::new(&network, &Conditioning::size(1, 64, 64), PlanOptions::default(), target);
+/// let half = Target { precision: Precision::F16, ..Target::GUARANTEED };
+/// assert_eq!(cost(&half)?.memory.total(), cost(&Target::GUARANTEED)?.memory.total() / 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// The kind of device.
@@ -21,6 +33,21 @@ pub struct Target {
 }
 
 /// Which method computes which convolution.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::plan::Method;
+/// use alias_model::{Conditioning, Cost, PlanOptions, Target, Tuning, Vgg19Config};
+///
+/// let network = Vgg19Config { divisor: 16 }.network()?;
+/// let size = Conditioning::size(1, 64, 64);
+/// let cost = |target: &Target| Cost::new(&network, &size, PlanOptions::default(), target);
+/// let direct = Target { tuning: Tuning::Always(Method::Fused), ..Target::GUARANTEED };
+/// // By default, 3x3 convolutions take fewer operations, by Winograd's algorithm.
+/// assert!(cost(&Target::GUARANTEED)?.plan.flops() < cost(&direct)?.plan.flops());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Tuning {
     /// The method that is usually the fastest.
@@ -45,6 +72,16 @@ impl Target {
     pub const CORES: Target = Target { processor: Processor::Cores, max_binding: u64::MAX, ..Target::GUARANTEED };
 
     /// The target for an open device. Processor cores store float32, whatever `precision` is.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{Device, Precision, Target};
+    ///
+    /// let device = Device::cores(Default::default())?;
+    /// assert_eq!(Target::of(&device, Precision::F16), Target::CORES);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn of(device: impl Into<Device>, precision: Precision) -> Target {
         match device.into() {
             Device::Gpu(gpu) => Target::new(gpu.is_software(), gpu.limits(), precision),

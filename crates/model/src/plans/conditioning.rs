@@ -7,6 +7,35 @@ use crate::{InputError, Result};
 use std::collections::BTreeMap;
 
 /// What a network's plan is made for: the size of its inputs, and the label maps and masks that condition its norms.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::network::Builder;
+/// use alias_model::{Conditioning, Device, Error, InputError, PlanOptions, Session, fill};
+/// # use alias_model::network::{Conv, Modulation, Norm, NormKind, Reading, Spade};
+///
+/// let mut net = Builder::new("Conditioned");
+/// let image = net.input("image", 3);
+/// let labels = net.label_map("labels", 4);
+/// let mask = net.mask("mask");
+/// # let conv = |key: &str, cin, cout| Conv::same(key, cin, cout, 3);
+/// # let (shared, gamma, beta) = (conv("shared", 4, 8), conv("gamma", 8, 3), conv("beta", 8, 3));
+/// # let modulation = Modulation::Spade(Box::new(Spade { labels, shared, gamma, beta }));
+/// # let norm = Norm { key: "norm".into(), kind: NormKind::Mask { mask }, noise_stream: None, modulation };
+/// # let result = net.convolution(Reading::of(image).norm(norm), conv("conv", 3, 3));
+/// # net.output("result", result);
+/// // Layers whose norms depend on these two come here.
+/// let network = net.finish();
+/// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
+///
+/// let size = Conditioning::size(1, 2, 3);
+/// let full = size.clone().with_labels(labels, 4, &[0, 1, 1, 2, 3, 3])?.with_mask(mask, vec![0.5; 6])?;
+/// session.plan(&full, PlanOptions::default())?;
+/// let error = session.plan(&size, PlanOptions::default()).unwrap_err();
+/// assert!(matches!(error, Error::Input(InputError::Unconditioned { input, .. }) if input == "labels"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Conditioning {
     /// Images, N.
@@ -32,6 +61,32 @@ impl Conditioning {
     /// * `input`: what [`Builder::label_map`](crate::network::Builder::label_map) returned.
     /// * `classes`: the number of classes.
     /// * `labels`: (N, H, W), from 0.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// # use alias_model::network::{Builder, Conv, Modulation, Norm, NormKind, Reading, Spade};
+    /// use alias_model::{Conditioning, Device, Noise, PlanOptions, Session, fill};
+    /// # let mut net = Builder::new("Painted by labels");
+    /// # let image = net.input("image", 3);
+    /// # let labels = net.label_map("labels", 4);
+    /// # let conv = |key: &str, cin, cout| Conv::same(key, cin, cout, 3);
+    /// # let (shared, gamma, beta) = (conv("shared", 4, 8), conv("gamma", 8, 3), conv("beta", 8, 3));
+    /// # let modulation = Modulation::Spade(Box::new(Spade { labels, shared, gamma, beta }));
+    /// # let norm = Norm { key: "norm".into(), kind: NormKind::Instance, noise_stream: None, modulation };
+    /// # let result = net.convolution(Reading::of(image).norm(norm), conv("result", 3, 3));
+    /// # net.output("result", result);
+    /// # let network = net.finish();
+    ///
+    /// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
+    /// let draw = |map: [u8; 4]| {
+    ///     let conditioning = Conditioning::size(1, 2, 2).with_labels(labels, 4, &map)?;
+    ///     session.prepare(&conditioning, PlanOptions::default())?.run(&[("image", &[0.5; 12])], Noise::None)
+    /// };
+    /// assert_ne!(draw([0, 0, 1, 1])?, draw([2, 2, 3, 3])?);
+    /// assert!(draw([0, 0, 1, 4]).is_err()); // the classes are 0 to 3
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if there are not as many labels as pixels, or one is not a class.

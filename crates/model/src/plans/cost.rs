@@ -9,6 +9,22 @@ use crate::network::Network;
 use alias_plan::{Memory, Plan, Step};
 
 /// The cost of running a network once.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::plan::BufferId;
+/// use alias_model::{Conditioning, Cost, PlanOptions, Target, Vgg19Config};
+///
+/// let network = Vgg19Config { divisor: 16 }.network()?;
+/// let cost = Cost::new(&network, &Conditioning::size(1, 64, 64), PlanOptions::default(), &Target::GUARANTEED)?;
+/// for step in &cost.plan.steps {
+///     println!("{:12} {:>10} operations", step.name(), step.flops());
+/// }
+/// let separate: u64 = (0..cost.plan.buffers.len()).map(|at| cost.plan.bytes(BufferId(at))).sum();
+/// assert!(cost.memory.total() < separate); // buffers with disjoint lifetimes share memory
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cost {
     /// The plan.

@@ -15,6 +15,33 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 /// The options of a plan.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::{CpuOptions, Device, Noise, Painter, PlanOptions, Sample};
+/// # use alias_model::{GeneratorConfig, Layers, fill};
+/// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
+/// # let checkpoint = fill(&config.network()?, 1);
+/// # let pixels = 64 * 64;
+/// # let sample = Sample {
+/// #     batch: 1,
+/// #     height: 64,
+/// #     width: 64,
+/// #     agnostic: vec![0.0; 3 * pixels],
+/// #     pose: vec![0.0; 3 * pixels],
+/// #     warped_cloth: vec![0.5; 3 * pixels],
+/// #     warped_mask: vec![1.0; pixels],
+/// #     labels: vec![2; pixels],
+/// # };
+///
+/// let painter = Painter::load(Device::cores(CpuOptions::default())?, &checkpoint)?;
+/// let person = painter.person(&sample, PlanOptions { noise: true, keeps_tables: true })?;
+/// assert_ne!(person.draw(&sample, Noise::Seed(1))?, person.draw(&sample, Noise::Seed(2))?);
+/// assert!(person.draw(&sample, Noise::None).is_err()); // a plan with noise needs a seed
+/// assert!(person.steps().len() < person.cost().plan.steps.len()); // the tables are computed already
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
     /// Whether norms add noise.

@@ -240,6 +240,18 @@ impl Prepared {
     }
 
     /// Names and shapes (N, C, H, W) of the outputs.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{Conditioning, Device, PlanOptions, Session, Vgg19Config, fill};
+    ///
+    /// let network = Vgg19Config { divisor: 64 }.network()?;
+    /// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
+    /// let prepared = session.prepare(&Conditioning::size(2, 64, 48), PlanOptions::default())?;
+    /// assert_eq!(prepared.outputs().last(), Some(("relu5_1", [2, 8, 4, 3])));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn outputs(&self) -> impl Iterator<Item = (&str, [usize; 4])> {
         self.outputs.iter().map(|output| (output.name.as_str(), output.shape))
     }

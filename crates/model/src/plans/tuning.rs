@@ -20,6 +20,34 @@ impl Tuning {
     /// Times every convolution of the generator in `checkpoint` by every method while drawing `sample` on `gpu`, and
     /// takes the fastest.
     ///
+    /// ```no_run
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{LoadOptions, Painter, Precision, Sample, Target, Tuning};
+    /// use alias_tensor::{Gpu, GpuOptions};
+    /// # use alias_model::{GeneratorConfig, Layers, fill};
+    /// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
+    /// # let checkpoint = fill(&config.network()?, 1);
+    /// # let pixels = 64 * 64;
+    /// # let sample = Sample {
+    /// #     batch: 1,
+    /// #     height: 64,
+    /// #     width: 64,
+    /// #     agnostic: vec![0.0; 3 * pixels],
+    /// #     pose: vec![0.0; 3 * pixels],
+    /// #     warped_cloth: vec![0.5; 3 * pixels],
+    /// #     warped_mask: vec![1.0; pixels],
+    /// #     labels: vec![2; pixels],
+    /// # };
+    ///
+    /// let gpu = Gpu::open(&GpuOptions::default())?;
+    /// let (options, target) = (LoadOptions::default(), Target::of(&gpu, Precision::F32));
+    /// let tuning = Tuning::measure(&gpu, &checkpoint, options, &sample, &target)?;
+    /// tuning.write("tuning.json".as_ref())?; // for the next start
+    /// let painter = Painter::load_with(&gpu, &checkpoint, options, Target { tuning, ..target })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Painter::load_with`] and [`Painter::person`].
     pub fn measure(
@@ -76,6 +104,21 @@ impl Tuning {
     }
 
     /// Writes the measured methods as a JSON object from layers to methods.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::Tuning;
+    /// use alias_model::plan::Method;
+    /// # let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    /// # let path = folder.path().join("tuning.json");
+    ///
+    /// let tuning = Tuning::Measured([("conv_img".into(), Method::Winograd(2))].into());
+    /// tuning.write(&path)?;
+    /// assert_eq!(Tuning::read(&path)?, tuning);
+    /// assert!(Tuning::Default.write(&path).is_err()); // nothing was measured
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Tuning`] if the file cannot be written, or `self` is not what [`Tuning::measure`] returns.

@@ -15,6 +15,21 @@ pub const SPADE_GAIN: f64 = 0.02;
 /// SPADE's gain, [`SPADE_GAIN`], suits learning rates of 1e-4. Spectral norm cancels the gain, but Adam's first updates
 /// are as large as the learning rate, however small the weights are. If the rate exceeds the weights, those updates
 /// leave matrices of nearly rank 1. A gain of 1 prevents that.
+///
+/// ```
+/// # fn main() -> alias_model::Result<()> {
+/// use alias_model::{GeneratorConfig, SPADE_GAIN, initialize};
+///
+/// let network = GeneratorConfig::PUBLISHED.with_ngf(2).network()?;
+/// let start = initialize(&network, SPADE_GAIN, 1);
+/// network.verify(&start, true, &"initialized")?;
+/// let [weight, bias] = ["conv_img.weight", "conv_img.bias"].map(|key| start.get(key).expect("it is complete"));
+/// assert_eq!(bias.to_f32()?, [0.0; 3]);
+/// let larger = initialize(&network, 2.0 * SPADE_GAIN, 1);
+/// assert_eq!(larger.get("conv_img.weight").expect("it is complete").to_f32()?[0], 2.0 * weight.to_f32()?[0]);
+/// # Ok(())
+/// # }
+/// ```
 pub fn initialize(network: &Network, gain: f64, seed: u64) -> Checkpoint {
     use ParameterKind as Kind;
     let mut checkpoint = Checkpoint::new();

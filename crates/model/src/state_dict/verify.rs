@@ -12,6 +12,24 @@ impl Network {
     /// shows `config`, the configuration that was read from the checkpoint: if most tensors do not fit, it is the
     /// likely cause.
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::checkpoint::Array;
+    /// use alias_model::{Error, StateDictError, Vgg19Config, fill};
+    ///
+    /// let config = Vgg19Config { divisor: 16 };
+    /// let network = config.network()?;
+    /// let mut checkpoint = fill(&network, 1);
+    /// network.verify(&checkpoint, true, &config)?;
+    /// checkpoint.insert("classifier.0.bias", Array::from_f32(&[1], &[0.0]));
+    /// network.verify(&checkpoint, false, &config)?;
+    /// let error = network.verify(&checkpoint, true, &config).unwrap_err();
+    /// let Error::StateDict(StateDictError::Mismatch(mismatch)) = error else { unreachable!("one is unexpected") };
+    /// assert_eq!(mismatch.unexpected, ["classifier.0.bias"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::StateDict`](crate::Error::StateDict) with all differences at once, in the words of PyTorch's
     /// `load_state_dict`.

@@ -39,6 +39,21 @@ pub enum Feed {
 impl Feed {
     /// A label map (N, H, W) of labels below `classes`, one-hot.
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::Feed;
+    /// use alias_tensor::{Gpu, GpuOptions};
+    ///
+    /// let gpu = Gpu::open(&GpuOptions::default())?;
+    /// let feed = Feed::labels(&gpu, [1, 1, 3], 2, &[0, 1, 1])?; // one image, one row of three pixels
+    /// let Feed::LabelMap { dense, .. } = &feed else { unreachable!("labels make a label map") };
+    /// assert_eq!(*dense.shape(), [1, 2, 1, 3]);
+    /// assert_eq!(dense.to_vec()?, [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]); // class 0, class 1
+    /// assert!(Feed::labels(&gpu, [1, 1, 3], 2, &[0, 1, 2]).is_err()); // there is no class 2
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Input`] if there are not as many labels as pixels, or one is not a class; an error of the device.
     pub fn labels(gpu: &Gpu, size: [usize; 3], classes: usize, labels: &[u8]) -> Result<Feed> {
@@ -135,6 +150,33 @@ impl Module {
     /// Assembles a network from tensors. `state` returns each tensor of the state dict that layers use, by name and
     /// shape. The tensor may be [tracked](Tensor::requires_grad).
     ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::{Feed, Module, Noise, fill};
+    /// use alias_tensor::{Gpu, GpuOptions, Tensor};
+    /// # use alias_model::network::{Builder, Conv, Reading};
+    /// # let mut net = Builder::new("Edges");
+    /// # let image = net.input("image", 3);
+    /// # let edges = net.convolution(Reading::of(image), Conv::same("edges", 3, 1, 3));
+    /// # net.output("edges", edges);
+    /// # let network = net.finish();
+    ///
+    /// let gpu = Gpu::open(&GpuOptions::default())?;
+    /// let checkpoint = fill(&network, 1);
+    /// let mut learned = Vec::new();
+    /// let module = Module::from_state(network, |key, shape| {
+    ///     let values = checkpoint.get(key).expect("it has every tensor").to_f32()?;
+    ///     learned.push(Tensor::new(&gpu, shape, &values)?.requires_grad());
+    ///     Ok(learned[learned.len() - 1].clone())
+    /// })?;
+    /// let image = Tensor::new(&gpu, &[1, 3, 4, 5], &[0.5; 60])?;
+    /// let edges = module.forward(&[Feed::Tensor(image)], Noise::None)?.remove(0);
+    /// let gradients = edges.backward(&Tensor::new(&gpu, &[1, 1, 4, 5], &[1.0; 20])?)?;
+    /// assert!(learned.len() == 2 && learned.iter().all(|tensor| gradients.get(tensor).is_some())); // weight, bias
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Config`] if the tape does not support a layer, or an error of `state` or the device.
     pub fn from_state(network: Network, mut state: impl FnMut(&str, &[usize]) -> Result<Tensor>) -> Result<Module> {
@@ -160,6 +202,28 @@ impl Module {
     /// Switches to training: batch norm uses the batch's statistics and updates its running statistics. With
     /// `recomputes`, only the inputs of blocks are kept, and blocks are recomputed for their gradients, which takes a
     /// fraction of the memory and a third more time.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::network::{Builder, Conv, Reading};
+    /// use alias_model::{Feed, Module, Noise, fill};
+    /// use alias_tensor::{Gpu, GpuOptions, Tensor};
+    ///
+    /// let mut net = Builder::new("Normalized");
+    /// let image = net.input("image", 1);
+    /// let result = net.convolution(Reading::of(image).batch_norm("norm"), Conv::same("conv", 1, 1, 1));
+    /// net.output("result", result);
+    /// let network = net.finish();
+    ///
+    /// let gpu = Gpu::open(&GpuOptions::default())?;
+    /// let module = Module::load(&gpu, &network, &fill(&network, 1))?.in_training(false);
+    /// module.forward(&[Feed::Tensor(Tensor::new(&gpu, &[1, 1, 1, 2], &[2.0, 4.0])?)], Noise::None)?;
+    /// let (name, mean) = &module.running_statistics()[0];
+    /// assert_eq!(name, "norm.running_mean");
+    /// assert!((mean.to_vec()?[0] - 0.3).abs() < 1e-6); // a tenth of the way from 0 to the batch's mean
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// If the module has clones.
