@@ -6,7 +6,7 @@
 
 use alias_model::{Device, Noise, Painter, Sample, misaligned};
 use alias_pictures::dataset::Dataset;
-use alias_pictures::images::{Image, write_rgb};
+use alias_pictures::images::{Image, write_sheet};
 use alias_pictures::sheet;
 use std::error::Error;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         rows.push([agnostic, garment, mask, plain, alias, truth].map(|image| cut(&image, corner)).to_vec());
     }
     let [height, _] = dataset.size();
-    Ok(write_rgb(Path::new(out), &sheet::sheet(&TITLES, &rows, height))?)
+    Ok(write_sheet(Path::new(out), &sheet::sheet(&TITLES, &rows, height))?)
 }
 
 /// The number of misaligned pixels in the cut-out that has the most, and that cut-out's upper left corner.

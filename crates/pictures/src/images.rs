@@ -11,7 +11,7 @@ pub use error::{Error, Result};
 pub use image::{Image, Plane};
 pub use parse::{ParseLabels, labels_from_parse};
 pub use read::{SampleFiles, read_labels, read_mask, read_rgb, read_sample, read_size, same_size};
-pub use write::{PALETTE, write_labels, write_rgb};
+pub use write::{PALETTE, write_labels, write_rgb, write_sheet};
 
 #[cfg(test)]
 mod tests;

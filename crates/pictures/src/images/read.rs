@@ -3,7 +3,7 @@
 use super::image::MAX_PIXELS;
 use super::parse::{ParseLabels, labels_from_parse};
 use super::{Error, Image, Plane, Result, jpeg};
-use alias_model::Sample;
+use alias_model::{Sample, rgb8_to_planes};
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 use std::fs::File;
 use std::io::BufReader;
@@ -87,6 +87,9 @@ pub fn read_size(path: &Path) -> Result<(usize, usize)> {
 pub fn read_rgb(path: &Path) -> Result<Image> {
     let pixels = Pixels::read(path)?;
     let (height, width) = (pixels.height, pixels.width);
+    if (pixels.color, pixels.depth) == (ColorType::Rgb, BitDepth::Eight) {
+        return Ok(Image { height, width, data: rgb8_to_planes(&pixels.bytes) });
+    }
     let mut data = vec![0.0; 3 * height * width];
     for (i, [r, g, b, alpha]) in pixels.rgba().enumerate() {
         for (c, value) in [r, g, b].into_iter().enumerate() {
@@ -128,6 +131,9 @@ pub fn read_labels(path: &Path) -> Result<Plane<u8>> {
         return Err(Error::NotIndices { path: path.into(), found });
     }
     let bits = pixels.depth as usize;
+    if bits == 8 {
+        return Ok(Plane { height, width, data: pixels.bytes });
+    }
     let mask = (0xff_u16 >> (8 - bits)) as u8;
     let row_values = |row: &[u8]| {
         // The leftmost pixel is in a byte's highest bits.

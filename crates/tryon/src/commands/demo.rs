@@ -4,7 +4,7 @@ use super::report::{Report, Scored};
 use super::{draw, load, progress, to_image};
 use crate::device::{DeviceArguments, name};
 use alias_model::{Checkpoint, Precision, Sample};
-use alias_pictures::images::{Image, Plane, write_labels, write_rgb};
+use alias_pictures::images::{Image, Plane, write_labels, write_rgb, write_sheet};
 use alias_pictures::sheet;
 use alias_train::read_generator;
 use anyhow::{Context, Result};
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     }
     bar.finish_and_clear();
     let path = arguments.output.join("sheet.png");
-    write_rgb(&path, &sheet::sheet(&sheet::TITLES, &rows, height))?;
+    write_sheet(&path, &sheet::sheet(&sheet::TITLES, &rows, height))?;
     let heading = format!("{} scenes at {height}x{width} on {}: {}", rows.len(), name(&device), path.display());
     Ok(format!("{heading}\n\n{}", Report { pictures }.table()))
 }

@@ -6,7 +6,7 @@ use crate::device::{DeviceArguments, name};
 use crate::terminal::print;
 use alias_model::{GeneratorConfig, Painter, Precision};
 use alias_pictures::dataset::{Dataset, Example};
-use alias_pictures::images::{Image, write_rgb};
+use alias_pictures::images::{Image, write_sheet};
 use alias_pictures::sheet;
 use alias_train::read_generator;
 use anyhow::{Context, Result, ensure};
@@ -131,7 +131,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let rows = worst.iter().map(|&index| evaluator.row(index)).collect::<Result<Vec<_>>>()?;
     let mut titles = sheet::TITLES.to_vec();
     titles.insert(PASTE, "paste");
-    write_rgb(&path, &sheet::sheet(&titles, &rows, height.min(CELL_HEIGHT)))?;
+    write_sheet(&path, &sheet::sheet(&titles, &rows, height.min(CELL_HEIGHT)))?;
     Ok(format!("\n{}, the lowest PSNR first:\n{}", path.display(), report.list(&worst)))
 }
 

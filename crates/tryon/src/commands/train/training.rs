@@ -7,7 +7,7 @@ use crate::commands::to_image;
 use crate::terminal::tell;
 use alias_model::{Checkpoint, Generator, LoadOptions, Noise};
 use alias_pictures::dataset::Dataset;
-use alias_pictures::images::write_rgb;
+use alias_pictures::images::write_sheet;
 use alias_pictures::sheet;
 use alias_tensor::{Error, Gpu, no_grad};
 use alias_train::Trainer;
@@ -204,9 +204,9 @@ impl Training {
         }
         let height = self.dataset.size()[0].min(SAMPLE_HEIGHT);
         let path = samples(&self.folder).join(format!("step-{:08}.png", self.trainer.step_count()));
-        write_rgb(&path, &sheet::sheet(&sheet::TITLES, &rows, height))?;
+        write_sheet(&path, &sheet::sheet(&sheet::TITLES, &rows, height))?;
         if !self.entries.is_empty() {
-            write_rgb(&self.folder.join("losses.png"), &curves(&self.entries))?;
+            write_sheet(&self.folder.join("losses.png"), &curves(&self.entries))?;
         }
         Ok(())
     }
