@@ -8,7 +8,7 @@ use alias_tensor::{Counters, Gpu, GpuOptions};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::Instant;
 
-/// Width of the generator (ngf), height and width of the image.
+/// Width of the generator (ngf), height and width of the image. The first alone is run with `--test`.
 const CASES: [(usize, usize, usize); 2] = [(8, 256, 128), (64, 256, 128)];
 
 fn measure(c: &mut Criterion, gpu: &Gpu, name: &str, draw: impl Fn() -> Vec<f32>) {
@@ -36,7 +36,8 @@ fn measure(c: &mut Criterion, gpu: &Gpu, name: &str, draw: impl Fn() -> Vec<f32>
 
 fn generator(c: &mut Criterion) {
     let gpu = Gpu::open(&GpuOptions::default()).unwrap_or_else(|e| panic!("{e}"));
-    for (ngf, height, width) in CASES {
+    let cases = if std::env::args().any(|argument| argument == "--test") { &CASES[..1] } else { &CASES };
+    for &(ngf, height, width) in cases {
         let architecture = GeneratorConfig::PUBLISHED.with_ngf(ngf).network().unwrap_or_else(|e| panic!("{e}"));
         let checkpoint = fill(&architecture, 1);
         let sample = alias_scene::draw(1, height, width).sample;

@@ -1,7 +1,7 @@
 //! The operations at shapes of the 1024x768 generator (ngf 64).
 //!
 //! `cargo bench --bench kernels`. Criterion's elements are floating-point operations, its bytes those of the operands.
-//! Each loop ends with one synchronization.
+//! Each loop ends with one synchronization. With `--test`, heights and widths are an eighth.
 
 use alias_kernels::plan::{DeviceBuffers, StepWeights, staged_elements};
 use alias_kernels::{conv2d, instance_norm, leaky_relu, mask_norm, modulate, resize};
@@ -111,7 +111,9 @@ fn planned(c: &mut Criterion, gpu: &Gpu, plan: Plan, weight: [usize; 2], shape: 
 
 fn kernels(c: &mut Criterion) {
     let gpu = Gpu::open(&GpuOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+    let divisor = if std::env::args().any(|argument| argument == "--test") { 8 } else { 1 };
     for (name, cin, cout, h, w, k) in CONVOLUTIONS {
+        let (h, w) = (h / divisor, w / divisor);
         let (Some(x), Some(weight)) = (filled(&gpu, &[1, cin, h, w]), filled(&gpu, &[cout, cin, k, k])) else {
             continue;
         };
@@ -128,6 +130,7 @@ fn kernels(c: &mut Criterion) {
         }
     }
     for (channels, h, w) in PLANES {
+        let (h, w) = (h / divisor, w / divisor);
         let (Some(x), Some(y)) = (filled(&gpu, &[1, channels, h, w]), filled(&gpu, &[1, channels, h, w])) else {
             continue;
         };

@@ -19,7 +19,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     let c = thread / plane % p.cout;
     let n = thread / plane / p.cout;
     let channel = channel_at(n, c);
-    var most = -3.4e38;
+    var most = 0.0;
     var sum = 0.0;
     var count = 0.0;
     for (var a = 0u; a < WINDOW; a++) {
@@ -31,7 +31,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
             let pixel = pixel_at(n, i, j);
             let v = activation(input_at(n, c, i, j), channel, pixel, modulation_at(pixel, c));
             // max() may drop NaN.
-            if v > most || is_nan(v) { most = v; }
+            if count == 0.0 || v > most || is_nan(v) { most = v; }
             sum += v;
             count += 1.0;
         }

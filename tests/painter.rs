@@ -3,8 +3,8 @@
 mod support;
 
 use alias_model::{
-    Checkpoint, Cost, Cpu, CpuOptions, Device, Generator, GeneratorConfig, Inputs, Layers, LoadOptions, Noise, Painter,
-    PlanOptions, Precision, Sample, SpadeMethod, Target, Tuning, fill,
+    Checkpoint, Conditioning, Cost, Cpu, CpuOptions, Device, Generator, GeneratorConfig, Inputs, Layers, LoadOptions,
+    Noise, Painter, PlanOptions, Precision, Sample, SpadeMethod, Target, Tuning, fill,
 };
 use alias_oracle::golden::{self, Golden};
 use alias_oracle::{gpu, gpu_with_bounds_checks, relative_l2};
@@ -129,20 +129,23 @@ fn plans_draw_what_the_generator_draws() {
     let noise = noisy(pair(128, 64));
     // Few 3x3 windows, but hardly two 5x5 ones alike.
     let two = Sample { labels: noise.labels.iter().map(|label| label % 2).collect(), ..noise.clone() };
+    // The smaller limit leaves so little room for a table that the image is computed in many bands.
+    let narrower = |(device, target): (Device, Target)| {
+        [target.max_binding, 1 << 16].map(|max_binding| (device.clone(), Target { max_binding, ..target.clone() }))
+    };
+    let painters = executors().into_iter().flat_map(narrower).map(|(device, target)| {
+        let painter = Painter::load_with(&device, &checkpoint, LoadOptions::default(), target.clone()).unwrap();
+        (painter, target)
+    });
+    let painters: Vec<_> = painters.collect();
     for (map, sample) in [("persons", pair(128, 64)), ("flat", flat), ("noise", noise), ("two classes", two)] {
         let inputs = Inputs::new(gpu(), &sample).unwrap();
         for noise in [Noise::None, Noise::Seed(9)] {
             let dense = generator.forward_with(&inputs, noise, SpadeMethod::Dense, |_, _| {}).unwrap();
             let dense: Vec<f64> = dense.to_vec().unwrap().iter().map(|&v| v.into()).collect();
-            for (device, target) in executors() {
-                // The smaller limit leaves so little room for a table that the image is computed in many bands.
-                for max_binding in [target.max_binding, 1 << 16] {
-                    let target = Target { max_binding, ..target.clone() };
-                    let painter =
-                        Painter::load_with(&device, &checkpoint, LoadOptions::default(), target.clone()).unwrap();
-                    let distance = relative_l2(&painter.draw(&sample, noise).unwrap(), &dense);
-                    assert!(distance <= 2e-5, "{map}, {noise:?}, {target:?}: {distance:.1e}");
-                }
+            for (painter, target) in &painters {
+                let distance = relative_l2(&painter.draw(&sample, noise).unwrap(), &dense);
+                assert!(distance <= 2e-5, "{map}, {noise:?}, {target:?}: {distance:.1e}");
             }
         }
     }
@@ -393,6 +396,10 @@ fn a_target_that_asks_for_what_its_device_does_not_have_is_refused() {
         (&cores, by(Target::CORES, Method::Staged(8)), "Staged"),
         (&gpu, by(Target::GUARANTEED, Method::Winograd(4)), "Winograd(4)"),
     ] {
+        let network = GeneratorConfig::infer(&narrow()).unwrap().network().unwrap();
+        let (size, options) = (Conditioning::size(1, 128, 64), PlanOptions::default());
+        let no_cost = Cost::new(&network, &size, options, &target).unwrap_err().to_string();
+        assert!(no_cost.contains(named), "{no_cost}");
         let refused = Painter::load_with(device, &narrow(), LoadOptions::default(), target).unwrap_err().to_string();
         assert!(refused.contains(named), "{refused}");
     }

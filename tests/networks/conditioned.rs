@@ -11,8 +11,8 @@ const BATCH: usize = 2;
 const H: usize = 24;
 const W: usize = 40;
 
-/// SPADE on instance norm, and on mask norm.
-fn network() -> (Network, usize, usize) {
+/// SPADE on instance norm, and on mask norm, each by way of `hidden` channels.
+fn network(hidden: usize) -> (Network, usize, usize) {
     let mut net = Builder::new("Conditioned");
     let image = net.input("image", 3);
     let labels = net.label_map("labels", CLASSES);
@@ -22,9 +22,9 @@ fn network() -> (Network, usize, usize) {
         let conv = |name: &str, cin, cout| Conv::same(format!("{key}.{name}"), cin, cout, 3);
         let spade = Spade {
             labels,
-            shared: conv("shared", CLASSES, 16),
-            gamma: conv("gamma", 16, 12),
-            beta: conv("beta", 16, 12),
+            shared: conv("shared", CLASSES, hidden),
+            gamma: conv("gamma", hidden, 12),
+            beta: conv("beta", hidden, 12),
         };
         let norm = Norm { key: key.into(), kind, noise_stream: None, modulation: Modulation::Spade(Box::new(spade)) };
         x = net.convolution(Reading::of(x).norm(norm).leaky_relu(0.2), conv("conv", 12, 12));
@@ -33,9 +33,25 @@ fn network() -> (Network, usize, usize) {
     (net.finish(), labels, mask)
 }
 
+/// GPUs load four channels of the hidden layer at once.
+#[test]
+fn a_hidden_layer_that_gpus_cannot_load_is_refused_by_name() {
+    let (network, labels, mask) = network(6);
+    let map = [1; 64];
+    let conditioning = Conditioning::size(1, 8, 8).with_labels(labels, CLASSES, &map).unwrap();
+    let conditioning = conditioning.with_mask(mask, vec![0.0; 64]).unwrap();
+    let prepare = |device: Device| {
+        let session = Session::load(device, &network, &fill(&network, 3)).unwrap();
+        session.plan_and_prepare(&conditioning, PlanOptions::default())
+    };
+    let error = prepare(gpu().into()).unwrap_err().to_string();
+    assert!(error.contains("Conditioned, layer by_plane.conv") && error.contains("multiple of 4"), "{error}");
+    assert!(prepare(Device::cores(CpuOptions::default()).unwrap()).is_ok());
+}
+
 #[test]
 fn plans_and_the_tape_take_label_maps_and_masks() {
-    let (network, labels, mask) = network();
+    let (network, labels, mask) = network(16);
     let checkpoint = fill(&network, 3);
     let image = Random::new(5).array(&[BATCH, 3, H, W]).to_f32();
     // Stripes on the slant, another in each image; the mask covers a part of them.
@@ -54,11 +70,12 @@ fn plans_and_the_tape_take_label_maps_and_masks() {
     let conditioning = size().with_labels(labels, CLASSES, &map).unwrap().with_mask(mask, covered.clone()).unwrap();
     for device in [gpu().into(), Device::cores(CpuOptions::default()).unwrap()] {
         let session = Session::load(device, &network, &checkpoint).unwrap();
-        let prepared = session.prepare(&conditioning, PlanOptions::default()).unwrap();
+        let prepared = session.plan_and_prepare(&conditioning, PlanOptions::default()).unwrap();
         let got = prepared.run(&[("image", &image)], Noise::None).unwrap().remove(0);
         assert!(relative_l2(&got, &expected) < 1e-5, "{:.1e}", relative_l2(&got, &expected));
 
-        let refused = |conditioning| session.prepare(&conditioning, PlanOptions::default()).unwrap_err().to_string();
+        let refused =
+            |conditioning| session.plan_and_prepare(&conditioning, PlanOptions::default()).unwrap_err().to_string();
         let error = refused(size().with_labels(labels, CLASSES, &map).unwrap());
         assert!(error.contains("Conditioned") && error.contains("Mask for input 'mask'"), "{error}");
         let error = refused(size().with_labels(labels, 6, &map).unwrap().with_mask(mask, covered.clone()).unwrap());

@@ -1,6 +1,6 @@
 //! Every network by plan on a GPU and on processor cores, and on the tape: one description, three ways to run it.
 
-use alias_model::network::Network;
+use alias_model::network::{Builder, Conv, Network, Reading};
 use alias_model::{
     Checkpoint, Conditioning, CpuOptions, Device, Feed, Module, Noise, PlanOptions, Precision, Session, Target, Tuning,
     fill, initialize,
@@ -41,8 +41,8 @@ fn planned(
     batch: usize,
     size @ [h, w]: [usize; 2],
 ) -> Vec<Vec<f32>> {
-    let session = Session::load_for(device, network, checkpoint, target).unwrap();
-    let prepared = session.prepare(&Conditioning::size(batch, h, w), PlanOptions::default()).unwrap();
+    let session = Session::load_with(device, network, checkpoint, target).unwrap();
+    let prepared = session.plan_and_prepare(&Conditioning::size(batch, h, w), PlanOptions::default()).unwrap();
     let inputs = inputs(network, batch, size);
     let named: Vec<_> =
         network.inputs().iter().zip(&inputs).map(|(input, x)| (input.name.as_str(), x.as_slice())).collect();
@@ -99,6 +99,31 @@ fn plans_compute_what_the_tape_computes() {
     }
 }
 
+/// A block that ends the network is recomputed as any other.
+#[test]
+fn recomputed_blocks_compute_the_same() {
+    let mut net = Builder::new("EndsInABlock");
+    let image = net.input("image", 3);
+    let x = net.convolution(Reading::of(image), Conv::same("first", 3, 8, 3));
+    let y = net.block("block", |net| {
+        let y = net.convolution(Reading::of(x).instance_norm("norm_0").relu(), Conv::same("conv_0", 8, 8, 3));
+        net.convolution(Reading::of(y).instance_norm("norm_1").relu(), Conv::same("conv_1", 8, 8, 3))
+    });
+    net.output("result", y);
+    let network = net.finish();
+    let checkpoint = fill(&network, 1);
+    let result = |recomputes: bool| {
+        let module = Module::load(gpu(), &network, &checkpoint).unwrap().in_training(recomputes);
+        let x = Tensor::new(gpu(), &[1, 3, 5, 6], &inputs(&network, 1, [5, 6])[0]).unwrap().requires_grad();
+        let y = module.forward(&[Feed::Tensor(x.clone())], Noise::None).unwrap().remove(0);
+        let cotangent = Tensor::new(gpu(), &[1, 8, 5, 6], &Random::new(7).array(&[1, 8, 5, 6]).to_f32()).unwrap();
+        let values = y.to_vec().unwrap();
+        let gradients = y.backward(&cotangent).unwrap();
+        (values, gradients.get(&x).unwrap().to_vec().unwrap())
+    };
+    assert!(result(true) == result(false));
+}
+
 /// Every learned parameter has a gradient from some output.
 #[test]
 fn gradients_reach_every_parameter() {
@@ -151,7 +176,7 @@ fn what_cannot_be_run_is_refused_by_name() {
     let prepare = |network: &Network, [h, w]: [usize; 2]| {
         let cores = Device::cores(CpuOptions::default()).unwrap();
         let session = Session::load(cores, network, &fill(network, 1))?;
-        session.prepare(&Conditioning::size(1, h, w), PlanOptions::default())
+        session.plan_and_prepare(&Conditioning::size(1, h, w), PlanOptions::default())
     };
     let refused = |network: &Network, size| prepare(network, size).unwrap_err().to_string();
 
@@ -179,9 +204,7 @@ fn what_cannot_be_run_is_refused_by_name() {
     let error = refused(&kept, [8, 8]);
     assert!(error.contains("layer y") && error.contains("needed again"), "{error}");
 
-    let linear = |inputs| {
-        of(&|net, x| net.linear(Reading::of(x), Linear { key: "last".into(), inputs, outputs: 5, fill_gain: 2.0 }))
-    };
+    let linear = |inputs| of(&|net, x| net.linear(Reading::of(x), Linear::new("last", inputs, 5)));
     let error = refused(&linear(4 * 8 * 8), [8, 8]);
     assert!(error.contains("Test, layer last: plans do not support linear layers; use the tape"), "{error}");
     let error = refused(&linear(7), [8, 8]);
@@ -205,7 +228,7 @@ fn what_cannot_be_run_is_refused_by_name() {
     assert!(refused(&fits, [0, 8]).contains("at least 1 pixel"));
     let session = || Session::load(Device::cores(CpuOptions::default()).unwrap(), &fits, &fill(&fits, 1)).unwrap();
     let planned = session().plan(&Conditioning::size(1, 8, 8), PlanOptions::default()).unwrap();
-    let error = session().prepare_planned(planned).unwrap_err().to_string();
+    let error = session().prepare(planned).unwrap_err().to_string();
     assert!(error.contains("made by another session"), "{error}");
     let prepared = prepare(&fits, [8, 8]).unwrap();
     let run = |inputs: &[(&str, &[f32])], noise| prepared.run(inputs, noise).unwrap_err().to_string();
@@ -221,7 +244,7 @@ fn a_linear_layer_is_a_product_with_all_elements() {
     use alias_model::network::{Builder, Linear, Reading};
     let mut net = Builder::new("Linear");
     let image = net.input("image", 2);
-    let linear = Linear { key: "linear".into(), inputs: 2 * 3 * 4, outputs: 5, fill_gain: 1.0 };
+    let linear = Linear::new("linear", 2 * 3 * 4, 5);
     let result = net.linear(Reading::of(image), linear);
     net.output("result", result);
     let network = net.finish();

@@ -34,8 +34,9 @@ pub struct CpuOptions {
     pub instructions: Option<Instructions>,
 }
 
-/// Why a processor could not be opened.
+/// What can go wrong on processor cores.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
     /// The processor does not have these instructions.
     Instructions(Instructions),
@@ -52,8 +53,8 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
             Error::Instructions(which) => {
-                let has = Cpu::available();
-                write!(f, "this processor has no {which} instructions; it has {has:?}")
+                let has: Vec<_> = Cpu::available().iter().map(Instructions::to_string).collect();
+                write!(f, "this processor has no {which} instructions; it has {}", has.join(", "))
             }
             Error::Threads(error) => write!(f, "threads could not be started: {error}; use fewer"),
             Error::OutOfMemory { bytes } => {

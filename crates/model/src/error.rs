@@ -83,8 +83,8 @@ pub struct StateDictMismatch {
     pub unexpected: Vec<String>,
     /// Names whose shapes differ: name, shape in the checkpoint, shape in the network.
     pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
-    /// The configuration that was read from the checkpoint: the likely cause if most tensors do not fit.
-    pub config: String,
+    /// The configuration, if it was read from the checkpoint: it is the likely cause if most tensors do not fit.
+    pub config: Option<String>,
 }
 
 /// A configuration that the network or the device does not support.

@@ -1,6 +1,5 @@
 //! The ALIAS generator on the tape.
 
-use crate::network::Network;
 use crate::tape::{Module, SpadeMethod};
 use crate::{Checkpoint, GeneratorConfig, Inputs, LoadOptions, Noise, Result};
 use alias_tensor::{Gpu, Tensor};
@@ -76,6 +75,9 @@ impl Generator {
     }
 
     /// Switches to training, like [`Module::in_training`].
+    ///
+    /// # Panics
+    /// If the generator has clones.
     #[must_use]
     pub fn in_training(self, recomputes: bool) -> Generator {
         Generator { module: self.module.in_training(recomputes), ..self }
@@ -146,16 +148,5 @@ impl Generator {
         self.config.layers.check_size(height, width)?;
         let mut outputs = self.module.forward_with(&inputs.feeds(), noise, spade, tap)?;
         Ok(outputs.remove(0))
-    }
-}
-
-impl LoadOptions {
-    /// The configuration and network that a checkpoint shows. Errors if its tensors do not fit them.
-    pub(crate) fn verified(self, checkpoint: &Checkpoint) -> Result<(GeneratorConfig, Network)> {
-        let inferred = GeneratorConfig::infer(checkpoint)?;
-        let config = GeneratorConfig { plain: self.plain || inferred.plain, ..inferred };
-        let network = config.network()?;
-        network.verify(checkpoint, self.strict, &config)?;
-        Ok((config, network))
     }
 }

@@ -1,9 +1,8 @@
 //! The generator's inputs on a GPU.
 
 use crate::label_map::{LabelMap, misaligned};
-use crate::sample::check_pixels;
 use crate::tape::Feed;
-use crate::{InputError, Result, Sample};
+use crate::{Result, Sample};
 use alias_tensor::{Gpu, Tensor};
 
 /// The generator's inputs on a GPU.
@@ -91,47 +90,5 @@ impl Inputs {
         let [n, _, h, w] = self.mask.shape().nchw("generator", "mask")?;
         self.x.shape().check("generator", "x", &[n, 9, h, w])?;
         Ok([n, h, w])
-    }
-}
-
-impl Sample {
-    /// Errors unless every field has the length and range that its documentation states.
-    pub(crate) fn verify(&self) -> Result<()> {
-        let pixels = check_pixels(self.batch, self.height, self.width)?;
-        let sizes = [
-            ("agnostic", self.agnostic.len(), 3),
-            ("pose", self.pose.len(), 3),
-            ("warped_cloth", self.warped_cloth.len(), 3),
-            ("warped_mask", self.warped_mask.len(), 1),
-            ("labels", self.labels.len(), 1),
-        ];
-        for (name, got, channels) in sizes {
-            if got != pixels * channels {
-                let (name, expected) = (name.into(), pixels * channels);
-                let shape = vec![self.batch, channels, self.height, self.width];
-                return Err(InputError::Elements { name, got, expected, shape }.into());
-            }
-        }
-        for (name, values, low) in [
-            ("agnostic", &self.agnostic, -1.0),
-            ("pose", &self.pose, -1.0),
-            ("warped_cloth", &self.warped_cloth, -1.0),
-            ("warped_mask", &self.warped_mask, 0.0),
-        ] {
-            // `v < low || v > 1` would let NaN pass. Each chunk is checked to its end, so that the compiler can
-            // vectorize.
-            let good = |v: &f32| (low..=1.0).contains(v);
-            let bad = values.chunks(1024).position(|chunk| !chunk.iter().fold(true, |all, v| all & good(v)));
-            if let Some(at) =
-                bad.and_then(|chunk| Some(1024 * chunk + values[1024 * chunk..].iter().position(|v| !good(v))?))
-            {
-                let value = values[at];
-                return Err(InputError::Range { name, value, at, low }.into());
-            }
-        }
-        if let Some(at) = self.labels.iter().position(|&label| label >= crate::CLASSES) {
-            return Err(InputError::Class { value: self.labels[at].into(), at, classes: crate::CLASSES.into() }.into());
-        }
-        Ok(())
     }
 }

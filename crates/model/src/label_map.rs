@@ -105,7 +105,7 @@ impl LabelMap {
     /// (N, classes, H, W).
     pub(crate) fn dense(&self) -> Vec<f32> {
         let [n, h, w] = self.size;
-        let (plane, classes) = (h * w, self.labels());
+        let (plane, classes) = (h * w, self.classes());
         let mut dense = vec![0.0; n * classes * plane];
         for (at, &number) in self.numbers.iter().enumerate() {
             for (class, &value) in self.values(number).iter().enumerate() {
@@ -121,7 +121,7 @@ impl LabelMap {
     }
 
     /// Number of classes.
-    pub(crate) fn labels(&self) -> usize {
+    pub(crate) fn classes(&self) -> usize {
         self.labels[0].len()
     }
 

@@ -66,10 +66,12 @@ mod processor;
 mod sample;
 mod state_dict;
 mod tape;
+mod tuning;
 
 pub use alias_checkpoint::{self as checkpoint, Checkpoint};
 pub use alias_cpu::{Cpu, CpuOptions, Instructions};
 pub use alias_plan::{self as plan, Plan, Precision};
+pub use alias_tensor::{self as tensor, AdapterChoice, Gpu, GpuOptions, Tensor, wgpu};
 pub use device::Device;
 pub use error::{ConfigError, Error, InputError, Result, StateDictError, StateDictMismatch};
 pub use generator::Generator;
@@ -83,4 +85,4 @@ pub use plans::{Conditioning, Cost, PlanOptions, Planned, Prepared, Session, Tar
 pub use processor::Processor;
 pub use sample::{CLASSES, Sample};
 pub use state_dict::{SPADE_GAIN, fill, initialize};
-pub use tape::{Feed, Module, SpadeMethod, WindowTables};
+pub use tape::{Feed, LabelFeed, Module, SpadeMethod};

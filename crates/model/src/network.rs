@@ -450,6 +450,12 @@ impl Conv {
 }
 
 impl Linear {
+    /// A linear layer of `inputs` elements and `outputs` channels, whose weights [`fill`](crate::fill) draws as for a
+    /// layer before a ReLU: with variance 2 / inputs (He et al. 2015).
+    pub fn new(key: impl Into<String>, inputs: usize, outputs: usize) -> Linear {
+        Linear { key: key.into(), inputs, outputs, fill_gain: 2.0 }
+    }
+
     /// Names of the weight (outputs, inputs) and of the bias (outputs).
     pub fn keys(&self) -> [String; 2] {
         ["weight", "bias"].map(|name| format!("{}.{name}", self.key))

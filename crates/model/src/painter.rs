@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// The ALIAS generator for inference, with its weights on a GPU or packed for processor cores.
 ///
-/// It computes what [`Generator`](crate::Generator) computes, with a fifth of the operations and a third of the memory,
-/// but no gradients. Clones are cheap and share the weights.
+/// It computes what [`Generator`](crate::Generator) computes, with half the operations and a third of the memory, but no
+/// gradients. Clones are cheap and share the weights.
 ///
 /// ```
 /// # fn main() -> alias_model::Result<()> {
@@ -58,7 +58,6 @@ pub struct Person {
     size: [usize; 3],
     labels: Vec<u8>,
     misaligned: Vec<f32>,
-    has_noise: bool,
     prepared: Prepared,
 }
 
@@ -68,7 +67,6 @@ pub struct PersonPlan {
     size: [usize; 3],
     labels: Vec<u8>,
     misaligned: Vec<f32>,
-    has_noise: bool,
     planned: Planned,
 }
 
@@ -178,7 +176,6 @@ impl Painter {
             size: [sample.batch, sample.height, sample.width],
             labels: sample.labels.clone(),
             misaligned: conditioning.masks[&generator::Inputs::MASK].clone(),
-            has_noise: options.noise,
             planned: self.session.plan(&conditioning, options)?,
         })
     }
@@ -189,8 +186,8 @@ impl Painter {
     /// [`ConfigError::OtherSession`](crate::ConfigError::OtherSession) if another painter made the plan; an error of the
     /// device.
     pub fn prepare(&self, plan: PersonPlan) -> Result<Person> {
-        let PersonPlan { size, labels, misaligned, has_noise, planned } = plan;
-        Ok(Person { size, labels, misaligned, has_noise, prepared: self.session.prepare_planned(planned)? })
+        let PersonPlan { size, labels, misaligned, planned } = plan;
+        Ok(Person { size, labels, misaligned, prepared: self.session.prepare(planned)? })
     }
 }
 
@@ -254,7 +251,7 @@ impl Person {
     /// its size, labels or mask differ from the person's, or if `noise` does not match [`PlanOptions::noise`]; an error
     /// of the device.
     pub fn draw(&self, sample: &Sample, noise: Noise) -> Result<Vec<f32>> {
-        self.check(sample, noise)?;
+        self.check(sample)?;
         let mut outputs = self.prepared.run_parts(&[&pictures(sample)], noise)?;
         Ok(outputs.remove(0))
     }
@@ -295,7 +292,7 @@ impl Person {
     /// # Errors
     /// As [`Person::draw`]; [`Error::Config`](crate::Error::Config) if the painter draws on processor cores.
     pub fn draw_to_rgba8(&self, sample: &Sample, noise: Noise) -> Result<Tensor> {
-        self.check(sample, noise)?;
+        self.check(sample)?;
         self.prepared.run_to_rgba8(&[&pictures(sample)], noise)
     }
 
@@ -317,7 +314,7 @@ impl Person {
         self.prepared.cost()
     }
 
-    fn check(&self, sample: &Sample, noise: Noise) -> Result<()> {
+    fn check(&self, sample: &Sample) -> Result<()> {
         sample.verify()?;
         let size = [sample.batch, sample.height, sample.width];
         if size != self.size {
@@ -332,10 +329,6 @@ impl Person {
         if let Some(at) = (0..self.labels.len()).find(|at| differs && other(at)) {
             return Err(InputError::PersonMask { at }.into());
         }
-        match (noise, self.has_noise) {
-            (Noise::Seed(_), false) => Err(InputError::NoiseUnplanned.into()),
-            (Noise::None, true) => Err(InputError::SeedMissing.into()),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }

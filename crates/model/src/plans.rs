@@ -11,7 +11,6 @@ mod engine;
 mod label_bands;
 mod lowering;
 mod session;
-mod tuning;
 mod weights;
 
 pub use choice::{Target, Tuning};

@@ -5,5 +5,4 @@ mod module;
 mod norm;
 mod windows;
 
-pub use module::{Feed, Module, SpadeMethod};
-pub use windows::WindowTables;
+pub use module::{Feed, LabelFeed, Module, SpadeMethod};

@@ -77,9 +77,9 @@ impl Trainer {
         options: TrainerOptions,
     ) -> Result<Trainer> {
         let network = config.network()?;
-        network.verify(generator, true, &config)?;
+        network.verify(generator, true)?;
         let judge = discriminator_config.network()?;
-        judge.verify(discriminator, true, &discriminator_config)?;
+        judge.verify(discriminator, true)?;
         Ok(Trainer {
             gpu: gpu.clone(),
             generator: TrainedWeights::new(gpu, &network, generator)?,

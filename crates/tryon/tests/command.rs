@@ -190,8 +190,12 @@ fn the_environment_is_honoured() {
 fn inspect_shows_configuration_names_shapes_and_count() {
     let printed = succeeds(&["inspect", &format!("{GOLDEN}/checkpoint.pth")]);
     assert!(printed.contains("head_0.conv_0.weight_orig") && printed.contains("[32, 32, 3, 3]"), "{printed}");
-    assert!(printed.contains("264 tensors, 1764014 parameters, 4160 elements of buffers"), "{printed}");
-    assert!(printed.contains("ngf 2, layers Most, norm Instance, with spectral norm"), "{printed}");
+    assert!(printed.contains("264 tensors, 1768174 elements"), "{printed}");
+    assert!(
+        printed.contains("an ALIAS generator of 1764014 parameters: ngf 2, layers Most, norm Instance"),
+        "{printed}"
+    );
+    assert!(printed.contains("with spectral norm, with mask norm"), "{printed}");
     let printed = succeeds(&["inspect", &format!("{GOLDEN}/checkpoint_legacy.pth")]);
     assert!(printed.contains("not an ALIAS generator"), "{printed}");
 }

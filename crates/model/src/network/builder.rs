@@ -24,7 +24,7 @@ use super::{
 /// let network = net.finish();
 ///
 /// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
-/// let prepared = session.prepare(&Conditioning::size(1, 16, 24), PlanOptions::default())?;
+/// let prepared = session.plan_and_prepare(&Conditioning::size(1, 16, 24), PlanOptions::default())?;
 /// let features = prepared.run(&[("image", &[0.5; 3 * 16 * 24])], Noise::None)?.remove(0);
 /// assert_eq!(features.len(), 8 * 8 * 12);
 /// # Ok(())
@@ -141,7 +141,7 @@ impl Builder {
     ///
     /// let mut net = Builder::new("Scores");
     /// let image = net.input("image", 3);
-    /// let linear = Linear { key: "scores".into(), inputs: 3 * 4 * 5, outputs: 10, fill_gain: 1.0 };
+    /// let linear = Linear::new("scores", 3 * 4 * 5, 10);
     /// let scores = net.linear(Reading::of(image), linear);
     /// net.output("scores", scores);
     /// let network = net.finish();
@@ -214,7 +214,7 @@ impl Builder {
     /// let network = net.finish();
     ///
     /// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
-    /// let prepared = session.prepare(&Conditioning::size(1, 2, 2), PlanOptions::default())?;
+    /// let prepared = session.plan_and_prepare(&Conditioning::size(1, 2, 2), PlanOptions::default())?;
     /// let result = prepared.run(&[("image", &[100.0; 12])], Noise::None)?.remove(0);
     /// assert!(result.iter().all(|value| (-1.0..=1.0).contains(value)));
     /// # Ok(())

@@ -11,7 +11,7 @@ const PICTURES: usize = 9;
 /// Channels of the features of each resized input, except the first.
 const FEATURES: usize = 16;
 /// Classes of the segmentation.
-pub(crate) const LABELS: usize = 7;
+pub(crate) const LABELS: usize = crate::CLASSES as usize;
 /// The largest ngf. A file that claims more is damaged, and sizes computed from it would overflow.
 const WIDEST: usize = 4096;
 /// Number of blocks, from the first, that see the misaligned region: as an eighth class and, unless plain, in mask
@@ -63,6 +63,22 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     fn default() -> Self {
         LoadOptions { plain: false, strict: true }
+    }
+}
+
+impl LoadOptions {
+    /// The configuration and network that a checkpoint shows. Errors if its tensors do not fit them.
+    pub(crate) fn verified(self, checkpoint: &Checkpoint) -> Result<(GeneratorConfig, Network)> {
+        let inferred = GeneratorConfig::infer(checkpoint)?;
+        let config = GeneratorConfig { plain: self.plain || inferred.plain, ..inferred };
+        let network = config.network()?;
+        network.verify(checkpoint, self.strict).map_err(|mut error| {
+            if let Error::StateDict(StateDictError::Mismatch(mismatch)) = &mut error {
+                mismatch.config = Some(format!("{config:?}"));
+            }
+            error
+        })?;
+        Ok((config, network))
     }
 }
 

@@ -1,7 +1,7 @@
 //! All choices between ways to compute the same thing.
 
 use crate::network::{Conv, Network};
-use crate::{Device, Processor};
+use crate::{ConfigError, Device, Processor, Result};
 use alias_kernels::plan::staged_elements;
 use alias_plan::{Convolution, Method, Precision};
 use alias_tensor::wgpu::{Adapter, DeviceType, Limits};
@@ -99,6 +99,29 @@ impl Target {
         let processor = if software { Processor::Rasterizer } else { Processor::Gpu };
         Target { processor, max_binding, precision, ..Target::GUARANTEED }
     }
+}
+
+/// Errors if no device of the target's kind can run `network` as the target says.
+pub(super) fn verify(network: &Network, target: &Target) -> Result<()> {
+    let for_cores = target.processor == Processor::Cores;
+    if for_cores && target.precision != Precision::F32 {
+        return Err(ConfigError::Float32Only.into());
+    }
+    let exists = |method: &Method| match method {
+        Method::Fused => true,
+        Method::Winograd(m) => *m == 2 || *m == 4 && for_cores,
+        Method::Staged(_) => !for_cores,
+    };
+    if let Some((convolution, method)) = methods(network, target).into_iter().find(|(_, method)| !exists(method)) {
+        return Err(ConfigError::Method { convolution, method, processor: target.processor }.into());
+    }
+    let too_large = network.convolutions().find(|(_, _, conv)| conv.kernel.pow(2) > alias_cpu::MAX_TAPS);
+    if let Some((_, _, conv)) = too_large.filter(|_| for_cores) {
+        let (network, layer) = (network.name.clone(), conv.key.clone());
+        let problem = format!("a kernel of {0}x{0}; processor cores support kernels up to 4x4", conv.kernel);
+        return Err(ConfigError::Layer { network, layer, problem }.into());
+    }
+    Ok(())
 }
 
 /// The largest staged band in elements, 16 MiB in float32. A band of eight image rows may be larger.

@@ -80,7 +80,7 @@ impl Conditioning {
     /// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
     /// let draw = |map: [u8; 4]| {
     ///     let conditioning = Conditioning::size(1, 2, 2).with_labels(labels, 4, &map)?;
-    ///     session.prepare(&conditioning, PlanOptions::default())?.run(&[("image", &[0.5; 12])], Noise::None)
+    ///     session.plan_and_prepare(&conditioning, PlanOptions::default())?.run(&[("image", &[0.5; 12])], Noise::None)
     /// };
     /// assert_ne!(draw([0, 0, 1, 1])?, draw([2, 2, 3, 3])?);
     /// assert!(draw([0, 0, 1, 4]).is_err()); // the classes are 0 to 3
@@ -120,7 +120,7 @@ impl Conditioning {
     pub(super) fn verify(&self, network: &Network) -> Result<()> {
         check_pixels(self.batch, self.height, self.width)?;
         for (at, input) in network.inputs().iter().enumerate() {
-            let classes = self.label_maps.get(&at).map(LabelMap::labels);
+            let classes = self.label_maps.get(&at).map(LabelMap::classes);
             let channels = match input.kind {
                 InputKind::Activations => continue,
                 InputKind::LabelMap => classes,

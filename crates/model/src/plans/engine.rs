@@ -10,13 +10,12 @@ use crate::Result;
 use alias_plan::{BufferId, Plan};
 use alias_tensor::Tensor;
 use std::fmt::Debug;
-use std::ops::Range;
 use std::time::Duration;
 
 /// A device with a network's weights on it.
 pub(in crate::plans) trait Engine: Debug + Send + Sync {
-    /// Prepares to run `plan`. Its first `done` steps run only once, the others in each run.
-    fn runner(&self, plan: &Plan, done: usize) -> Result<Box<dyn Runner>>;
+    /// Prepares to run `plan`. Its first `run_once` steps run only once, the others in each run.
+    fn runner(&self, plan: &Plan, run_once: usize) -> Result<Box<dyn Runner>>;
     /// The coefficients of a batch norm, from its running statistics: (C, 8), as in [`alias_plan::Statistics::output`].
     fn coefficients(&self, norm: &str) -> &[f32];
 }
@@ -30,8 +29,8 @@ pub(in crate::plans) trait Runner: Debug + Send {
     fn upload_coefficients(&mut self, id: BufferId, values: &[f32], operands: &[usize], batch: usize) -> Result<()>;
     /// Fills an input (N, C, `plane`) from tensors that are concatenated along the channels.
     fn upload_input(&mut self, id: BufferId, tensors: &[&[f32]], batch: usize, plane: usize) -> Result<()>;
-    /// Runs `steps`, and prepares to run those of each run.
-    fn prepare(&mut self, steps: Range<usize>) -> Result<()>;
+    /// Runs the steps that run only once, and does what can be done before the first run.
+    fn run_once(&mut self) -> Result<()>;
     /// Runs the steps of each run.
     fn run(&mut self) -> Result<()>;
     /// Runs each of these steps by itself and measures it.

@@ -1,6 +1,6 @@
 //! Lowers a network and its conditioning to the steps of a plan.
 
-use super::choice::{TABLE, Target, methods, staged_rows};
+use super::choice::{TABLE, Target, methods, staged_rows, verify};
 use super::conditioning::Conditioning;
 use super::label_bands::LabelBand;
 use crate::label_map::OUTSIDE;
@@ -56,7 +56,7 @@ pub struct PlanOptions {
 pub(super) struct Program {
     pub(super) plan: Plan,
     /// Number of steps, from the first, that run only once.
-    pub(super) tables: usize,
+    pub(super) run_once: usize,
     /// The contents of buffers that hold label maps and masks.
     pub(super) uploads: Vec<(BufferId, Vec<u8>)>,
     /// The inputs that layers read.
@@ -98,13 +98,15 @@ pub(super) struct BatchNorm {
 /// The steps of `network` for its conditioning.
 ///
 /// # Errors
-/// [`Error::Input`] if the network cannot take inputs of this size; [`Error::Config`] if plans do not support a layer.
+/// [`Error::Input`] if the network cannot take inputs of this size; [`Error::Config`] if plans do not support a layer, or the
+/// target's devices do not compute as it says.
 pub(super) fn lower(
     network: &Network,
     conditioning: &Conditioning,
     options: PlanOptions,
     target: &Target,
 ) -> Result<Program> {
+    verify(network, target)?;
     conditioning.verify(network)?;
     let Conditioning { batch, height, width, .. } = *conditioning;
     let sizes = network.sizes(height, width)?;
@@ -157,7 +159,7 @@ pub(super) fn lower(
     let Lowering { mut plan, tables, uploads, batch_norms, seed, .. } = lowering;
     let count = tables.len();
     plan.steps.splice(..0, tables);
-    Ok(Program { plan, tables: count, uploads, inputs, seed, batch_norms, outputs })
+    Ok(Program { plan, run_once: count, uploads, inputs, seed, batch_norms, outputs })
 }
 
 /// A band of a label map, with its windows in buffers of the plan.
@@ -353,6 +355,9 @@ impl Lowering<'_> {
         if !conv.keeps_size() || conv.kernel > 3 {
             return Err(self.refused(layer, "SPADE before a convolution other than 1x1 or 3x3 of stride 1"));
         }
+        if !self.for_cores && !spade.shared.cout.is_multiple_of(4) {
+            return Err(self.refused(layer, "SPADE with a hidden layer whose channels are no multiple of 4, on a GPU"));
+        }
         let (input, coefficients) = self.coefficients(layer, step.input.clone())?;
         let norm = layer.reading.norm.as_ref().expect("SPADE is part of a norm");
         let mask = if let NormKind::Mask { mask } = norm.kind { Some(mask) } else { None };
@@ -457,11 +462,11 @@ impl Lowering<'_> {
         let mask = mask.map(|mask| conditioning.mask(mask, [h, w]));
         let name = format!("{} {h}x{w}", network.inputs[labels].name);
         let bands = divided.into_iter().map(|band| {
-            let width = ModulationTable::patch_width(map.labels());
+            let width = ModulationTable::patch_width(map.classes());
             let mut patches = vec![0.0f32; band.windows.len() * width];
             for (window, patch) in band.windows.iter().zip(patches.chunks_mut(width)) {
                 for (k, &number) in window.iter().enumerate().filter(|&(_, &number)| number != OUTSIDE) {
-                    patch[k * map.labels()..][..map.labels()].copy_from_slice(map.values(number));
+                    patch[k * map.classes()..][..map.classes()].copy_from_slice(map.values(number));
                 }
             }
             let mask = |k: usize| mask.as_ref().map_or(0.0, |mask| mask[k]).to_bits();

@@ -28,7 +28,7 @@ use std::time::Duration;
 /// let network = net.finish();
 ///
 /// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
-/// let prepared = session.prepare(&Conditioning::size(1, 20, 30), PlanOptions::default())?;
+/// let prepared = session.plan_and_prepare(&Conditioning::size(1, 20, 30), PlanOptions::default())?;
 /// let outputs = prepared.run(&[("image", &[0.5; 3 * 20 * 30])], Noise::None)?;
 /// assert_eq!(outputs[0].len(), 20 * 30);
 /// # Ok(())
@@ -55,12 +55,12 @@ pub struct Prepared {
     seed: Option<BufferId>,
     outputs: Vec<ProgramOutput>,
     /// Number of steps, from the first, that ran when it was made.
-    done: usize,
+    run_once: usize,
     /// Locked during a run: all runs go through the same buffers.
     runner: Mutex<Box<dyn Runner>>,
 }
 
-/// A plan of a network, without buffers, for [`Session::prepare_planned`].
+/// A plan of a network, without buffers, for [`Session::prepare`].
 #[derive(Debug)]
 pub struct Planned {
     /// The session that made it, whose weights it is for.
@@ -70,7 +70,7 @@ pub struct Planned {
     size: [usize; 2],
     cost: Cost,
     /// Number of steps, from the first, that run only once.
-    tables: usize,
+    run_once: usize,
     uploads: Vec<(BufferId, Vec<u8>)>,
     inputs: Vec<ProgramInput>,
     seed: Option<BufferId>,
@@ -93,7 +93,7 @@ impl Session {
     /// device.
     pub fn load(device: impl Into<Device>, network: &Network, checkpoint: &Checkpoint) -> Result<Session> {
         let device = device.into();
-        Session::load_for(&device, network, checkpoint, Target::of(&device, Precision::F32))
+        Session::load_with(&device, network, checkpoint, Target::of(&device, Precision::F32))
     }
 
     /// Packs a checkpoint for plans for `target`, which is usually [`Target::of`] the device.
@@ -101,13 +101,13 @@ impl Session {
     /// # Errors
     /// As [`Session::load`]; [`alias_tensor::Error::MissingFeature`] if the device was opened without a feature that
     /// the target needs; [`Error::Config`](crate::Error::Config) if the device does not support the target.
-    pub fn load_for(
+    pub fn load_with(
         device: impl Into<Device>,
         network: &Network,
         checkpoint: &Checkpoint,
         target: Target,
     ) -> Result<Session> {
-        network.verify(checkpoint, true, &network.name())?;
+        network.verify(checkpoint, true)?;
         Session::of_verified(device.into(), network.clone(), checkpoint, target)
     }
 
@@ -127,12 +127,12 @@ impl Session {
         &self.0.network
     }
 
-    /// Makes a plan and prepares to run it: [`Session::plan`], then [`Session::prepare_planned`].
+    /// Makes a plan and prepares to run it: [`Session::plan`], then [`Session::prepare`].
     ///
     /// # Errors
     /// As these two.
-    pub fn prepare(&self, conditioning: &Conditioning, options: PlanOptions) -> Result<Prepared> {
-        self.prepare_planned(self.plan(conditioning, options)?)
+    pub fn plan_and_prepare(&self, conditioning: &Conditioning, options: PlanOptions) -> Result<Prepared> {
+        self.prepare(self.plan(conditioning, options)?)
     }
 
     /// Makes a plan. This runs on the host alone, so another thread can do it while the device is busy.
@@ -142,11 +142,11 @@ impl Session {
     /// [`Error::Config`](crate::Error::Config) if plans do not support a layer.
     pub fn plan(&self, conditioning: &Conditioning, options: PlanOptions) -> Result<Planned> {
         let Inner { network, target, .. } = &*self.0;
-        let Program { plan, tables, uploads, inputs, seed, batch_norms, outputs } =
+        let Program { plan, run_once, uploads, inputs, seed, batch_norms, outputs } =
             lower(network, conditioning, options, target)?;
         let cost = Cost::of(plan, network, target);
         let (session, batch, size) = (self.clone(), conditioning.batch, [conditioning.height, conditioning.width]);
-        Ok(Planned { session, batch, size, cost, tables, uploads, inputs, seed, batch_norms, outputs })
+        Ok(Planned { session, batch, size, cost, run_once, uploads, inputs, seed, batch_norms, outputs })
     }
 
     /// Prepares to run a plan that this session made: allocates buffers, computes tables that are kept, records
@@ -154,21 +154,21 @@ impl Session {
     ///
     /// # Errors
     /// [`ConfigError::OtherSession`] if another session made the plan; an error of the device.
-    pub fn prepare_planned(&self, planned: Planned) -> Result<Prepared> {
+    pub fn prepare(&self, planned: Planned) -> Result<Prepared> {
         let Inner { engine, .. } = &*self.0;
-        let Planned { session, batch, size, cost, tables, uploads, inputs, seed, batch_norms, outputs } = planned;
+        let Planned { session, batch, size, cost, run_once, uploads, inputs, seed, batch_norms, outputs } = planned;
         if !Arc::ptr_eq(&session.0, &self.0) {
             return Err(ConfigError::OtherSession.into());
         }
-        let mut runner = engine.runner(&cost.plan, tables)?;
+        let mut runner = engine.runner(&cost.plan, run_once)?;
         for (id, bytes) in &uploads {
             runner.upload(*id, bytes)?;
         }
         for norm in &batch_norms {
             runner.upload_coefficients(norm.buffer, engine.coefficients(&norm.key), &norm.operands, batch)?;
         }
-        runner.prepare(0..tables)?;
-        Ok(Prepared { batch, size, inputs, seed, outputs, done: tables, runner: Mutex::new(runner), cost })
+        runner.run_once()?;
+        Ok(Prepared { batch, size, inputs, seed, outputs, run_once, runner: Mutex::new(runner), cost })
     }
 }
 
@@ -247,7 +247,7 @@ impl Prepared {
     ///
     /// let network = Vgg19Config { divisor: 64 }.network()?;
     /// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
-    /// let prepared = session.prepare(&Conditioning::size(2, 64, 48), PlanOptions::default())?;
+    /// let prepared = session.plan_and_prepare(&Conditioning::size(2, 64, 48), PlanOptions::default())?;
     /// assert_eq!(prepared.outputs().last(), Some(("relu5_1", [2, 8, 4, 3])));
     /// # Ok(())
     /// # }
@@ -258,7 +258,7 @@ impl Prepared {
 
     /// The steps of each run: all of the plan's except tables that are kept.
     pub fn steps(&self) -> &[Step] {
-        &self.cost.plan.steps[self.done..]
+        &self.cost.plan.steps[self.run_once..]
     }
 
     /// Runs each of [`Prepared::steps`] by itself, on whatever the buffers hold, and measures it. On a GPU,

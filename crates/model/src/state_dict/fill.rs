@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// let network = GeneratorConfig::PUBLISHED.with_ngf(2).network()?;
 /// let checkpoint = fill(&network, 1);
-/// network.verify(&checkpoint, true, &"drawn")?;
+/// network.verify(&checkpoint, true)?;
 /// # Ok(())
 /// # }
 /// ```

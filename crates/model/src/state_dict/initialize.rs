@@ -22,7 +22,7 @@ pub const SPADE_GAIN: f64 = 0.02;
 ///
 /// let network = GeneratorConfig::PUBLISHED.with_ngf(2).network()?;
 /// let start = initialize(&network, SPADE_GAIN, 1);
-/// network.verify(&start, true, &"initialized")?;
+/// network.verify(&start, true)?;
 /// let [weight, bias] = ["conv_img.weight", "conv_img.bias"].map(|key| start.get(key).expect("it is complete"));
 /// assert_eq!(bias.to_f32()?, [0.0; 3]);
 /// let larger = initialize(&network, 2.0 * SPADE_GAIN, 1);

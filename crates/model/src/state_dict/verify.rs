@@ -2,28 +2,25 @@
 
 use crate::network::{Network, Parameter};
 use crate::{Checkpoint, Result, StateDictError, StateDictMismatch};
-use std::fmt::{Debug, Display, Formatter};
+use std::fmt::{Display, Formatter};
 
 /// Largest number of names to list of each kind: a wrong file may have thousands.
 const LISTED: usize = 20;
 
 impl Network {
-    /// Errors unless `checkpoint` holds the network's tensors in their shapes and, if `strict`, no others. The message
-    /// shows `config`, the configuration that was read from the checkpoint: if most tensors do not fit, it is the
-    /// likely cause.
+    /// Errors unless `checkpoint` holds the network's tensors in their shapes and, if `strict`, no others.
     ///
     /// ```
     /// # fn main() -> alias_model::Result<()> {
     /// use alias_model::checkpoint::Array;
     /// use alias_model::{Error, StateDictError, Vgg19Config, fill};
     ///
-    /// let config = Vgg19Config { divisor: 16 };
-    /// let network = config.network()?;
+    /// let network = Vgg19Config { divisor: 16 }.network()?;
     /// let mut checkpoint = fill(&network, 1);
-    /// network.verify(&checkpoint, true, &config)?;
+    /// network.verify(&checkpoint, true)?;
     /// checkpoint.insert("classifier.0.bias", Array::from_f32(&[1], &[0.0]));
-    /// network.verify(&checkpoint, false, &config)?;
-    /// let error = network.verify(&checkpoint, true, &config).unwrap_err();
+    /// network.verify(&checkpoint, false)?;
+    /// let error = network.verify(&checkpoint, true).unwrap_err();
     /// let Error::StateDict(StateDictError::Mismatch(mismatch)) = error else { unreachable!("one is unexpected") };
     /// assert_eq!(mismatch.unexpected, ["classifier.0.bias"]);
     /// # Ok(())
@@ -33,12 +30,12 @@ impl Network {
     /// # Errors
     /// [`Error::StateDict`](crate::Error::StateDict) with all differences at once, in the words of PyTorch's
     /// `load_state_dict`.
-    pub fn verify(&self, checkpoint: &Checkpoint, strict: bool, config: &dyn Debug) -> Result<()> {
-        verify(self, checkpoint, strict, config)
+    pub fn verify(&self, checkpoint: &Checkpoint, strict: bool) -> Result<()> {
+        verify(self, checkpoint, strict)
     }
 }
 
-fn verify(network: &Network, checkpoint: &Checkpoint, strict: bool, config: &dyn Debug) -> Result<()> {
+fn verify(network: &Network, checkpoint: &Checkpoint, strict: bool) -> Result<()> {
     let expected = network.parameters();
     let is_missing =
         |parameter: &&Parameter| checkpoint.get(&parameter.key).is_none() && !parameter.kind.may_be_absent();
@@ -53,8 +50,7 @@ fn verify(network: &Network, checkpoint: &Checkpoint, strict: bool, config: &dyn
     if missing.is_empty() && unexpected.is_empty() && shapes.is_empty() {
         return Ok(());
     }
-    let (network, config) = (network.name().to_owned(), format!("{config:?}"));
-    let mismatch = StateDictMismatch { network, missing, unexpected, shapes, config };
+    let mismatch = StateDictMismatch { network: network.name().to_owned(), missing, unexpected, shapes, config: None };
     Err(StateDictError::Mismatch(Box::new(mismatch)).into())
 }
 
@@ -80,7 +76,10 @@ impl Display for StateDictMismatch {
             };
             write!(f, "\n\t{}", listed(shapes, "\n\t", differs))?;
         }
-        write!(f, "\nRead from the checkpoint: {config}.")
+        match config {
+            Some(config) => write!(f, "\nRead from the checkpoint: {config}."),
+            None => Ok(()),
+        }
     }
 }
 

@@ -27,13 +27,22 @@ pub enum SpadeMethod {
 pub enum Feed {
     /// A tensor (N, C, H, W) that layers read, or a mask (N, 1, H, W).
     Tensor(Tensor),
-    /// A label map. [`Feed::labels`] makes one.
-    LabelMap {
-        /// (N, classes, H, W).
-        dense: Tensor,
-        /// Its distinct windows.
-        windows: Arc<WindowTables>,
-    },
+    /// A label map, from [`Feed::labels`].
+    Labels(LabelFeed),
+}
+
+/// A label map on a device.
+#[derive(Clone, Debug)]
+pub struct LabelFeed {
+    dense: Tensor,
+    windows: Arc<WindowTables>,
+}
+
+impl LabelFeed {
+    /// The labels at every pixel: (N, classes, H, W).
+    pub fn dense(&self) -> &Tensor {
+        &self.dense
+    }
 }
 
 impl Feed {
@@ -46,9 +55,9 @@ impl Feed {
     ///
     /// let gpu = Gpu::open(&GpuOptions::default())?;
     /// let feed = Feed::labels(&gpu, [1, 1, 3], 2, &[0, 1, 1])?; // one image, one row of three pixels
-    /// let Feed::LabelMap { dense, .. } = &feed else { unreachable!("labels make a label map") };
-    /// assert_eq!(*dense.shape(), [1, 2, 1, 3]);
-    /// assert_eq!(dense.to_vec()?, [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]); // class 0, class 1
+    /// let Feed::Labels(labels) = &feed else { unreachable!("it is a label map") };
+    /// assert_eq!(*labels.dense().shape(), [1, 2, 1, 3]);
+    /// assert_eq!(labels.dense().to_vec()?, [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]); // class 0, class 1
     /// assert!(Feed::labels(&gpu, [1, 1, 3], 2, &[0, 1, 2]).is_err()); // there is no class 2
     /// # Ok(())
     /// # }
@@ -62,14 +71,14 @@ impl Feed {
 
     pub(crate) fn label_map(gpu: &Gpu, map: LabelMap) -> Result<Feed> {
         let [n, h, w] = map.size();
-        let dense = Tensor::new(gpu, &[n, map.labels(), h, w], &map.dense())?;
-        Ok(Feed::LabelMap { dense, windows: Arc::new(WindowTables::new(map)) })
+        let dense = Tensor::new(gpu, &[n, map.classes(), h, w], &map.dense())?;
+        Ok(Feed::Labels(LabelFeed { dense, windows: Arc::new(WindowTables::new(map)) }))
     }
 
     /// Its values at every pixel.
     pub(crate) fn dense(&self) -> &Tensor {
         match self {
-            Feed::Tensor(tensor) | Feed::LabelMap { dense: tensor, .. } => tensor,
+            Feed::Tensor(tensor) | Feed::Labels(LabelFeed { dense: tensor, .. }) => tensor,
         }
     }
 }
@@ -132,7 +141,7 @@ impl Module {
     /// # Errors
     /// [`Error::StateDict`] if it is not exactly the network's state dict, or an error of the device.
     pub fn load(gpu: &Gpu, network: &Network, checkpoint: &Checkpoint) -> Result<Module> {
-        network.verify(checkpoint, true, &network.name())?;
+        network.verify(checkpoint, true)?;
         Module::of_verified(gpu, network.clone(), checkpoint)
     }
 
@@ -318,7 +327,7 @@ impl Module {
         for (input, feed) in inputs.iter().zip(feeds) {
             // Shape errors take static names, so the input's own name cannot be given.
             feed.dense().shape().check("forward", "an input", &[n, input.channels, h, w])?;
-            let is_map = matches!(feed, Feed::LabelMap { .. });
+            let is_map = matches!(feed, Feed::Labels(_));
             if is_map != (input.kind == crate::network::InputKind::LabelMap) {
                 let (network, kind) = (name.clone(), input.kind);
                 return Err(InputError::Kind { network, input: input.name.clone(), kind }.into());
@@ -372,10 +381,13 @@ impl Inner {
         }
         for at in layers.clone() {
             let result = self.layer(forward, &mut scope, at, pass)?;
+            if at + 1 == layers.end {
+                return Ok(result);
+            }
             scope.results.insert(at, result);
             scope.forget(&self.network, at + 1);
         }
-        Ok(scope.results.remove(&(layers.end - 1)).unwrap_or_else(|| x.clone()))
+        Ok(x.clone())
     }
 
     /// The result of a layer.
@@ -455,7 +467,7 @@ impl Inner {
         let mask = if let NormKind::Mask { mask } = norm.kind { Some(resized(mask)?) } else { None };
         let Some(spade) = norm.spade() else { return Ok(Condition { labels: None, mask }) };
         let table = match (&forward.feeds[spade.labels], forward.spade) {
-            (Feed::LabelMap { windows, .. }, SpadeMethod::Table) => windows.get(x.gpu(), size)?,
+            (Feed::Labels(LabelFeed { windows, .. }), SpadeMethod::Table) => windows.get(x.gpu(), size)?,
             _ => None,
         };
         let labels = match table {

@@ -13,7 +13,7 @@ const WIDTH: usize = 8;
 
 /// The distinct windows of a label map by height and width, found once for all norms of a resolution.
 #[derive(Debug)]
-pub struct WindowTables {
+pub(super) struct WindowTables {
     map: LabelMap,
     found: Mutex<HashMap<[usize; 2], Option<Arc<WindowTable>>>>,
 }
@@ -56,7 +56,7 @@ impl WindowTables {
         if !table_pays(columns, n * h * w) {
             return Ok(None);
         }
-        let labels = self.map.labels();
+        let labels = self.map.classes();
         let mut patches = vec![0.0; labels * 9 * columns];
         for (column, window) in windows.iter().enumerate() {
             for (k, &number) in window.iter().enumerate().filter(|&(_, &number)| number != OUTSIDE) {

@@ -42,7 +42,7 @@ pub enum Error {
         cause: png::EncodingError,
     },
     /// The header declares more pixels than a picture may have.
-    #[error("{}: {width}x{height} pixels are more than the {limit} allowed; scale the picture down", path.display())]
+    #[error("{}: {height}x{width} (height x width) are more than the {limit} pixels allowed; scale the picture down", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -83,7 +83,8 @@ pub enum Error {
     },
     /// Two files of one sample differ in size.
     #[error(
-        "{} is {width}x{height} but {} is {other_width}x{other_height}; all pictures of a sample must be of one size",
+        "{} is {height}x{width} (height x width) but {} is {other_height}x{other_width}; all pictures of a sample must be \
+         of one size",
         path.display(), other.display()
     )]
     Sizes {

@@ -225,7 +225,7 @@ fn samples_read_back_and_sizes_must_agree() {
 
     write_rgb(warped_mask, &Image::filled(48, 64, [0.0; 3])).unwrap();
     let message = read_sample(&files, ParseLabels::Auto).unwrap_err().to_string();
-    for part in ["mask.png is 64x48", "agnostic.png is 48x64"] {
+    for part in ["mask.png is 48x64", "agnostic.png is 64x48"] {
         assert!(message.contains(part), "{message}");
     }
 }
@@ -271,6 +271,6 @@ fn absurd_sizes_are_refused_before_allocating() {
         fs::write(&path, &bytes).unwrap();
         let error = read_rgb(&path).unwrap_err();
         assert!(matches!(error, Error::TooLarge { .. }), "{error}");
-        assert!(error.to_string().contains(&format!("{width}x{height}")));
+        assert!(error.to_string().contains(&format!("{height}x{width}")));
     }
 }

@@ -18,9 +18,8 @@ impl Vgg19 {
     /// # Errors
     /// [`alias_model::Error::StateDict`] if a convolution is missing or misshapen; what the device reports.
     pub fn load(gpu: &Gpu, checkpoint: &Checkpoint) -> Result<Vgg19> {
-        let config = Vgg19Config::infer(checkpoint)?;
-        let network = config.network()?;
-        network.verify(checkpoint, false, &config)?;
+        let network = Vgg19Config::infer(checkpoint)?.network()?;
+        network.verify(checkpoint, false)?;
         Ok(Vgg19 { module: Module::of_verified(gpu, network, checkpoint)? })
     }
 

@@ -138,6 +138,7 @@ struct Measurement {
     executed: u64,
     dense: u64,
     moved: u64,
+    /// In bytes: on a GPU, the most that was allocated; on cores, by how much the process has grown.
     peak: u64,
     largest: u64,
     launches: u64,
@@ -218,11 +219,11 @@ impl Measurement {
             self.submits,
         );
         text += &format!(
-            "{:.1} GFLOP, where the dense network takes {:.1}; {:.0} MiB moved; peak memory {:.0} MiB, largest binding \
-             {:.1} MiB\n",
+            "{:.1} GFLOP, where the dense network takes {:.1}; {:.0} MiB moved; {} {:.0} MiB, largest binding {:.1} MiB\n",
             self.executed as f64 / 1e9,
             self.dense as f64 / 1e9,
             mib(self.moved),
+            if self.peak_gflops.is_some() { "the process grew by" } else { "peak memory" },
             mib(self.peak),
             mib(self.largest),
         );

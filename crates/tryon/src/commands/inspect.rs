@@ -1,20 +1,17 @@
 //! `tryon inspect`: the contents of a checkpoint.
 
-use alias_checkpoint::Array;
 use alias_model::{Checkpoint, GeneratorConfig};
+use alias_train::read_generator;
 use anyhow::Result;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Show a checkpoint's configuration, its tensors' names and shapes, and the number of parameters.
+/// Show the names and shapes of a checkpoint's tensors, values that make images wrong, and the generator's configuration.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The file: safetensors, or PyTorch's .pth in either format
     file: PathBuf,
 }
-
-/// Suffixes of buffers, which are part of the state dict but not learned.
-const BUFFERS: [&str; 5] = [".weight_u", ".weight_v", ".running_mean", ".running_var", ".num_batches_tracked"];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     let checkpoint = Checkpoint::read(&arguments.file)?;
@@ -28,15 +25,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     for (key, value) in checkpoint.metadata() {
         writeln!(text, "metadata {}: {}", key.escape_debug(), value.escape_debug())?;
     }
-    let is_buffer = |key: &str| BUFFERS.iter().any(|suffix| key.ends_with(suffix));
-    let count = |buffers: bool| -> usize {
-        checkpoint
-            .iter()
-            .filter(|(key, _)| is_buffer(key) == buffers)
-            .map(|(_, array): (_, &Array)| array.numel())
-            .sum()
-    };
-    writeln!(text, "{} tensors, {} parameters, {} elements of buffers", checkpoint.len(), count(false), count(true))?;
+    let elements: usize = checkpoint.iter().map(|(_, array)| array.numel()).sum();
+    writeln!(text, "{} tensors, {elements} elements", checkpoint.len())?;
     let extremes = Extremes::of(&checkpoint)?;
     if let Some((key, value)) = extremes.largest {
         writeln!(text, "largest value {value:.3e}, in {}", key.escape_debug())?;
@@ -45,17 +35,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
         let keys: Vec<_> = extremes.not_finite.iter().map(|key| key.escape_debug().to_string()).collect();
         writeln!(text, "NaN or infinity in {} tensors: {}", keys.len(), keys.join(", "))?;
     }
-    match GeneratorConfig::infer(&checkpoint) {
-        Ok(GeneratorConfig { ngf, layers, norm, spectral, .. }) => {
-            let spectral = if spectral { "with" } else { "without" };
-            writeln!(
-                text,
-                "an ALIAS generator: ngf {ngf}, layers {layers:?}, norm {norm:?}, {spectral} spectral norm"
-            )?;
-        }
-        Err(_) => writeln!(text, "not an ALIAS generator")?,
+    // A training's checkpoint holds the generator beside the rest of the training's state.
+    match read_generator(&arguments.file).ok().and_then(|weights| GeneratorConfig::infer(&weights).ok()) {
+        Some(config) => writeln!(text, "{}", description(config)?)?,
+        None => writeln!(text, "not an ALIAS generator")?,
     }
     Ok(text)
+}
+
+fn description(config: GeneratorConfig) -> Result<String> {
+    let GeneratorConfig { ngf, layers, norm, spectral, plain } = config;
+    let with = |has: bool| if has { "with" } else { "without" };
+    let all = config.network()?.parameters();
+    let learned = all.iter().filter(|parameter| parameter.kind.is_learned());
+    let parameters: usize = learned.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+    Ok(format!(
+        "an ALIAS generator of {parameters} parameters: ngf {ngf}, layers {layers:?}, norm {norm:?}, {} spectral norm, {} mask \
+         norm",
+        with(spectral),
+        with(!plain)
+    ))
 }
 
 /// What makes an image wrong that weights draw.

@@ -30,7 +30,7 @@ impl CpuEngine {
 }
 
 impl Engine for CpuEngine {
-    fn runner(&self, plan: &Plan, done: usize) -> Result<Box<dyn Runner>> {
+    fn runner(&self, plan: &Plan, run_once: usize) -> Result<Box<dyn Runner>> {
         let memory = Memory::assign(plan);
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         let buffers = match spare {
@@ -38,7 +38,7 @@ impl Engine for CpuEngine {
             None => HostBuffers::new(plan, &memory)?,
         };
         let (cpu, weights, spare) = (self.cpu.clone(), self.weights.clone(), self.spare.clone());
-        Ok(Box::new(CpuRunner { cpu, weights, steps: plan.steps.clone(), done, buffers: Some(buffers), spare }))
+        Ok(Box::new(CpuRunner { cpu, weights, steps: plan.steps.clone(), run_once, buffers: Some(buffers), spare }))
     }
 
     fn coefficients(&self, norm: &str) -> &[f32] {
@@ -52,7 +52,7 @@ struct CpuRunner {
     weights: Arc<Weights<CpuPack>>,
     steps: Vec<Step>,
     /// Number of steps, from the first, that run only once.
-    done: usize,
+    run_once: usize,
     /// `None` only during the drop.
     buffers: Option<HostBuffers>,
     spare: Spare,
@@ -85,6 +85,12 @@ impl CpuRunner {
     }
 }
 
+impl CpuRunner {
+    fn run_steps(&mut self, steps: Range<usize>) {
+        self.cpu.clone().apart(|| steps.for_each(|at| self.step(at)));
+    }
+}
+
 impl Runner for CpuRunner {
     fn upload(&mut self, id: BufferId, bytes: &[u8]) -> Result<()> {
         bytemuck::cast_slice_mut(self.buffer(id))[..bytes.len()].copy_from_slice(bytes);
@@ -102,17 +108,18 @@ impl Runner for CpuRunner {
         Ok(())
     }
 
-    fn prepare(&mut self, steps: Range<usize>) -> Result<()> {
-        self.cpu.clone().apart(|| steps.for_each(|at| self.step(at)));
+    fn run_once(&mut self) -> Result<()> {
+        self.run_steps(0..self.run_once);
         Ok(())
     }
 
     fn run(&mut self) -> Result<()> {
-        self.prepare(self.done..self.steps.len())
+        self.run_steps(self.run_once..self.steps.len());
+        Ok(())
     }
 
     fn profile(&mut self) -> Result<Vec<Duration>> {
-        let steps = self.done..self.steps.len();
+        let steps = self.run_once..self.steps.len();
         let time = |at| {
             let start = Instant::now();
             self.step(at);

@@ -32,10 +32,10 @@ impl GpuEngine {
 }
 
 impl Engine for GpuEngine {
-    fn runner(&self, plan: &Plan, done: usize) -> Result<Box<dyn Runner>> {
+    fn runner(&self, plan: &Plan, run_once: usize) -> Result<Box<dyn Runner>> {
         let buffers = DeviceBuffers::new(&self.gpu, plan.clone())?;
         let (gpu, weights) = (self.gpu.clone(), self.weights.clone());
-        Ok(Box::new(GpuRunner { gpu, weights, buffers, done, recorded: None }))
+        Ok(Box::new(GpuRunner { gpu, weights, buffers, run_once, recorded: None }))
     }
 
     fn coefficients(&self, norm: &str) -> &[f32] {
@@ -49,7 +49,7 @@ struct GpuRunner {
     weights: Arc<Weights<GpuPack>>,
     buffers: DeviceBuffers,
     /// Number of steps, from the first, that run only once.
-    done: usize,
+    run_once: usize,
     /// The other steps.
     recorded: Option<Recorded>,
 }
@@ -84,7 +84,7 @@ impl GpuRunner {
     /// The steps of each run, recorded when they are first needed.
     fn recorded(&mut self) -> Result<&Recorded> {
         if self.recorded.is_none() {
-            self.recorded = Some(self.record(self.done..self.buffers.plan().steps.len())?);
+            self.recorded = Some(self.record(self.run_once..self.buffers.plan().steps.len())?);
         }
         Ok(self.recorded.as_ref().expect("it was just recorded"))
     }
@@ -120,9 +120,9 @@ impl Runner for GpuRunner {
         })
     }
 
-    fn prepare(&mut self, steps: Range<usize>) -> Result<()> {
-        if !steps.is_empty() {
-            self.record(steps)?.recording.submit()?;
+    fn run_once(&mut self) -> Result<()> {
+        if self.run_once > 0 {
+            self.record(0..self.run_once)?.recording.submit()?;
         }
         self.recorded()?;
         Ok(())

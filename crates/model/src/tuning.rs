@@ -1,7 +1,6 @@
 //! The fastest method for each convolution, measured on the user's own adapter and stored in a file.
 
-use super::choice::{Target, Tuning};
-use crate::{Checkpoint, Error, LoadOptions, Painter, PlanOptions, Result, Sample};
+use crate::{Checkpoint, Error, LoadOptions, Painter, PlanOptions, Result, Sample, Target, Tuning};
 use alias_checkpoint::write_atomically;
 use alias_plan::{Method, Step};
 use alias_tensor::Gpu;
