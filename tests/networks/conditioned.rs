@@ -83,6 +83,10 @@ fn plans_and_the_tape_take_label_maps_and_masks() {
     }
     let error = size().with_labels(labels, 4, &map).unwrap_err().to_string();
     assert!(error.contains("labels holds 4") && error.contains("0 to 3"), "{error}");
+    for classes in [0, 257, usize::MAX] {
+        let error = size().with_labels(labels, classes, &map).unwrap_err().to_string();
+        assert!(error.contains("1 to 256"), "{error}");
+    }
     let error = size().with_mask(mask, vec![f32::NAN; BATCH * H * W]).unwrap_err().to_string();
     assert!(error.contains("mask holds NaN at element 0"), "{error}");
 }

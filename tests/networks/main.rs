@@ -235,6 +235,10 @@ fn what_cannot_be_run_is_refused_by_name() {
     assert!(run(&[("picture", &[0.0; 256])], Noise::None).contains("no input 'picture'; the inputs are [\"image\"]"));
     assert!(run(&[("image", &[0.0; 255])], Noise::None).contains("image has 255 elements, not the 256"));
     assert!(run(&[], Noise::None).contains("'image'"));
+    assert!(run(&[("image", &[0.0; 256]), ("image", &[1.0; 256])], Noise::None).contains("'image' is given twice"));
+    let stray = Conditioning::size(1, 8, 8).with_labels(9, 3, &[0; 64]).unwrap();
+    let error = session().plan(&stray, PlanOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("no input 'number 9'; the inputs are [\"image (Activations)\"]"), "{error}");
     assert!(run(&[("image", &[0.0; 256])], Noise::Seed(1)).contains("made without noise"));
 }
 
@@ -281,8 +285,13 @@ fn a_description_that_means_nothing_is_refused() {
     refused("has no output", &|net, x| {
         net.convolution(Reading::of(x), same("a"));
     });
-    refused("a: no channels, no kernel, or stride 0", &|net, x| {
-        net.convolution(Reading::of(x), Conv { stride: 0, ..same("a") });
+    for stride in [0, 17, usize::MAX] {
+        refused("a: its stride is", &|net, x| {
+            net.convolution(Reading::of(x), Conv { stride, ..same("a") });
+        });
+    }
+    refused("a kernel no larger than its padding", &|net, x| {
+        net.convolution(Reading::of(x), Conv { padding: usize::MAX / 2, ..same("a") });
     });
     refused("a: it reads nothing", &|net, x| {
         net.convolution(Reading { sources: Vec::new(), ..Reading::of(x) }, same("a"));

@@ -256,6 +256,20 @@ pub enum InputError {
         low: f32,
     },
 
+    /// A label map of no classes, or of more than a byte tells apart.
+    #[error("labels of {classes} classes; a label is a byte, so there may be 1 to 256")]
+    Classes {
+        /// The number of classes.
+        classes: usize,
+    },
+
+    /// An input that is given more than once.
+    #[error("input '{name}' is given twice")]
+    Twice {
+        /// Its name.
+        name: String,
+    },
+
     /// A label that is not a class.
     #[error("labels holds {value} at element {at}; the classes are 0 to {}", classes - 1)]
     Class {

@@ -90,6 +90,9 @@ impl LabelMap {
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if there are not as many labels as pixels, or one is not a class.
     pub(crate) fn one_hot(size @ [n, h, w]: [usize; 3], classes: usize, labels: &[u8]) -> Result<LabelMap> {
+        if !(1..=256).contains(&classes) {
+            return Err(InputError::Classes { classes }.into());
+        }
         let (got, expected) = (labels.len(), check_pixels(n, h, w)?);
         if got != expected {
             return Err(InputError::Elements { name: "labels".into(), got, expected, shape: size.into() }.into());

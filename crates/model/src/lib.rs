@@ -37,7 +37,7 @@
 //! | to | use |
 //! |---|---|
 //! | draw images | [`Painter`], on a GPU or on cores |
-//! | draw one person in many garments | [`Painter::person`], then [`Person::draw`] |
+//! | draw one person in many garments of one outline | [`Painter::person`], then [`Person::draw`] |
 //! | keep images on the application's GPU | [`Person::draw_to_rgba8`] |
 //! | know what an image costs, without a device | [`Cost::of_image`] |
 //! | differentiate the generator | [`Generator`] |

@@ -48,7 +48,8 @@ pub struct Painter {
     session: Session,
 }
 
-/// A person's label map and mask, ready to be drawn in any garment that fits them.
+/// A person's label map and mask, ready to be drawn in any garment that fits them: of another colour or print, with the
+/// same labels and the same mask within the garment's class. Another outline needs another person.
 ///
 /// The label map's distinct windows are found once and, with [`PlanOptions::keeps_tables`], SPADE's scale and shift are
 /// computed once. A person has its own buffers for a whole image. Threads that share one take turns.

@@ -84,7 +84,8 @@ impl Sample {
         Ok(sample)
     }
 
-    /// A sample of one picture from the `image` crate's pictures.
+    /// A sample of one picture from the `image` crate's pictures. `labels` holds classes, 0 to 6. That crate turns a
+    /// palette PNG, as parse maps are, into colours; `alias_pictures::images::read_labels` reads its indices.
     ///
     /// ```
     /// # fn main() -> alias_model::Result<()> {

@@ -88,6 +88,9 @@ impl Dataset {
     /// # Errors
     /// [`Problems`] with everything that is missing or misshapen.
     pub fn open(folder: &Path) -> Result<Dataset, Problems> {
+        if !folder.is_dir() {
+            return Err(Problems { folder: folder.into(), problems: vec!["there is no such folder".into()] });
+        }
         let mut problems = Vec::new();
         let folders = FOLDERS.map(|(what, names)| {
             let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_dir());

@@ -107,6 +107,19 @@ fn folders_report_what_fails_and_do_the_rest() {
     assert!(complaint.contains("error: 2 of 3 failed"), "{complaint}");
     let written: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(written, ["01.png"], "the other one, and nothing half written");
+    fs::write(out.join("02.png"), b"old").unwrap();
+    let complaint = fails(1, &synth(&weights, &inputs, &out));
+    assert!(complaint.contains("02.png is of an earlier run") && !complaint.contains("03.png is of"), "{complaint}");
+    assert_eq!(fs::read(out.join("02.png")).unwrap(), b"old", "nothing is lost");
+    let one = files(demo, "01.png");
+    let complaint = fails(1, &synth(&weights, &one, &folder.path().join("out.jpg")));
+    assert!(complaint.contains("out.jpg: pictures are written as PNGs"), "{complaint}");
+    let complaint = fails(1, &synth(&weights, &one, &folder.path().join("none/out.png")));
+    assert!(complaint.contains("none is no folder to write to; create it"), "{complaint}");
+    let mut inputs = inputs;
+    inputs[1] = text(&folder.path().join("nowhere")).into();
+    let complaint = fails(1, &synth(&weights, &inputs, &out));
+    assert!(complaint.contains("nowhere does not exist"), "{complaint}");
 }
 
 #[test]

@@ -121,7 +121,11 @@ impl Builder {
     pub fn convolution(&mut self, reading: Reading, conv: Conv) -> Value {
         let (name, channels) = (conv.key.clone(), conv.cout);
         let read = self.channels_of(&name, &reading);
-        assert!(conv.cout > 0 && conv.kernel > 0 && conv.stride > 0, "{name}: no channels, no kernel, or stride 0");
+        assert!(
+            conv.cout > 0 && conv.kernel > conv.padding,
+            "{name}: no channels, or a kernel no larger than its padding"
+        );
+        check_stride(&name, conv.stride);
         assert_eq!(read, conv.cin, "{name}: it reads {read} channels, but its weight has {}", conv.cin);
         self.layer(Layer {
             name,
@@ -167,7 +171,8 @@ impl Builder {
     /// Adds a pooling, which has no parameters.
     pub fn pool(&mut self, name: impl Into<String>, reading: Reading, pool: Pool) -> Value {
         let name = name.into();
-        assert!(pool.window > pool.padding && pool.stride > 0, "{name}: padding >= window, or stride 0");
+        assert!(pool.window > pool.padding, "{name}: a window no larger than its padding");
+        check_stride(&name, pool.stride);
         let channels = self.channels_of(&name, &reading);
         self.layer(Layer {
             name,
@@ -366,6 +371,11 @@ impl Builder {
         }
         channels
     }
+}
+
+/// Panics if a stride is 0, or so large that no network has it.
+fn check_stride(name: &str, stride: usize) {
+    assert!((1..=16).contains(&stride), "{name}: its stride is {stride}, not from 1 to 16");
 }
 
 /// Panics if the activation's slope is not from 0 to 1: vector code computes leaky ReLU as a maximum.

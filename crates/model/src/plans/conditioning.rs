@@ -119,6 +119,13 @@ impl Conditioning {
     /// Errors unless there are pixels, and everything that conditions the network's norms.
     pub(super) fn verify(&self, network: &Network) -> Result<()> {
         check_pixels(self.batch, self.height, self.width)?;
+        let is = |at: &usize, kind| network.inputs().get(*at).is_some_and(|input| input.kind == kind);
+        let mut unknown = self.label_maps.keys().filter(|at| !is(at, InputKind::LabelMap));
+        let mut unmasked = self.masks.keys().filter(|at| !is(at, InputKind::Mask));
+        if let Some(at) = unknown.next().or(unmasked.next()) {
+            let known = network.inputs().iter().map(|input| format!("{} ({:?})", input.name, input.kind)).collect();
+            return Err(InputError::Unknown { name: format!("number {at}"), known }.into());
+        }
         for (at, input) in network.inputs().iter().enumerate() {
             let classes = self.label_maps.get(&at).map(LabelMap::classes);
             let channels = match input.kind {

@@ -185,6 +185,9 @@ impl Prepared {
             let known = self.inputs.iter().map(|input| input.name.clone()).collect();
             return Err(InputError::Unknown { name: (*unknown).into(), known }.into());
         }
+        if let Some(at) = (1..given.len()).find(|&at| given[..at].contains(&given[at])) {
+            return Err(InputError::Twice { name: given[at].into() }.into());
+        }
         let tensors = self.inputs.iter().map(|ProgramInput { name, channels, .. }| {
             let found = inputs.iter().find(|(given, _)| given == name);
             let missing = || InputError::Missing { name: name.clone(), found: given.join(", ") };

@@ -144,6 +144,12 @@ fn check_output(arguments: &Arguments, job: &Job) -> Result<()> {
     let (fits, kind) =
         if matches!(job, Job::Folders(_)) { (output.is_dir(), "folder") } else { (output.is_file(), "file") };
     ensure!(fits || !output.exists(), "{} exists and is not a {kind}; write elsewhere", output.display());
+    if let Job::Picture(_) = job {
+        let is_png = output.extension().is_none_or(|extension| extension.eq_ignore_ascii_case("png"));
+        ensure!(is_png, "{}: pictures are written as PNGs; give a name that ends in .png", output.display());
+    }
+    let folder = output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    ensure!(kind == "folder" || folder.is_dir(), "{} is no folder to write to; create it first", folder.display());
     Ok(())
 }
 
@@ -160,7 +166,10 @@ fn run_all<R: Send, D: Send>(
     let mut failed = 0;
     overlapped(items, read, draw, write, |item, result| {
         let name = item.name.to_string_lossy().into_owned();
-        if let Err(error) = result {
+        if let Err(mut error) = result {
+            if output.join(&item.name).exists() {
+                error = error.context(format!("{} is of an earlier run", output.join(&item.name).display()));
+            }
             // Unlike the bar's own `println`, this also prints where the bar is hidden.
             bar.suspend(|| tell(format_args!("{name}: {error:#}")));
             failed += 1;
@@ -189,6 +198,9 @@ impl Job {
         }
         let Pictures { agnostic, pose, cloth, cloth_mask, parse, .. } = &arguments.pictures;
         let paths = [agnostic, pose, cloth, cloth_mask, parse].map(|path| path.clone().unwrap_or_default());
+        if let Some(missing) = paths.iter().find(|path| !path.exists()) {
+            bail!("{} does not exist", missing.display());
+        }
         match paths.iter().filter(|path| path.is_dir()).count() {
             5 => Ok(Job::Folders(Folders(paths))),
             0 => {
