@@ -270,7 +270,10 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_written() {
     assert!(said.contains("damaged.safetensors: conv_img.bias holds NaN or infinity; start from"), "{said}");
     assert!(with(2, &["--weights", "w", "--ngf", "8"]).contains("cannot be used with"));
     assert!(exits(2, &mut tryon(&["train", "--out", text(&out)])).contains("--data"));
-    assert!(exits(1, &mut tryon(&["train", "--data", "none", "--out", text(&out)])).contains("no folder image"));
+    assert!(
+        exits(1, &mut tryon(&["train", "--data", "none", "--out", text(&out)]))
+            .contains("none: this dataset cannot be used, for one reason:\n  there is no such folder")
+    );
     assert!(!out.exists());
 }
 
