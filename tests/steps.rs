@@ -553,13 +553,14 @@ fn poolings_are_their_twins() {
 /// Neither NaN nor minus infinity may be lost in a maximum.
 #[test]
 fn a_maximum_of_nan_is_nan_and_of_infinities_an_infinity() {
-    let of_nan = |is_nan| if is_nan { f64::NAN } else { 1.0 };
-    assert!(maxima(&|at| of_nan(at == 1)).iter().all(|value| value.is_nan()));
-    assert!(maxima(&|_| f64::NEG_INFINITY).iter().all(|value| *value == f32::NEG_INFINITY));
+    let of_nan = maxima(&|at| if at == 1 { f64::NAN } else { 1.0 });
+    assert!(of_nan.iter().all(|(_, value)| value.is_nan()), "{of_nan:?}");
+    let of_infinities = maxima(&|_| f64::NEG_INFINITY);
+    assert!(of_infinities.iter().all(|(_, value)| *value == f32::NEG_INFINITY), "{of_infinities:?}");
 }
 
 /// The largest of four values, by every kind of instructions on cores and on a GPU.
-fn maxima(values: &dyn Fn(usize) -> f64) -> Vec<f32> {
+fn maxima(values: &dyn Fn(usize) -> f64) -> Vec<(String, f32)> {
     let step = |block: usize| {
         let mut buffers = StepBuffers::new(block);
         let x = Array::from_fn([1, 1, 2, 2], |[_, _, i, j]| values(2 * i + j));
@@ -572,9 +573,9 @@ fn maxima(values: &dyn Fn(usize) -> f64) -> Vec<f32> {
     };
     let (buffers, on_cores, output) = step(BLOCK);
     let by_all = buffers.run_by_all(&on_cores, &|_| OwnedWeights::None, output);
-    let mut maxima: Vec<f32> = by_all.iter().map(|(_, got)| got[0]).collect();
+    let mut maxima: Vec<_> = by_all.iter().map(|(which, got)| (which.to_string(), got[0])).collect();
     let (buffers, on_gpu, output) = step(1);
-    maxima.push(buffers.run_on_gpu(on_gpu, kernels::StepWeights::None, output)[0]);
+    maxima.push(("GPU".into(), buffers.run_on_gpu(on_gpu, kernels::StepWeights::None, output)[0]));
     maxima
 }
 

@@ -31,27 +31,24 @@ impl Network {
     /// [`Error::StateDict`](crate::Error::StateDict) with all differences at once, in the words of PyTorch's
     /// `load_state_dict`.
     pub fn verify(&self, checkpoint: &Checkpoint, strict: bool) -> Result<()> {
-        verify(self, checkpoint, strict)
+        let expected = self.parameters();
+        let is_missing =
+            |parameter: &&Parameter| checkpoint.get(&parameter.key).is_none() && !parameter.kind.may_be_absent();
+        let missing: Vec<_> = expected.iter().filter(is_missing).map(|parameter| parameter.key.clone()).collect();
+        let is_expected = |key: &str| expected.binary_search_by(|parameter| parameter.key.as_str().cmp(key)).is_ok();
+        let unexpected: Vec<_> =
+            checkpoint.keys().filter(|&key| strict && !is_expected(key)).map(str::to_owned).collect();
+        let differs = |Parameter { key, shape, .. }: &Parameter| {
+            let found = checkpoint.get(key)?.shape();
+            (found != shape.as_slice()).then(|| (key.clone(), found.to_vec(), shape.clone()))
+        };
+        let shapes: Vec<_> = expected.iter().filter_map(differs).collect();
+        if missing.is_empty() && unexpected.is_empty() && shapes.is_empty() {
+            return Ok(());
+        }
+        let mismatch = StateDictMismatch { network: self.name().to_owned(), missing, unexpected, shapes, config: None };
+        Err(StateDictError::Mismatch(Box::new(mismatch)).into())
     }
-}
-
-fn verify(network: &Network, checkpoint: &Checkpoint, strict: bool) -> Result<()> {
-    let expected = network.parameters();
-    let is_missing =
-        |parameter: &&Parameter| checkpoint.get(&parameter.key).is_none() && !parameter.kind.may_be_absent();
-    let missing: Vec<_> = expected.iter().filter(is_missing).map(|parameter| parameter.key.clone()).collect();
-    let is_expected = |key: &str| expected.binary_search_by(|parameter| parameter.key.as_str().cmp(key)).is_ok();
-    let unexpected: Vec<_> = checkpoint.keys().filter(|&key| strict && !is_expected(key)).map(str::to_owned).collect();
-    let differs = |Parameter { key, shape, .. }: &Parameter| {
-        let found = checkpoint.get(key)?.shape();
-        (found != shape.as_slice()).then(|| (key.clone(), found.to_vec(), shape.clone()))
-    };
-    let shapes: Vec<_> = expected.iter().filter_map(differs).collect();
-    if missing.is_empty() && unexpected.is_empty() && shapes.is_empty() {
-        return Ok(());
-    }
-    let mismatch = StateDictMismatch { network: network.name().to_owned(), missing, unexpected, shapes, config: None };
-    Err(StateDictError::Mismatch(Box::new(mismatch)).into())
 }
 
 impl std::error::Error for StateDictMismatch {}

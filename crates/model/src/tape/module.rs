@@ -379,15 +379,13 @@ impl Inner {
         if let [Source { value: Value::Layer(at), zoom: 0 }] = outside[..] {
             scope.results.insert(at, x.clone());
         }
-        for at in layers.clone() {
+        let last = layers.end - 1;
+        for at in layers.start..last {
             let result = self.layer(forward, &mut scope, at, pass)?;
-            if at + 1 == layers.end {
-                return Ok(result);
-            }
             scope.results.insert(at, result);
             scope.forget(&self.network, at + 1);
         }
-        Ok(x.clone())
+        self.layer(forward, &mut scope, last, pass)
     }
 
     /// The result of a layer.

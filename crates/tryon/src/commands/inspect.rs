@@ -36,9 +36,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
         writeln!(text, "NaN or infinity in {} tensors: {}", keys.len(), keys.join(", "))?;
     }
     // A training's checkpoint holds the generator beside the rest of the training's state.
-    match read_generator(&arguments.file).ok().and_then(|weights| GeneratorConfig::infer(&weights).ok()) {
-        Some(config) => writeln!(text, "{}", description(config)?)?,
-        None => writeln!(text, "not an ALIAS generator")?,
+    let config = read_generator(&arguments.file)
+        .map_err(anyhow::Error::from)
+        .and_then(|weights| Ok(GeneratorConfig::infer(&weights)?));
+    match config {
+        Ok(config) => writeln!(text, "{}", description(config)?)?,
+        Err(error) => writeln!(text, "not an ALIAS generator: {error:#}")?,
     }
     Ok(text)
 }
