@@ -1,4 +1,4 @@
-//! Counter-based Gaussian noise on the host: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
+//! Counter-based random numbers on the host: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2,
 //! 3", SC'11) and Box-Muller, in float64. Draws noise on processor cores and random weights, and is the twin of
 //! shaders/shared/philox.wgsl.
 
@@ -25,9 +25,19 @@ pub fn normal_from(seed: u64, stream: u32, block: u32) -> impl Iterator<Item = f
     (block..=u32::MAX).flat_map(move |block| normal_block(seed, stream, block))
 }
 
-fn normal_block(seed: u64, stream: u32, block: u32) -> [f64; 4] {
+/// Up to 2^34 numbers, uniform in (0, 1), for each stream of a seed: those that [`normal`] is made of, in the same order.
+/// Each is an odd multiple of 2^-25.
+pub fn uniform(seed: u64, stream: u32) -> impl Iterator<Item = f64> {
+    (0..=u32::MAX).flat_map(move |block| uniform_block(seed, stream, block))
+}
+
+fn uniform_block(seed: u64, stream: u32, block: u32) -> [f64; 4] {
     let r = philox4x32_10([block, stream, 0, 0], [seed as u32, (seed >> 32) as u32]);
-    let u = r.map(|r| f64::from(r >> 8) * 2f64.powi(-24) + 2f64.powi(-25)); // in (0, 1)
+    r.map(|r| f64::from(r >> 8) * 2f64.powi(-24) + 2f64.powi(-25))
+}
+
+fn normal_block(seed: u64, stream: u32, block: u32) -> [f64; 4] {
+    let u = uniform_block(seed, stream, block);
     let polar = |u: f64, v: f64| {
         let (sin, cos) = (std::f64::consts::TAU * v).sin_cos();
         let radius = (-2.0 * u.ln()).sqrt();
@@ -46,6 +56,15 @@ mod tests {
     fn known_answers() {
         assert_eq!(philox4x32_10([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
         assert_eq!(philox4x32_10([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+    }
+
+    /// 0x6627e8d5 and so on, as above: the upper 24 bits and a half.
+    #[test]
+    fn uniform_numbers_are_the_upper_bits() {
+        let expected = [0x6627e8, 0xe169c5, 0xbc57ac, 0x9b00db].map(|bits: u32| (f64::from(bits) + 0.5) / 16_777_216.0);
+        assert_eq!(uniform(0, 0).take(4).collect::<Vec<_>>(), expected);
+        let mean = uniform(5, 3).take(40_000).sum::<f64>() / 40_000.0;
+        assert!((mean - 0.5).abs() < 0.01, "{mean}");
     }
 
     #[test]
