@@ -34,10 +34,10 @@ mod memory;
 mod modulation_table;
 pub mod philox;
 mod pool;
-mod resampling;
+mod smoothing;
 mod statistics;
 mod step;
-pub mod thin_plate;
+mod thin_plate;
 
 pub use convolution::{Activation, Convolution, Method};
 pub use input::{Input, Modulation, Normalization, Operand};
@@ -45,10 +45,8 @@ pub use memory::Memory;
 pub use modulation_table::ModulationTable;
 pub use pool::Pool;
 pub use smoothing::{Smoothing, bilinear};
-pub use resampling::Resampling;
 pub use statistics::Statistics;
 pub use step::{NoisePlane, Step};
-pub use thin_plate::ThinPlate;
 pub use thin_plate::ThinPlate;
 
 /// A buffer of a plan: its index in [`Plan::buffers`].
