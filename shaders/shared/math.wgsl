@@ -1,7 +1,7 @@
 // Elementary functions, accurate to a few units in the last place of float32 on every adapter: WGSL allows the built-in
 // ones far larger errors. Polynomials: Cephes (Moshier), single precision.
 
-// e^x for |x| <= 80
+// e^x for |x| <= 87
 fn precise_exp(x: f32) -> f32 {
     let n = floor(1.44269504 * x + 0.5);
     let r = (x - n * 0.693359375) - n * -2.12194440e-4; // ln 2 in two parts, so that the first product is exact
@@ -27,6 +27,13 @@ fn precise_tanh(x: f32) -> f32 {
     return select(small, select(large, -large, x < 0.0), abs(x) >= 0.625);
 }
 
+// 1 / (1 + e^-x). Exactly 0 below -87, where it is close to float32's smallest normal number.
+fn precise_sigmoid(x: f32) -> f32 {
+    // Selections, not min(), so that NaN passes through.
+    let t = precise_exp(-select(abs(x), 87.0, abs(x) > 87.0));
+    return select(select(1.0, t, x < 0.0) / (1.0 + t), 0.0, x < -87.0);
+}
+
 // ln((1 + f) 2^e) for sqrt(1/2) - 1 <= f <= sqrt(2) - 1
 fn precise_log(f: f32, e: f32) -> f32 {
     let z = f * f;
@@ -43,14 +50,19 @@ fn precise_log(f: f32, e: f32) -> f32 {
     return (f + tail) + e * 0.693359375;
 }
 
+// ln(x) for normal x > 0. Near 1 the relative error is as small as elsewhere, since x - 1 is exact.
+fn precise_ln(x: f32) -> f32 {
+    let parts = frexp(x);
+    let low = parts.fract < 0.70710678;
+    return precise_log(select(parts.fract, 2.0 * parts.fract, low) - 1.0, f32(parts.exp) - select(0.0, 1.0, low));
+}
+
 // ln(u) of a uniform number u = k 2^-25 in (0, 1), k odd. Near 1 it is computed from 1 - u, which float32 holds exactly.
 fn log_of_uniform(k: u32) -> f32 {
     if k >= 23726566u { // sqrt(1/2)
         return precise_log(-f32(33554432u - k) * 0x1p-25, 0.0);
     }
-    let parts = frexp(f32(k) * 0x1p-25);
-    let low = parts.fract < 0.70710678;
-    return precise_log(select(parts.fract, 2.0 * parts.fract, low) - 1.0, f32(parts.exp) - select(0.0, 1.0, low));
+    return precise_ln(f32(k) * 0x1p-25);
 }
 
 // (cos, sin) of 2 pi k 2^-25. The nearest quarter turn is subtracted in integers, so the rest is exact and |a| <= pi / 4.

@@ -23,10 +23,14 @@ fn philox4x32_10(counter: vec4u, seed: vec2u) -> vec4u {
     return c;
 }
 
+// Elements 4 block .. 4 block + 3 of a stream of numbers, uniform in (0, 1), as odd multiples of 2^-25.
+fn philox_uniform(seed: vec2u, stream: u32, block: u32) -> vec4u {
+    return (philox4x32_10(vec4u(block, stream, 0u, 0u), seed) >> vec4u(8u)) * 2u + 1u;
+}
+
 // Elements 4 block .. 4 block + 3 of a stream of standard normal numbers; alias_plan::philox is the twin.
 fn philox_normal(seed: vec2u, stream: u32, block: u32) -> vec4f {
-    let r = philox4x32_10(vec4u(block, stream, 0u, 0u), seed);
-    let k = (r >> vec4u(8u)) * 2u + 1u; // uniform numbers, as odd multiples of 2^-25
+    let k = philox_uniform(seed, stream, block);
     let radius = sqrt(-2.0 * vec2f(log_of_uniform(k.x), log_of_uniform(k.z)));
     return vec4f(radius.x * cos_sin_of_turn(k.y), radius.y * cos_sin_of_turn(k.w));
 }

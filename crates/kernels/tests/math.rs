@@ -26,6 +26,20 @@ const SOURCE: &[&str] = &[
         if i < p.n { y[i] = precise_exp(x[i]); }
     }
     @compute @workgroup_size(WG)
+    fn logistic(
+        @builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32
+    ) {
+        let i = thread_index(wg, nwg, lane);
+        if i < p.n { y[i] = precise_sigmoid(x[i]); }
+    }
+    @compute @workgroup_size(WG)
+    fn natural_logarithm(
+        @builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32
+    ) {
+        let i = thread_index(wg, nwg, lane);
+        if i < p.n { y[i] = precise_ln(x[i]); }
+    }
+    @compute @workgroup_size(WG)
     fn logarithm(
         @builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32
     ) {
@@ -88,6 +102,8 @@ fn u(q: f64) -> f64 {
 fn elementary_functions_are_exact_to_some_ulps() {
     static TANH: Kernel = Kernel::new("math", SOURCE, "hyperbolic");
     static EXP: Kernel = Kernel::new("math", SOURCE, "exponential");
+    static SIGMOID: Kernel = Kernel::new("math", SOURCE, "logistic");
+    static LN: Kernel = Kernel::new("math", SOURCE, "natural_logarithm");
     static LOG: Kernel = Kernel::new("math", SOURCE, "logarithm");
     static COS: Kernel = Kernel::new("math", SOURCE, "cosine");
     static SIN: Kernel = Kernel::new("math", SOURCE, "sine");
@@ -96,10 +112,17 @@ fn elementary_functions_are_exact_to_some_ulps() {
     let mut tanh: Vec<f32> = range(1.0);
     tanh.extend(range(12.0));
     tanh.extend([0.625, -0.625, 0.62499994, 9.0, 10.0, 10.1, 1e-20]);
+    // Around 1, where the result is close to 0, and over many powers of two.
+    let mut ln: Vec<f32> = range(0.3).iter().map(|x| 1.0 + x).collect();
+    ln.extend(range(85.0).iter().map(|x| x.exp()));
+    ln.extend([1.0, 0.99999994, 1.0000001, 0.70710677, 0.70710678, 1.4142135, 1e-37]);
     let errors = [
         ("tanh", worst(&TANH, &tanh, 1e-30, f64::tanh), 2.0),
-        ("exp", worst(&EXP, &range(80.0), 1e-30, f64::exp), 2.0),
+        ("exp", worst(&EXP, &range(87.0), 1e-30, f64::exp), 2.0),
         ("exp around 0", worst(&EXP, &range(0.35), 1e-30, f64::exp), 2.0),
+        ("sigmoid", worst(&SIGMOID, &range(87.0), 1e-37, |x| 1.0 / (1.0 + (-x).exp())), 2.5),
+        ("sigmoid around 0", worst(&SIGMOID, &range(2.0), 1e-30, |x| 1.0 / (1.0 + (-x).exp())), 2.5),
+        ("ln", worst(&LN, &ln, 1e-30, f64::ln), 4.0),
         ("log", worst(&LOG, &uniforms(), 1e-30, |q| u(q).ln()), 4.0),
         // The floor makes the bound absolute near a zero, where the rounding of the angle dominates.
         ("cos", worst(&COS, &uniforms(), 0.25, |q| (std::f64::consts::TAU * u(q)).cos()), 4.0),

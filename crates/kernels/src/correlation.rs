@@ -1,0 +1,84 @@
+//! The correlation of two feature maps, as in geometric matching (Rocco et al. 2017).
+
+use crate::kernel;
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &[&str] = wgsl!(CORRELATION, GRID);
+static FORWARD: Kernel = kernel("correlation", SOURCE, "forward").workgroup(64);
+static BACKWARD_A: Kernel = kernel("correlation", SOURCE, "backward_a").workgroup(64);
+static BACKWARD_B: Kernel = kernel("correlation", SOURCE, "backward_b").workgroup(64);
+
+params! { batch: u32, channels: u32, h: u32, w: u32 }
+
+/// The scalar products of each place of `a` (N, C, H, W) with each place of `b` (N, C, H, W), as (N, W H, H, W): channel
+/// x H + y holds those of place (y, x) of `a`. So channels count columns first.
+///
+/// # Errors
+/// If `a` does not have four dimensions, the shapes differ, or the device reports an error.
+pub fn correlation(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let [n, c, h, w] = a.shape().nchw("correlation", "a")?;
+    b.shape().check("correlation", "b", &a.shape())?;
+    let params = Params { batch: n as u32, channels: c as u32, h: h as u32, w: w as u32 };
+    let pixels = h * w;
+    let flops = 2 * (n * c * pixels * pixels) as u64;
+    let tiles = move |rows: usize| n * rows.div_ceil(4) * pixels.div_ceil(4);
+    let y = Tensor::empty(a.gpu(), &[n, pixels, h, w])?;
+    a.gpu().launch(&FORWARD, &params, &[a, b], &[&y], Work::threads(tiles(pixels)).flops(flops))?;
+
+    let (saved_a, saved_b) = (a.clone(), b.clone());
+    Ok(y.with_backward([a, b], move |dy| {
+        let work = Work::threads(tiles(c)).flops(flops);
+        let by = |kernel, other: &Tensor| {
+            let gradient = Tensor::empty(dy.gpu(), &[n, c, h, w])?;
+            dy.gpu().launch(kernel, &params, &[other, dy], &[&gradient], work)?;
+            Ok(gradient)
+        };
+        let da = saved_a.is_tracked().then(|| by(&BACKWARD_A, &saved_b)).transpose()?;
+        let db = saved_b.is_tracked().then(|| by(&BACKWARD_B, &saved_a)).transpose()?;
+        Ok([da, db])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use alias_oracle::{Array, Random, Twin, check};
+
+    struct Correlation;
+
+    impl Twin for Correlation {
+        fn forward(&self, x: &[Array]) -> Array {
+            let [n, channels, h, w] = x[0].nchw();
+            Array::from_fn([n, w * h, h, w], |[n, at, i, j]| {
+                (0..channels).map(|c| x[0][[n, c, at % h, at / h]] * x[1][[n, c, i, j]]).sum()
+            })
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let [_, channels, h, _] = x[0].nchw();
+            let (mut da, mut db) = (Array::zeros(&x[0].shape), Array::zeros(&x[1].shape));
+            Array::from_fn(dy.nchw(), |[n, at, i, j]| {
+                let g = dy[[n, at, i, j]];
+                for c in 0..channels {
+                    da[[n, c, at % h, at / h]] += g * x[1][[n, c, i, j]];
+                    db[[n, c, i, j]] += g * x[0][[n, c, at % h, at / h]];
+                }
+                0.0
+            });
+            vec![Some(da), Some(db)]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for shape in [[1, 1, 1, 1], [2, 3, 5, 7], [3, 6, 2, 1], [1, 517, 4, 3], [2, 33, 9, 6]] {
+            let mut random = Random::new(1);
+            check(&Correlation, &[random.array(&shape), random.array(&shape)], |t| super::correlation(&t[0], &t[1]));
+        }
+    }
+
+    #[test]
+    fn sees_every_pair_of_places() {
+        let x = Random::new(3).array(&[1, 64, 16, 12]);
+        check(&Correlation, &[x.clone(), x.map(|v| v + 1.0)], |t| super::correlation(&t[0], &t[1]));
+    }
+}
