@@ -18,6 +18,7 @@ fn kind(step: &Step) -> &'static str {
         Step::Convolution(Convolution { method: Method::Winograd(_), .. }) => "convolutions by Winograd's algorithm",
         Step::Convolution(_) => "other convolutions",
         Step::Pool(_) => "poolings",
+        Step::Linear(_) | Step::L2Normalization(_) | Step::Correlation(_) => "matching",
     }
 }
 

@@ -20,19 +20,19 @@ fn place(channel: vec4u) -> vec4u {
 }
 
 // forward: one invocation per tile of an image's (w h, h w) products
-@group(0) @binding(1) var<storage, read> a: array<f32>;              // (batch, channels, h, w)
-@group(0) @binding(2) var<storage, read> b: array<f32>;              // (batch, channels, h, w)
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;        // (batch, w h, h, w)
+@group(0) @binding(1) var<storage, read> a: array<Stored>;           // (batch, channels, h, w)
+@group(0) @binding(2) var<storage, read> b: array<Stored>;           // (batch, channels, h, w)
+@group(0) @binding(3) var<storage, read_write> y: array<Stored>;     // (batch, w h, h, w)
 
 // Four values of channel c.
 fn a_at(n: u32, c: u32, at: vec4u) -> vec4f {
     let k = (n * p.channels + c) * pixels() + at;
-    return vec4f(a[k.x], a[k.y], a[k.z], a[k.w]);
+    return vec4f(f32(a[k.x]), f32(a[k.y]), f32(a[k.z]), f32(a[k.w]));
 }
 
 fn b_at(n: u32, c: u32, at: vec4u) -> vec4f {
     let k = (n * p.channels + c) * pixels() + at;
-    return vec4f(b[k.x], b[k.y], b[k.z], b[k.w]);
+    return vec4f(f32(b[k.x]), f32(b[k.y]), f32(b[k.z]), f32(b[k.w]));
 }
 
 @compute @workgroup_size(WG)
@@ -59,7 +59,7 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     }
     for (var s = 0u; s < 4u; s++) {
         for (var t = 0u; t < 4u; t++) {
-            if row[s] < pixels() && column[t] < pixels() { y[(n * pixels() + row[s]) * pixels() + column[t]] = total[s][t]; }
+            if row[s] < pixels() && column[t] < pixels() { y[(n * pixels() + row[s]) * pixels() + column[t]] = Stored(total[s][t]); }
         }
     }
 }

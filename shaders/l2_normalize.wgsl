@@ -9,7 +9,7 @@ const RUN = 32u;
 @group(0) @binding(0) var<uniform> p: Params;
 
 // lengths: one invocation per place
-@group(0) @binding(1) var<storage, read> x: array<f32>;              // (batch, channels, plane)
+@group(0) @binding(1) var<storage, read> x: array<Stored>;           // (batch, channels, plane)
 @group(0) @binding(2) var<storage, read_write> length_out: array<f32>; // (batch, plane)
 
 @compute @workgroup_size(WG)
@@ -21,7 +21,7 @@ fn lengths(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     for (var first = 0u; first < p.channels; first += RUN) {
         var run = 0.0;
         for (var c = first; c < min(first + RUN, p.channels); c++) {
-            let v = x[start + c * p.plane];
+            let v = f32(x[start + c * p.plane]);
             run += v * v;
         }
         total += run;
@@ -41,13 +41,13 @@ fn place_of(i: u32) -> u32 {
 
 // forward: one invocation per element
 @group(0) @binding(2) var<storage, read> length: array<f32>;         // (batch, plane)
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;        // (batch, channels, plane)
+@group(0) @binding(3) var<storage, read_write> y: array<Stored>;     // (batch, channels, plane)
 
 @compute @workgroup_size(WG)
 fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = thread_index(wg, nwg, lane);
     if i >= p.batch * p.channels * p.plane { return; }
-    y[i] = x[i] / divisor(length[place_of(i)]);
+    y[i] = Stored(f32(x[i]) / divisor(length[place_of(i)]));
 }
 
 // dots: one invocation per place.   dot = sum over channels of dy y

@@ -30,6 +30,7 @@ texts! {
     CORRELATION = "correlation",
     DROPOUT = "dropout",
     FUSED_CONV2D = "fused_conv2d",
+    FUSED_LINEAR = "fused_linear",
     FUSED_POOL = "fused_pool",
     INSTANCE_NORM = "instance_norm",
     L1 = "l1",

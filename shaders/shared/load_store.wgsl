@@ -5,7 +5,7 @@
 struct Params {
     input: Input,
     cout: u32, out_h: u32, out_w: u32, row_start: u32, row_end: u32, // channels, size and rows of the output
-    stride: u32, padding: u32, accumulate: u32, tanh: u32, out_slope: f32,
+    stride: u32, padding: u32, accumulate: u32, function: u32, out_slope: f32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -77,7 +77,8 @@ fn activation(input: f32, channel: Channel, pixel: Pixel, modulation: vec2f) -> 
 
 // The activation function of the output.
 fn activated(v: f32) -> f32 {
-    if p.tanh != 0u { return precise_tanh(v); }
+    if p.function == 1u { return precise_tanh(v); }
+    if p.function == 2u { return precise_sigmoid(v); }
     return select(v, v * p.out_slope, v < 0.0);
 }
 

@@ -1,5 +1,6 @@
 //! Dividing a convolution's output among threads, and storing it: bias, addition, activation.
 
+use crate::exp::sigmoid;
 use crate::tanh::tanh;
 use crate::{BLOCK, PANEL, blocks};
 use alias_plan::{Activation, Convolution};
@@ -67,10 +68,17 @@ impl Epilogue {
         if self.accumulate {
             value = simd.add_f32s(value, *to);
         }
-        *to = match self.activation {
-            Activation::Tanh => tanh(simd, value),
-            Activation::LeakyRelu(1.0) => value,
-            Activation::LeakyRelu(slope) => simd.max_f32s(simd.mul_f32s(value, simd.splat_f32s(slope)), value),
-        };
+        *to = activated(simd, self.activation, value);
+    }
+}
+
+/// An activation function.
+#[inline(always)]
+pub(crate) fn activated<S: Simd>(simd: S, activation: Activation, value: S::f32s) -> S::f32s {
+    match activation {
+        Activation::Tanh => tanh(simd, value),
+        Activation::Sigmoid => sigmoid(simd, value),
+        Activation::LeakyRelu(1.0) => value,
+        Activation::LeakyRelu(slope) => simd.max_f32s(simd.mul_f32s(value, simd.splat_f32s(slope)), value),
     }
 }

@@ -76,13 +76,6 @@ impl Factors<'_> {
         let line = PANEL / S::F32_LANES;
         let to = &mut S::as_mut_simd_f32s(&mut c[row * PANEL..][..ROWS * PANEL]).0[..ROWS * line];
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-        if !self.first {
-            for r in 0..ROWS {
-                for v in 0..VECTORS {
-                    sums[r][v] = to[r * line + vector + v];
-                }
-            }
-        }
         for (&start, b) in self.starts.iter().zip(self.b.chunks_exact(BLOCK * PANEL)) {
             let a = &self.a[start + row * BLOCK..][..ROWS * BLOCK];
             let b = &S::as_simd_f32s(b).0[..BLOCK * line];
@@ -96,9 +89,11 @@ impl Factors<'_> {
                 }
             }
         }
+        // Earlier sums are added last, so that no sum has more than INNER BLOCK terms: that halves rounding errors.
         for r in 0..ROWS {
             for v in 0..VECTORS {
-                to[r * line + vector + v] = sums[r][v];
+                let to = &mut to[r * line + vector + v];
+                *to = if self.first { sums[r][v] } else { simd.add_f32s(*to, sums[r][v]) };
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Runs a step, whatever kind it is.
 
+use crate::linear::{self, LinearWeights};
 use crate::modulation_table::{self, TableWeights};
 use crate::weights::ConvolutionWeights;
-use crate::{Cpu, HostBuffers, convolution, noise, pool, statistics, winograd};
+use crate::{Cpu, HostBuffers, convolution, correlation, l2_normalization, noise, pool, statistics, winograd};
 use alias_plan::{Method, Step};
 
 /// The weights of a step.
@@ -12,6 +13,8 @@ pub enum StepWeights<'a> {
     Table(&'a TableWeights),
     /// Of a [`Convolution`](alias_plan::Convolution).
     Convolution(&'a ConvolutionWeights),
+    /// Of a [`Linear`](alias_plan::Linear) layer.
+    Linear(&'a LinearWeights),
     /// Of [`Statistics`](alias_plan::Statistics): (C), the factor of the noise in each channel.
     NoiseScale(&'a [f32]),
     /// Of steps without weights.
@@ -33,6 +36,9 @@ pub fn run(cpu: &Cpu, step: &Step, buffers: &mut HostBuffers, weights: StepWeigh
             Method::Staged(_) => panic!("{}: bands are staged for GPUs", step.name),
         },
         (Step::Pool(step), StepWeights::None) => pool::run(cpu, step, buffers),
+        (Step::Linear(step), StepWeights::Linear(weights)) => linear::run(cpu, step, buffers, weights),
+        (Step::L2Normalization(step), StepWeights::None) => l2_normalization::run(cpu, step, buffers),
+        (Step::Correlation(step), StepWeights::None) => correlation::run(cpu, step, buffers),
         (step, _) => panic!("{}: weights of another kind of step", step.name()),
     });
 }

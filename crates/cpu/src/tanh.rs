@@ -1,9 +1,7 @@
 //! The hyperbolic tangent, by the formula of shaders/shared/math.wgsl: within two units in the last place.
 
+use crate::exp::exp;
 use pulp::Simd;
-
-/// Adding and subtracting this rounds a number below 2^22 to the nearest integer, which the sum has in its low bits.
-const ROUND: f32 = 12_582_912.0;
 
 #[inline(always)]
 pub(crate) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
@@ -22,25 +20,6 @@ pub(crate) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let large = simd.transmute_f32s_u32s(simd.or_u32s(simd.transmute_u32s_f32s(large), sign));
     // NaN is not >= 0.625 and passes through `small`.
     simd.select_f32s(simd.greater_than_or_equal_f32s(magnitude, k(0.625)), large, small)
-}
-
-/// e^x for x in [0, 20].
-#[inline(always)]
-fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let k = |value: f32| simd.splat_f32s(value);
-    let shifted = simd.add_f32s(simd.mul_f32s(x, k(std::f32::consts::LOG2_E)), k(ROUND));
-    let n = simd.sub_f32s(shifted, k(ROUND));
-    // ln 2 in two parts, so that the first product is exact.
-    let r = simd.sub_f32s(x, simd.mul_f32s(n, k(0.693_359_4)));
-    let r = simd.sub_f32s(r, simd.mul_f32s(n, k(-2.121_944_4e-4)));
-    let mut q = k(1.987_569_2e-4);
-    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1] {
-        q = simd.add_f32s(simd.mul_f32s(q, r), k(c));
-    }
-    let mantissa = simd.add_f32s(simd.add_f32s(simd.mul_f32s(simd.mul_f32s(q, r), r), r), k(1.0));
-    // The low nine bits are n + 127, the exponent as float32 stores it; the shift drops the other bits.
-    let power = simd.add_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(127));
-    simd.mul_f32s(mantissa, simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(power, simd.splat_u32s(23))))
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! The correlation of two feature maps, as in geometric matching (Rocco et al. 2017).
 
-use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use crate::plan::{DeviceBuffers, holds};
+use crate::{ShaderText, kernel};
+use alias_plan::Correlation;
+use alias_tensor::{Error, Kernel, Recording, Result, Tensor, Work};
 
-const SOURCE: &[&str] = wgsl!(CORRELATION, GRID);
+const TEXT: ShaderText = stored!(CORRELATION, GRID);
+const SOURCE: &[&str] = TEXT.f32;
 static FORWARD: Kernel = kernel("correlation", SOURCE, "forward").workgroup(64);
 static BACKWARD_A: Kernel = kernel("correlation", SOURCE, "backward_a").workgroup(64);
 static BACKWARD_B: Kernel = kernel("correlation", SOURCE, "backward_b").workgroup(64);
@@ -37,6 +40,27 @@ pub fn correlation(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let db = saved_b.is_tracked().then(|| by(&BACKWARD_B, &saved_a)).transpose()?;
         Ok([da, db])
     }))
+}
+
+/// Records a step of a plan.
+pub(crate) fn record(recording: &mut Recording, step: &Correlation, buffers: &DeviceBuffers) -> Result<()> {
+    let (input, precision) = (&step.input, buffers.precision());
+    let [a, b] = &input.operands[..] else {
+        return Err(Error::argument("correlation", "the number of operands", input.operands.len(), 2));
+    };
+    if a.channels != b.channels || [a.height, a.width, b.height, b.width] != [input.height, input.width].repeat(2)[..] {
+        return Err(Error::argument("correlation", "the operands", format!("{a:?}, {b:?}"), "two of one shape"));
+    }
+    buffers.check_input("correlation", input, &(0..input.height))?;
+    let plane = input.plane();
+    let results = input.batch * plane * plane;
+    holds("correlation", "the output", buffers.get(step.output), results as u64 * precision.bytes())?;
+    let [h, w] = [input.height as u32, input.width as u32];
+    let params = Params { batch: input.batch as u32, channels: a.channels as u32, h, w };
+    let forward = kernel("correlation", TEXT.of(precision), "forward").workgroup(64);
+    let work = Work::threads(input.batch * plane.div_ceil(4).pow(2)).flops(step.flops());
+    let reads = [buffers.get(a.buffer), buffers.get(b.buffer)];
+    recording.launch(&forward, &params, &reads, &[buffers.get(step.output)], work)
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
 //! L2 normalization over channels.
 
-use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use crate::plan::{DeviceBuffers, holds};
+use crate::{ShaderText, kernel};
+use alias_plan::L2Normalization;
+use alias_tensor::{Error, Kernel, Recording, Result, Tensor, Work};
 
-const SOURCE: &[&str] = wgsl!(L2_NORMALIZE, GRID);
+const TEXT: ShaderText = stored!(L2_NORMALIZE, GRID);
+const SOURCE: &[&str] = TEXT.f32;
 static LENGTHS: Kernel = kernel("l2_normalize", SOURCE, "lengths");
 static FORWARD: Kernel = kernel("l2_normalize", SOURCE, "forward");
 static DOTS: Kernel = kernel("l2_normalize", SOURCE, "dots");
 static BACKWARD: Kernel = kernel("l2_normalize", SOURCE, "backward");
 
 params! { batch: u32, channels: u32, plane: u32, eps: f32 }
-
-/// PyTorch's lower bound on the length that normalizing divides by.
-const EPS: f32 = 1e-12;
 
 /// `torch.nn.functional.normalize(x, dim=1)`: each place of `x` (N, C, H, W) divided by its L2 norm over channels, or by
 /// 1e-12 where that is larger.
@@ -21,7 +21,7 @@ const EPS: f32 = 1e-12;
 /// If `x` does not have four dimensions or the device reports an error.
 pub fn l2_normalize(x: &Tensor) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("l2_normalize", "x")?;
-    let params = Params { batch: n as u32, channels: c as u32, plane: (h * w) as u32, eps: EPS };
+    let params = Params { batch: n as u32, channels: c as u32, plane: (h * w) as u32, eps: L2Normalization::EPS };
     let (elements, places) = (x.numel(), n * h * w);
     let by_place = Work::threads(places).flops(2 * elements as u64);
     let length = Tensor::empty(x.gpu(), &[n, h, w])?;
@@ -40,6 +40,26 @@ pub fn l2_normalize(x: &Tensor) -> Result<Tensor> {
         gpu.launch(&BACKWARD, &params, &[&saved, dy, &length, &dots], &[&dx], work)?;
         Ok([Some(dx)])
     }))
+}
+
+/// Records a step of a plan.
+pub(crate) fn record(recording: &mut Recording, step: &L2Normalization, buffers: &DeviceBuffers) -> Result<()> {
+    let (input, precision) = (&step.input, buffers.precision());
+    let [operand] = &input.operands[..] else {
+        return Err(Error::argument("l2_normalize", "the number of operands", input.operands.len(), 1));
+    };
+    buffers.check_input("l2_normalize", input, &(0..input.height))?;
+    let (elements, places) = (input.elements(), input.batch * input.plane());
+    let lengths = buffers.stored("l2_normalize", "lengths", step.lengths)?;
+    holds("l2_normalize", "the lengths", lengths, 4 * places as u64)?;
+    holds("l2_normalize", "the output", buffers.get(step.output), elements as u64 * precision.bytes())?;
+    let (batch, channels, plane) = (input.batch as u32, operand.channels as u32, input.plane() as u32);
+    let params = Params { batch, channels, plane, eps: L2Normalization::EPS };
+    let (x, text) = (buffers.get(operand.buffer), TEXT.of(precision));
+    let work = Work::threads(places).flops(step.flops());
+    recording.launch(&kernel("l2_normalize", text, "lengths"), &params, &[x], &[lengths], work)?;
+    let forward = kernel("l2_normalize", text, "forward");
+    recording.launch(&forward, &params, &[x, lengths], &[buffers.get(step.output)], Work::threads(elements))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod buffers;
 mod fused_conv2d;
+mod fused_linear;
 mod fused_pool;
 mod input;
 mod load_store;
@@ -26,8 +27,8 @@ use alias_plan::{Method, Step};
 pub fn launches(step: &Step) -> usize {
     match step {
         Step::Table(table) => 2 + usize::from(table.taps.is_some()),
-        Step::Noise(_) | Step::Pool(_) => 1,
-        Step::Statistics(_) => 2,
+        Step::Noise(_) | Step::Pool(_) | Step::Linear(_) | Step::Correlation(_) => 1,
+        Step::Statistics(_) | Step::L2Normalization(_) => 2,
         Step::Convolution(convolution) => match convolution.method {
             Method::Staged(_) => 2 * convolution.bands().count(),
             _ => 1,

@@ -122,6 +122,19 @@ pub enum ConfigError {
         widest: usize,
     },
 
+    /// A setting that is out of range.
+    #[error("{name} is {value}; it must be {least} to {most}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// The requested value.
+        value: usize,
+        /// The smallest value.
+        least: usize,
+        /// The largest value.
+        most: usize,
+    },
+
     /// A discriminator's setting that is out of range.
     #[error("{config}: a discriminator has 1 to 8 scales of 1 to 8 layers, ndf of 1 to 512 and last_stride 1 or 2")]
     Discriminator {
@@ -390,6 +403,41 @@ pub enum InputError {
     )]
     PersonMask {
         /// The index of the first difference.
+        at: usize,
+    },
+
+    /// A garment of another size or number than the person.
+    #[error("the garment is {garment:?}, the person {person:?} (number, height, width); prepare both at the same size")]
+    GarmentSize {
+        /// N, H, W of the garment.
+        garment: [usize; 3],
+        /// N, H, W of the person.
+        person: [usize; 3],
+    },
+
+    /// Weights of the matching module that allow no size.
+    #[error(
+        "the geometric matching module's weights are for features of {pixels} pixels, but no height and width that are \
+         multiples of {multiple} have as many"
+    )]
+    MatchingSize {
+        /// Pixels of the features, H W / 256.
+        pixels: usize,
+        /// What height and width must be multiples of.
+        multiple: usize,
+    },
+
+    /// A network's result that is not finite.
+    #[error(
+        "{network} computed {value} (element {at}); its weights hold numbers that are not finite or far too large: \
+         `tryon inspect` names them"
+    )]
+    NotFinite {
+        /// The network.
+        network: &'static str,
+        /// The value.
+        value: f32,
+        /// Its index.
         at: usize,
     },
 

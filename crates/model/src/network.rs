@@ -37,6 +37,8 @@ pub struct Network {
     pub(crate) blocks: Vec<Block>,
     /// Convolutions of the state dict that no layer applies.
     pub(crate) unused: Vec<Conv>,
+    /// Number of coarsest resolutions whose convolutions plans compute directly.
+    pub(crate) direct_levels: u32,
 }
 
 /// An input of a network.
@@ -138,6 +140,8 @@ pub enum Activation {
     },
     /// The hyperbolic tangent.
     Tanh,
+    /// The logistic function, 1 / (1 + exp(-x)).
+    Sigmoid,
 }
 
 /// A normalization: noise is added, each plane is standardized, and then scaled and shifted.
@@ -221,6 +225,30 @@ pub enum Operation {
     Linear(Linear),
     /// The largest value or the mean of each window.
     Pool(Pool),
+    /// Dropout of half of the elements, in training only.
+    Dropout(Dropout),
+    /// L2 normalization: the vector of channels at each pixel is divided by its length, at least 1e-12.
+    L2Normalization,
+    /// The correlation of two feature maps.
+    Correlation(Correlation),
+}
+
+/// Dropout: in training each element is zeroed with probability 1/2, or else doubled. Element e of (N, C, H, W) is kept
+/// where element e of [`philox::uniform`](alias_plan::philox::uniform) is at least 1/2, for the seed of the forward
+/// pass; without a seed, and in evaluation, nothing is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropout {
+    /// The random stream.
+    pub stream: u32,
+}
+
+/// Scalar products of the features at every pixel of one map with those at every pixel of another (Rocco et al. 2017):
+/// the first half of the channels that the layer reads, (N, C, H, W), with the second half. Channel x H + y of the result
+/// (N, W H, H, W) is the product of the first half's pixel (y, x) with every pixel of the second half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Correlation {
+    /// Pixels of each map, H W: the channels of the result.
+    pub pixels: usize,
 }
 
 /// A convolution.
@@ -272,7 +300,7 @@ pub struct Linear {
     pub fill_gain: f64,
 }
 
-/// A pooling. With a window of one pixel it only stores what it reads.
+/// A pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
     /// What it computes from a window.
@@ -292,6 +320,13 @@ pub enum PoolKind {
     Max,
     /// The mean of the pixels inside the image.
     Average,
+}
+
+impl Pool {
+    /// 2x2 maxima, of stride 2.
+    pub const MAX_2X2: Pool = Pool { kind: PoolKind::Max, window: 2, stride: 2, padding: 0 };
+    /// Windows of one pixel: stores what the layer reads.
+    pub const STORE: Pool = Pool { kind: PoolKind::Max, window: 1, stride: 1, padding: 0 };
 }
 
 impl Network {
@@ -332,7 +367,15 @@ impl Network {
     pub fn convolutions(&self) -> impl Iterator<Item = (usize, &Layer, &Conv)> {
         self.layers.iter().enumerate().filter_map(|(at, layer)| match &layer.operation {
             Operation::Convolution(conv) => Some((at, layer, conv)),
-            Operation::Linear(_) | Operation::Pool(_) => None,
+            _ => None,
+        })
+    }
+
+    /// The layers that are linear.
+    pub fn linears(&self) -> impl Iterator<Item = (&Layer, &Linear)> {
+        self.layers.iter().filter_map(|layer| match &layer.operation {
+            Operation::Linear(linear) => Some((layer, linear)),
+            _ => None,
         })
     }
 

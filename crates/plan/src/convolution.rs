@@ -40,6 +40,8 @@ pub enum Activation {
     LeakyRelu(f32),
     /// The hyperbolic tangent.
     Tanh,
+    /// The logistic function, 1 / (1 + exp(-x)).
+    Sigmoid,
 }
 
 /// The algorithm that computes a convolution.

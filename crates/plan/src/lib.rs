@@ -3,13 +3,14 @@
 //! This crate knows no device. `alias-model` makes a [`Plan`] from a network; `alias-kernels` executes it on a GPU,
 //! `alias-cpu` on processor cores.
 //!
-//! A [`Step`] is of one of five kinds:
+//! A [`Step`] is of one of these kinds:
 //!
 //! * [`ModulationTable`]: SPADE's scale and shift for each distinct 5x5 window of a label map;
 //! * [`NoisePlane`]: a plane of Gaussian noise;
 //! * [`Statistics`]: mean and scale of each plane, for instance norm or mask norm;
-//! * [`Convolution`] and [`Pool`]: everything else. Resizing, concatenation, normalization, modulation and activation
-//!   happen when they load their [`Input`], addition and the last activation when they store.
+//! * [`Convolution`], [`Pool`] and [`Linear`]: resizing, concatenation, normalization, modulation and activation happen
+//!   when they load their [`Input`], addition and the last activation when they store;
+//! * [`L2Normalization`] and [`Correlation`]: of feature maps, in geometric matching.
 //!
 //! 2x2 max pooling of a picture, as a plan:
 //!
@@ -29,7 +30,10 @@
 //! ```
 
 mod convolution;
+mod correlation;
 mod input;
+mod l2_normalization;
+mod linear;
 mod memory;
 mod modulation_table;
 pub mod philox;
@@ -40,7 +44,10 @@ mod step;
 mod thin_plate;
 
 pub use convolution::{Activation, Convolution, Method};
+pub use correlation::Correlation;
 pub use input::{Input, Modulation, Normalization, Operand};
+pub use l2_normalization::L2Normalization;
+pub use linear::Linear;
 pub use memory::Memory;
 pub use modulation_table::ModulationTable;
 pub use pool::Pool;

@@ -85,9 +85,8 @@ mod tests {
             let smoothing = Smoothing::new(from, to);
             for place in 0..to {
                 let blur = Smoothing::kernel();
-                let expected: f64 = (0..15)
-                    .filter_map(|k| Some(blur[k] * resized.get((place + k).checked_sub(7)?)?))
-                    .sum();
+                let expected: f64 =
+                    (0..15).filter_map(|k| Some(blur[k] * resized.get((place + k).checked_sub(7)?)?)).sum();
                 let start = smoothing.starts[place] as usize;
                 let weights = &smoothing.weights[place * smoothing.taps..][..smoothing.taps];
                 let got: f64 = weights.iter().zip(&values[start..]).map(|(&w, v)| f64::from(w) * v).sum();

@@ -1,6 +1,6 @@
 //! The kinds of steps in a plan.
 
-use crate::{BufferId, Convolution, ModulationTable, Plan, Pool, Statistics};
+use crate::{BufferId, Convolution, Correlation, L2Normalization, Linear, ModulationTable, Plan, Pool, Statistics};
 
 /// A step of a plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,12 @@ pub enum Step {
     Convolution(Convolution),
     /// A pooling, with all that happens when it loads.
     Pool(Pool),
+    /// A linear layer, likewise.
+    Linear(Linear),
+    /// L2 normalization over channels.
+    L2Normalization(L2Normalization),
+    /// The correlation of two feature maps.
+    Correlation(Correlation),
 }
 
 /// A plane of Gaussian noise for each image of a batch.
@@ -39,6 +45,9 @@ impl Step {
             Step::Statistics(step) => step.norm.clone(),
             Step::Convolution(step) => step.name.clone(),
             Step::Pool(step) => step.name.clone(),
+            Step::Linear(step) => step.name.clone(),
+            Step::L2Normalization(step) => step.name.clone(),
+            Step::Correlation(step) => step.name.clone(),
         }
     }
 
@@ -50,6 +59,9 @@ impl Step {
             Step::Statistics(s) => [s.output].into_iter().chain(s.partial).collect(),
             Step::Convolution(c) => [c.output].into_iter().chain(c.scratch).collect(),
             Step::Pool(p) => vec![p.output],
+            Step::Linear(l) => vec![l.output],
+            Step::L2Normalization(l) => [l.output].into_iter().chain(l.lengths).collect(),
+            Step::Correlation(c) => vec![c.output],
         }
     }
 
@@ -61,6 +73,9 @@ impl Step {
             Step::Statistics(s) => s.input.buffers().chain(s.mask).collect(),
             Step::Convolution(c) => c.input.buffers().collect(),
             Step::Pool(p) => p.input.buffers().collect(),
+            Step::Linear(l) => l.input.buffers().collect(),
+            Step::L2Normalization(l) => l.input.buffers().collect(),
+            Step::Correlation(c) => c.input.buffers().collect(),
         }
     }
 
@@ -77,6 +92,9 @@ impl Step {
             Step::Statistics(s) => s.flops(),
             Step::Convolution(c) => c.flops(),
             Step::Pool(p) => p.flops(),
+            Step::Linear(l) => l.flops(),
+            Step::L2Normalization(l) => l.flops(),
+            Step::Correlation(c) => c.flops(),
         }
     }
 
@@ -89,6 +107,9 @@ impl Step {
             Step::Statistics(s) => s.bytes_moved(plan),
             Step::Convolution(c) => c.bytes_moved(plan),
             Step::Pool(p) => p.bytes_moved(plan),
+            Step::Linear(l) => l.bytes_moved(plan),
+            Step::L2Normalization(l) => l.bytes_moved(plan),
+            Step::Correlation(c) => c.bytes_moved(plan),
         }
     }
 }

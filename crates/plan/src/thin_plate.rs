@@ -90,8 +90,7 @@ mod tests {
         [0, 1].map(|axis| {
             let c = coefficients[axis].map(f64::from);
             let points = ThinPlate::LINES.iter().flat_map(|&px| ThinPlate::LINES.iter().map(move |&py| [px, py]));
-            let bend: f64 =
-                points.zip(c).map(|([px, py], w)| w * kernel((x - px).powi(2) + (y - py).powi(2))).sum();
+            let bend: f64 = points.zip(c).map(|([px, py], w)| w * kernel((x - px).powi(2) + (y - py).powi(2))).sum();
             [x, y][axis] + c[25] + c[26] * x + c[27] * y + bend
         })
     }

@@ -134,9 +134,14 @@ impl Gpu {
 
     /// A buffer of at least `bytes`, from the pool where it has one. Its content is whatever it was.
     pub(crate) fn allocate(&self, bytes: u64, mapped: bool) -> Result<Block> {
+        self.allocate_within(bytes, mapped, bytes / 4)
+    }
+
+    /// [`Gpu::allocate`], where a free buffer serves that is at most `waste` bytes too large.
+    pub(crate) fn allocate_within(&self, bytes: u64, mapped: bool, waste: u64) -> Result<Block> {
         self.0.device.check_alive()?;
         let size = Pool::rounded(bytes);
-        if !mapped && let Some(block) = self.0.device.pool().take(size) {
+        if !mapped && let Some(block) = self.0.device.pool().take(size, waste) {
             return Ok(block);
         }
         match self.create(size, mapped) {
@@ -168,7 +173,7 @@ impl Gpu {
 
     /// Takes a free buffer for data from the host, or `None`.
     pub(crate) fn reuse(&self, bytes: u64) -> Option<Block> {
-        self.0.device.pool().take(Pool::rounded(bytes))
+        self.0.device.pool().take(Pool::rounded(bytes), bytes / 4)
     }
 
     /// Overwrites `buffer` from byte `offset` on, after everything recorded so far, which may use its former content.

@@ -33,9 +33,9 @@ impl Pool {
         bytes.next_multiple_of(Self::GRANULE)
     }
 
-    /// The smallest free buffer of at least `bytes` bytes, if it is at most a quarter larger.
-    pub(crate) fn take(&mut self, bytes: u64) -> Option<Block> {
-        let (&size, free) = self.free.range_mut(bytes..=bytes + bytes / 4).next()?;
+    /// The smallest free buffer of at least `bytes` bytes, if it is at most `waste` larger.
+    pub(crate) fn take(&mut self, bytes: u64, waste: u64) -> Option<Block> {
+        let (&size, free) = self.free.range_mut(bytes..=bytes.saturating_add(waste)).next()?;
         let block = free.pop()?;
         if free.is_empty() {
             self.free.remove(&size);

@@ -87,6 +87,18 @@ impl Tensor {
         Ok(Tensor::assemble(gpu, block, shape))
     }
 
+    /// [`Tensor::empty`] in whatever free buffer is at most eight times as large. For networks that run one after the other:
+    /// each finds the memory that the one before gave back, although its own buffers have other sizes.
+    ///
+    /// # Errors
+    /// As [`Tensor::empty`].
+    pub fn empty_in_free_memory(gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
+        let shape = Shape::new(shape)?;
+        check_size(gpu, shape)?;
+        let block = gpu.allocate_within(shape.bytes(), false, 7 * shape.bytes())?;
+        Ok(Tensor::assemble(gpu, block, shape))
+    }
+
     fn assemble(gpu: &Gpu, block: Block, shape: Shape) -> Tensor {
         let storage = Arc::new(Storage { gpu: gpu.clone(), is_lent: AtomicBool::new(false), block: Some(block) });
         Tensor::view(storage, shape, None)

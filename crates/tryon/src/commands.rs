@@ -112,6 +112,9 @@ fn kernel(step: &Step) -> &'static str {
             Method::Staged(_) => "staged",
         },
         Step::Pool(_) => "pool",
+        Step::Linear(_) => "linear",
+        Step::L2Normalization(_) => "l2 norm",
+        Step::Correlation(_) => "correlation",
     }
 }
 

@@ -37,8 +37,14 @@ impl DeviceBuffers {
     pub fn new(gpu: &Gpu, plan: Plan) -> Result<DeviceBuffers> {
         let indices = indices(&plan)?;
         let memory = Memory::assign(&plan);
-        let slots = memory.slots.iter().map(|&bytes| Tensor::empty(gpu, &[bytes as usize / 4]));
-        let slots = slots.collect::<Result<Vec<_>>>()?;
+        // Largest first, so that small buffers do not take the memory that only large ones can use.
+        let mut order: Vec<usize> = (0..memory.slots.len()).collect();
+        order.sort_by_key(|&slot| std::cmp::Reverse(memory.slots[slot]));
+        let mut slots: Vec<Option<Tensor>> = vec![None; order.len()];
+        for slot in order {
+            slots[slot] = Some(Tensor::empty_in_free_memory(gpu, &[memory.slots[slot] as usize / 4])?);
+        }
+        let slots: Vec<Tensor> = slots.into_iter().map(|slot| slot.expect("every slot was allocated")).collect();
         let view = |buffer: usize| slots[memory.slot_of[buffer]].prefix(&[plan.bytes(BufferId(buffer)) as usize / 4]);
         let tensors = (0..plan.buffers.len()).map(view).collect::<Result<Vec<_>>>()?;
         Ok(DeviceBuffers { plan, tensors, indices })
@@ -161,7 +167,8 @@ fn indices(plan: &Plan) -> Result<Vec<Option<Indices>>> {
             }
             Step::Convolution(step) => &step.input,
             Step::Pool(step) => &step.input,
-            Step::Noise(_) | Step::Statistics(_) => continue,
+            Step::Linear(step) => &step.input,
+            Step::Noise(_) | Step::Statistics(_) | Step::L2Normalization(_) | Step::Correlation(_) => continue,
         };
         if let Some(modulation) = input.modulation() {
             add(modulation.pixels, modulation.entries, 2)?;

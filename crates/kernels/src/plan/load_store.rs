@@ -2,7 +2,7 @@
 
 use super::DeviceBuffers;
 use super::input::{InputParams, holds};
-use alias_plan::{Activation, Convolution, Pool};
+use alias_plan::{Activation, Convolution, Linear, Pool};
 use alias_tensor::{Error, Result, Tensor};
 use std::ops::Range;
 
@@ -19,8 +19,22 @@ pub(crate) struct LoadStoreParams {
     stride: u32,
     padding: u32,
     accumulate: u32,
-    tanh: u32,
+    function: u32,
     out_slope: f32,
+}
+
+/// The activation function of the output, as `activated` of shaders/shared/load_store.wgsl numbers them.
+fn function(activation: Activation) -> u32 {
+    match activation {
+        Activation::LeakyRelu(_) => 0,
+        Activation::Tanh => 1,
+        Activation::Sigmoid => 2,
+    }
+}
+
+/// The slope of the output's leaky ReLU.
+fn slope(activation: Activation) -> f32 {
+    if let Activation::LeakyRelu(slope) = activation { slope } else { 1.0 }
 }
 
 impl LoadStoreParams {
@@ -36,8 +50,8 @@ impl LoadStoreParams {
             stride: step.stride as u32,
             padding: step.padding as u32,
             accumulate: step.accumulate.into(),
-            tanh: (step.activation == Activation::Tanh).into(),
-            out_slope: if let Activation::LeakyRelu(slope) = step.activation { slope } else { 1.0 },
+            function: function(step.activation),
+            out_slope: slope(step.activation),
         }
     }
 
@@ -53,8 +67,25 @@ impl LoadStoreParams {
             stride: step.stride as u32,
             padding: step.padding as u32,
             accumulate: 0,
-            tanh: 0,
+            function: 0,
             out_slope: 1.0,
+        }
+    }
+
+    /// For a linear layer, whose output is one pixel.
+    pub(crate) fn of_linear(step: &Linear) -> LoadStoreParams {
+        LoadStoreParams {
+            input: InputParams::new(&step.input),
+            cout: step.outputs as u32,
+            out_h: 1,
+            out_w: 1,
+            row_start: 0,
+            row_end: 1,
+            stride: 1,
+            padding: 0,
+            accumulate: 0,
+            function: function(step.activation),
+            out_slope: slope(step.activation),
         }
     }
 }
@@ -106,7 +137,7 @@ mod tests {
             LOAD_STORE,
             MATH,
         ];
-        let fields = fields!(input cout out_h out_w row_start row_end stride padding accumulate tanh out_slope);
+        let fields = fields!(input cout out_h out_w row_start row_end stride padding accumulate function out_slope);
         alias_oracle::check_params(&source.concat(), &fields);
     }
 }

@@ -1,9 +1,10 @@
 //! Records a step, whatever kind it is.
 
 use super::{
-    DeviceBuffers, TableWeights, fused_conv2d, fused_pool, modulation_table, staged_conv2d, statistics, winograd_conv2d,
+    DeviceBuffers, TableWeights, fused_conv2d, fused_linear, fused_pool, modulation_table, staged_conv2d, statistics,
+    winograd_conv2d,
 };
-use crate::noise;
+use crate::{correlation, l2_normalize, noise};
 use alias_plan::{Method, Step};
 use alias_tensor::{Recording, Result, Tensor};
 
@@ -16,6 +17,8 @@ pub enum StepWeights<'a> {
     /// whose last row is the bias. For Winograd's algorithm it has 16 Cin + 1 rows, and
     /// [`winograd_weight`](super::winograd_weight) has transformed each kernel.
     Convolution(&'a Tensor),
+    /// Of a [`Linear`](alias_plan::Linear) layer: a matrix (outputs, inputs), then the bias (outputs).
+    Linear(&'a Tensor),
     /// Of [`Statistics`](alias_plan::Statistics): (C), the factor of the noise in each channel.
     NoiseScale(&'a Tensor),
     /// Of steps without weights.
@@ -46,6 +49,9 @@ impl DeviceBuffers {
                 Method::Winograd(_) => winograd_conv2d::record(recording, step, self, weight),
             },
             (Step::Pool(step), StepWeights::None) => fused_pool::record(recording, step, self),
+            (Step::Linear(step), StepWeights::Linear(weight)) => fused_linear::record(recording, step, self, weight),
+            (Step::L2Normalization(step), StepWeights::None) => l2_normalize::record(recording, step, self),
+            (Step::Correlation(step), StepWeights::None) => correlation::record(recording, step, self),
             (step, _) => panic!("{}: weights of another kind of step", step.name()),
         }
     }

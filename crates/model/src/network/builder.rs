@@ -1,8 +1,8 @@
 //! How a network is put together, layer by layer.
 
 use super::{
-    Activation, Block, Conv, Input, InputKind, Layer, Linear, Modulation, Network, NormKind, Operation, Output, Pool,
-    Reading, Value,
+    Activation, Block, Conv, Correlation, Dropout, Input, InputKind, Layer, Linear, Modulation, Network, NormKind,
+    Operation, Output, Pool, Reading, Value,
 };
 
 /// Puts a network together. Methods panic if an argument does not fit the network so far: an inconsistent description
@@ -35,6 +35,27 @@ pub struct Builder {
     network: Network,
 }
 
+impl From<Network> for Builder {
+    /// Continues a finished network, for instance to make inner results outputs.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::network::{Builder, Pool, Reading};
+    /// use alias_model::Vgg19Config;
+    ///
+    /// let mut net = Builder::from(Vgg19Config { divisor: 64 }.network()?);
+    /// let inner = net.find("features.2").expect("its second convolution");
+    /// let pooled = net.pool("pooled", Reading::of(inner), Pool::MAX_2X2);
+    /// net.output("pooled", pooled);
+    /// assert_eq!(net.finish().outputs().len(), 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn from(network: Network) -> Builder {
+        Builder { network }
+    }
+}
+
 impl Builder {
     /// A network without layers, called `name` in error messages.
     pub fn new(name: impl Into<String>) -> Builder {
@@ -45,6 +66,7 @@ impl Builder {
             outputs: Vec::new(),
             blocks: Vec::new(),
             unused: Vec::new(),
+            direct_levels: 2,
         };
         Builder { network }
     }
@@ -52,6 +74,18 @@ impl Builder {
     /// Channels of a tensor.
     pub fn channels(&self, value: Value) -> usize {
         self.network.channels(value)
+    }
+
+    /// Sets the number of coarsest resolutions whose convolutions plans compute directly; at the others they use
+    /// Winograd's algorithm where they can. Default: 2, for networks such as ALIAS whose coarsest images have some fifty
+    /// pixels.
+    pub fn direct_levels(&mut self, levels: u32) {
+        self.network.direct_levels = levels;
+    }
+
+    /// The result of the layer called `name`.
+    pub fn find(&self, name: &str) -> Option<Value> {
+        self.network.layers.iter().position(|layer| layer.name == name).map(Value::Layer)
     }
 
     /// Adds an input (N, channels, H, W) for layers to read.
@@ -127,14 +161,7 @@ impl Builder {
         );
         check_stride(&name, conv.stride);
         assert_eq!(read, conv.cin, "{name}: it reads {read} channels, but its weight has {}", conv.cin);
-        self.layer(Layer {
-            name,
-            reading,
-            operation: Operation::Convolution(conv),
-            add: None,
-            activation: Activation::Identity,
-            channels,
-        })
+        self.layer(name, reading, Operation::Convolution(conv), channels)
     }
 
     /// Adds a linear layer.
@@ -158,14 +185,7 @@ impl Builder {
         let (name, channels) = (linear.key.clone(), linear.outputs);
         assert!(channels > 0, "{name}: no outputs");
         self.channels_of(&name, &reading);
-        self.layer(Layer {
-            name,
-            reading,
-            operation: Operation::Linear(linear),
-            add: None,
-            activation: Activation::Identity,
-            channels,
-        })
+        self.layer(name, reading, Operation::Linear(linear), channels)
     }
 
     /// Adds a pooling, which has no parameters.
@@ -174,14 +194,75 @@ impl Builder {
         assert!(pool.window > pool.padding, "{name}: a window no larger than its padding");
         check_stride(&name, pool.stride);
         let channels = self.channels_of(&name, &reading);
-        self.layer(Layer {
-            name,
-            reading,
-            operation: Operation::Pool(pool),
-            add: None,
-            activation: Activation::Identity,
-            channels,
-        })
+        self.layer(name, reading, Operation::Pool(pool), channels)
+    }
+
+    /// Adds [`Dropout`] of half of the elements.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::network::{Builder, Reading};
+    /// use alias_model::{Feed, Module, Noise, fill};
+    /// use alias_tensor::{Gpu, GpuOptions, Tensor};
+    ///
+    /// let mut net = Builder::new("Dropped");
+    /// let image = net.input("image", 2);
+    /// let dropped = net.dropout("dropped", Reading::of(image), 25);
+    /// net.output("dropped", dropped);
+    /// let network = net.finish();
+    ///
+    /// let gpu = Gpu::open(&GpuOptions::default())?;
+    /// let image = [Feed::Tensor(Tensor::new(&gpu, &[1, 2, 4, 4], &[1.0; 32])?)];
+    /// let module = Module::load(&gpu, &network, &fill(&network, 1))?;
+    /// assert_eq!(module.forward(&image, Noise::Seed(1))?[0].to_vec()?, [1.0; 32]); // in evaluation
+    /// let dropped = module.in_training(false).forward(&image, Noise::Seed(1))?.remove(0).to_vec()?;
+    /// assert!(dropped.contains(&0.0) && dropped.contains(&2.0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn dropout(&mut self, name: impl Into<String>, reading: Reading, stream: u32) -> Value {
+        let name = name.into();
+        let channels = self.channels_of(&name, &reading);
+        self.layer(name, reading, Operation::Dropout(Dropout { stream }), channels)
+    }
+
+    /// Adds L2 normalization over channels.
+    pub fn l2_normalize(&mut self, name: impl Into<String>, reading: Reading) -> Value {
+        let name = name.into();
+        let channels = self.channels_of(&name, &reading);
+        self.layer(name, reading, Operation::L2Normalization, channels)
+    }
+
+    /// Adds the [`Correlation`] of two feature maps of `pixels` pixels each.
+    ///
+    /// ```
+    /// # fn main() -> alias_model::Result<()> {
+    /// use alias_model::network::Builder;
+    /// use alias_model::{Conditioning, Device, Noise, PlanOptions, Session, fill};
+    ///
+    /// let mut net = Builder::new("Products");
+    /// let (a, b) = (net.input("a", 2), net.input("b", 2));
+    /// let products = net.correlation("products", a, b, 2);
+    /// net.output("products", products);
+    /// let network = net.finish();
+    ///
+    /// let session = Session::load(Device::cores(Default::default())?, &network, &fill(&network, 1))?;
+    /// let prepared = session.plan_and_prepare(&Conditioning::size(1, 1, 2), PlanOptions::default())?;
+    /// // Two pixels each: (1, 3) and (2, 4) in a, (1, 1) and (10, 0) in b.
+    /// let products = prepared.run(&[("a", &[1.0, 2.0, 3.0, 4.0]), ("b", &[1.0, 10.0, 1.0, 0.0])], Noise::None)?;
+    /// assert_eq!(products[0], [4.0, 10.0, 6.0, 20.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// If their channels differ.
+    pub fn correlation(&mut self, name: impl Into<String>, a: Value, b: Value, pixels: usize) -> Value {
+        let (name, reading) = (name.into(), Reading::of(a).and(b));
+        assert_eq!(self.channels(a), self.channels(b), "{name}: the channels of its two maps");
+        assert!(pixels > 0, "{name}: maps without pixels");
+        self.channels_of(&name, &reading);
+        self.layer(name, reading, Operation::Correlation(Correlation { pixels }), pixels)
     }
 
     /// Adds the skip connection `other` to a layer's result.
@@ -337,8 +418,9 @@ impl Builder {
         &mut self.network.layers[layer]
     }
 
-    fn layer(&mut self, layer: Layer) -> Value {
-        self.network.layers.push(layer);
+    fn layer(&mut self, name: String, reading: Reading, operation: Operation, channels: usize) -> Value {
+        let (add, activation) = (None, Activation::Identity);
+        self.network.layers.push(Layer { name, reading, operation, add, activation, channels });
         Value::Layer(self.network.layers.len() - 1)
     }
 
@@ -352,8 +434,9 @@ impl Builder {
             assert!(is_read, "{name}: only norms read label maps and masks");
         }
         let channels = reading.sources.iter().map(|source| self.network.channels(source.value)).sum();
-        let is_tanh = reading.before == Activation::Tanh || reading.after == Activation::Tanh;
-        assert!(!is_tanh, "{name}: tanh can only activate a layer's result");
+        let is_bounded = |activation| matches!(activation, Activation::Tanh | Activation::Sigmoid);
+        let bounded = is_bounded(reading.before) || is_bounded(reading.after);
+        assert!(!bounded, "{name}: tanh and sigmoid can only activate a layer's result");
         [reading.before, reading.after].into_iter().for_each(|activation| check_slope(name, activation));
         let Some(norm) = &reading.norm else { return channels };
         if let NormKind::Mask { mask } = norm.kind {

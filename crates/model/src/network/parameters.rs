@@ -83,7 +83,8 @@ impl Network {
             match &layer.operation {
                 Operation::Convolution(conv) => add_conv(conv, &mut parameters),
                 Operation::Linear(linear) => add_linear(linear, &mut parameters),
-                Operation::Pool(_) => {}
+                Operation::Pool(_) | Operation::Dropout(_) | Operation::L2Normalization | Operation::Correlation(_) => {
+                }
             }
         }
         parameters.sort_by(|a, b| a.key.cmp(&b.key));

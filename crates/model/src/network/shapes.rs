@@ -24,8 +24,8 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Input`] if a height or width is not divisible as a layer's downsampling needs, tensors of different
-    /// sizes are concatenated or added, a window is larger than its input, or a linear layer does not fit its input's
-    /// elements.
+    /// sizes are concatenated or added, a window is larger than its input, or a linear layer or a correlation does not fit
+    /// its input's elements.
     pub fn sizes(&self, height: usize, width: usize) -> Result<Vec<[usize; 2]>> {
         let mut sizes: Vec<[usize; 2]> = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
@@ -44,6 +44,12 @@ impl Network {
                 let elements = self.source_channels(layer).iter().sum::<usize>() * h * w;
                 if elements != linear.inputs {
                     return Err(refused(format!("it reads {elements} elements, not {}", linear.inputs)));
+                }
+            }
+            if let Operation::Correlation(correlation) = &layer.operation {
+                let [h, w] = read[0];
+                if h * w != correlation.pixels {
+                    return Err(refused(format!("it reads {h}x{w} pixels, not {}", correlation.pixels)));
                 }
             }
             let (window, stride, padding) = layer.operation.window();
@@ -77,7 +83,11 @@ impl Network {
             sum += match &layer.operation {
                 Operation::Convolution(conv) => flops(conv, h * w),
                 Operation::Linear(linear) => 2 * (linear.inputs * linear.outputs) as u64,
-                Operation::Pool(_) => 0,
+                Operation::Correlation(correlation) => {
+                    let channels: usize = self.source_channels(layer).iter().sum();
+                    (correlation.pixels * correlation.pixels * channels) as u64
+                }
+                Operation::Pool(_) | Operation::Dropout(_) | Operation::L2Normalization => 0,
             };
             if let Some(spade) = layer.reading.norm.as_ref().and_then(|norm| norm.spade()) {
                 // SPADE's convolutions run at the size of the layer's input.
@@ -119,8 +129,8 @@ impl Operation {
     pub(crate) fn window(&self) -> (usize, usize, usize) {
         match self {
             Operation::Convolution(conv) => (conv.kernel, conv.stride, conv.padding),
-            Operation::Linear(_) => (1, 1, 0),
             Operation::Pool(pool) => (pool.window, pool.stride, pool.padding),
+            _ => (1, 1, 0),
         }
     }
 }

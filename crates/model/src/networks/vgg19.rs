@@ -1,6 +1,6 @@
 //! VGG-19 (Simonyan & Zisserman 2015) up to relu5_1, whose features the perceptual loss compares.
 
-use crate::network::{Activation, Builder, Conv, Network, Pool, PoolKind, Reading};
+use crate::network::{Activation, Builder, Conv, Network, Pool, Reading};
 use crate::{Checkpoint, ConfigError, Result, StateDictError};
 
 /// Channels of each convolution, in groups with a max pooling before each but the first.
@@ -60,8 +60,7 @@ impl Vgg19Config {
         let mut place = 0;
         for (group, widths) in (1..).zip(WIDTHS) {
             if group > 1 {
-                let halve = Pool { kind: PoolKind::Max, window: 2, stride: 2, padding: 0 };
-                x = net.pool(format!("pool{}", group - 1), Reading::of(x), halve);
+                x = net.pool(format!("pool{}", group - 1), Reading::of(x), Pool::MAX_2X2);
                 place += 1;
             }
             for (k, width) in widths.iter().enumerate() {

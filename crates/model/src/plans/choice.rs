@@ -134,17 +134,20 @@ pub(super) const TABLE: u64 = 64 << 20;
 ///
 /// A software rasterizer spends its time on loads, so it pays to compute each activation once and store it. A GPU
 /// computes each as often as a workgroup needs it; what counts there is arithmetic, which Winograd's algorithm reduces.
-/// That algorithm is not used at the network's two coarsest resolutions: layers there have the largest weights, which
-/// it enlarges by 7/9, and the fewest pixels, where it saves least. Also, planes of two pixels normalize to +-1, where
-/// its rounding errors in float16 are too large.
+/// That algorithm is not used at the network's coarsest resolutions, [`Builder::direct_levels`] of them: layers there have
+/// the largest weights, which it enlarges by 7/9, and the fewest pixels, where it saves least. Also, planes of two pixels
+/// normalize to +-1, where its rounding errors in float16 are too large.
+///
+/// [`Builder::direct_levels`]: crate::network::Builder::direct_levels
 pub(super) fn methods(network: &Network, target: &Target) -> HashMap<String, Method> {
+    let direct = network.direct_levels;
     let method = |conv: &Conv, level: u32| {
         let by_rule = match target.processor {
             Processor::Rasterizer => Method::Staged(0),
             Processor::Gpu => Method::Winograd(2),
-            // At the third coarsest resolution, F(4x4, 3x3) would not be worth its weights, which are four times as
-            // large.
-            Processor::Cores => Method::Winograd(if level < 3 { 2 } else { 4 }),
+            // At the coarsest of the other resolutions, F(4x4, 3x3) would not be worth its weights, which are four
+            // times as large.
+            Processor::Cores => Method::Winograd(if level < 2 || level == direct { 2 } else { 4 }),
         };
         let method = match &target.tuning {
             Tuning::Default => by_rule,
@@ -152,7 +155,7 @@ pub(super) fn methods(network: &Network, target: &Target) -> HashMap<String, Met
             Tuning::Measured(methods) => methods.get(&conv.key).copied().unwrap_or(by_rule),
         };
         match method {
-            Method::Winograd(_) if conv.kernel != 3 || !conv.keeps_size() || level < 2 => Method::Fused,
+            Method::Winograd(_) if conv.kernel != 3 || !conv.keeps_size() || level < direct => Method::Fused,
             Method::Staged(_) if conv.kernel > 3 || !conv.keeps_size() => Method::Fused,
             method => method,
         }

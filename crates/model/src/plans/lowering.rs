@@ -8,8 +8,8 @@ use crate::network::{self, Conv, InputKind, Layer, Network, NormKind, Operation,
 use crate::{ConfigError, Error, Processor, Result};
 use alias_kernels::plan::staged_elements;
 use alias_plan::{
-    Activation, Buffer, BufferId, Convolution, Input, Method, Modulation, ModulationTable, NoisePlane, Normalization,
-    Operand, Plan, Pool, Role, Statistics, Step,
+    Activation, Buffer, BufferId, Convolution, Correlation, Input, L2Normalization, Linear, Method, Modulation,
+    ModulationTable, NoisePlane, Normalization, Operand, Plan, Pool, Role, Statistics, Step,
 };
 use std::collections::HashMap;
 use std::ops::Range;
@@ -248,24 +248,57 @@ impl Lowering<'_> {
         let input = self.input(layer)?;
         match &layer.operation {
             Operation::Convolution(conv) => self.convolution(layer, conv, input, output)?,
-            Operation::Linear(_) => return Err(self.refused(layer, "linear layers")),
-            Operation::Pool(pool) => {
-                if layer.add.is_some() || layer.activation != network::Activation::Identity {
-                    return Err(self.refused(layer, "a skip connection or an activation after pooling"));
+            operation => {
+                if layer.add.is_some() {
+                    return Err(self.refused(layer, "a skip connection to anything but a convolution"));
                 }
-                let input = self.normalized(layer, input)?;
-                self.plan.steps.push(Step::Pool(Pool {
-                    name: layer.name.clone(),
-                    input,
-                    is_max: pool.kind == PoolKind::Max,
-                    window: pool.window,
-                    stride: pool.stride,
-                    padding: pool.padding,
-                    output,
-                }));
+                self.without_skip(layer, operation, input, output)?;
             }
         }
         Ok(output)
+    }
+
+    /// Adds a layer that is no convolution.
+    fn without_skip(&mut self, layer: &Layer, operation: &Operation, input: Input, output: BufferId) -> Result<()> {
+        let is_linear = matches!(operation, Operation::Linear(_));
+        if layer.activation != network::Activation::Identity && !is_linear {
+            return Err(self.refused(layer, "an activation after anything but a convolution or a linear layer"));
+        }
+        let is_plain = layer.reading.norm.is_none() && input.slope == 1.0 && self.is_unresized(&input);
+        let name = layer.name.clone();
+        let step = match operation {
+            Operation::Linear(linear) => {
+                let input = self.normalized(layer, input)?;
+                let (outputs, activation) = (linear.outputs, activation(layer.activation));
+                Step::Linear(Linear { name: linear.key.clone(), input, outputs, activation, output })
+            }
+            Operation::L2Normalization if is_plain && input.operands.len() == 1 => {
+                let lengths = self.between(format!("{name} lengths"), input.batch * input.plane());
+                Step::L2Normalization(L2Normalization { name, input, lengths, output })
+            }
+            Operation::Correlation(_) if is_plain => Step::Correlation(Correlation { name, input, output }),
+            Operation::L2Normalization | Operation::Correlation(_) => {
+                return Err(self.refused(layer, "L2 normalization and correlation of anything but tensors as they are"));
+            }
+            Operation::Pool(pool) => self.pooling(layer, *pool, input, output)?,
+            // A plan is made for evaluation, where nothing is dropped.
+            Operation::Dropout(_) => self.pooling(layer, network::Pool::STORE, input, output)?,
+            Operation::Convolution(_) => unreachable!("convolutions have a case of their own"),
+        };
+        self.plan.steps.push(step);
+        Ok(())
+    }
+
+    fn pooling(&mut self, layer: &Layer, pool: network::Pool, input: Input, output: BufferId) -> Result<Step> {
+        let input = self.normalized(layer, input)?;
+        let network::Pool { kind, window, stride, padding } = pool;
+        let (name, is_max) = (layer.name.clone(), kind == PoolKind::Max);
+        Ok(Step::Pool(Pool { name, input, is_max, window, stride, padding, output }))
+    }
+
+    /// Whether each tensor of an input is read at its own size.
+    fn is_unresized(&self, input: &Input) -> bool {
+        input.operands.iter().all(|operand| [operand.height, operand.width] == [input.height, input.width])
     }
 
     /// The buffer of a layer's result: that of its skip connection, which it overwrites, or one of its own.
@@ -337,11 +370,7 @@ impl Lowering<'_> {
             input,
             cout: conv.cout,
             accumulate: layer.add.is_some(),
-            activation: match layer.activation {
-                network::Activation::Identity => Activation::LeakyRelu(1.0),
-                network::Activation::LeakyRelu { slope } => Activation::LeakyRelu(slope),
-                network::Activation::Tanh => Activation::Tanh,
-            },
+            activation: activation(layer.activation),
             output,
             method: self.methods[&conv.key],
             scratch: None,
@@ -528,5 +557,14 @@ impl Lowering<'_> {
             step.scratch = Some(self.buffer(format!("{} scratch", step.name), elements, true, Role::Temporary));
         }
         self.plan.steps.push(Step::Convolution(step));
+    }
+}
+
+fn activation(activation: network::Activation) -> Activation {
+    match activation {
+        network::Activation::Identity => Activation::LeakyRelu(1.0),
+        network::Activation::LeakyRelu { slope } => Activation::LeakyRelu(slope),
+        network::Activation::Tanh => Activation::Tanh,
+        network::Activation::Sigmoid => Activation::Sigmoid,
     }
 }

@@ -9,7 +9,7 @@ pub(super) use filter::Filter;
 pub(super) use gpu::GpuPack;
 
 use super::choice::{Target, methods};
-use crate::network::{Conv, Layer, Modulation, Network, Norm, Spade};
+use crate::network::{Conv, Layer, Linear, Modulation, Network, Norm, Spade};
 use crate::{Checkpoint, Error, Processor, Result, StateDictError};
 use alias_plan::{Method, ModulationTable, Statistics};
 use std::collections::HashMap;
@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) trait Pack: Debug + Sync {
     /// The packed weights of a convolution.
     type Convolution: Send + Sync + Debug;
+    /// The packed weights of a linear layer.
+    type Linear: Send + Sync + Debug;
     /// The packed weights of a modulation table.
     type Table: Send + Sync + Debug;
     /// The scale of the noise in each channel, (C).
@@ -27,6 +29,8 @@ pub(super) trait Pack: Debug + Sync {
 
     /// Packs a convolution. `operands` are the channels of each tensor that it reads.
     fn convolution(&self, filter: &Filter, operands: &[usize], method: Method) -> Result<Self::Convolution>;
+    /// Packs a linear layer's weight (outputs, inputs) and bias (outputs).
+    fn linear(&self, weight: &[f32], bias: &[f32], operands: &[usize]) -> Result<Self::Linear>;
     /// Packs SPADE's convolutions: shared, gamma and beta.
     fn table(&self, filters: [&Filter; 3], operands: &[usize]) -> Result<Self::Table>;
     fn scale(&self, values: Vec<f32>) -> Result<Self::Scale>;
@@ -39,6 +43,8 @@ pub(super) trait Pack: Debug + Sync {
 pub(super) struct Weights<P: Pack> {
     /// By name of the convolution.
     pub(super) convolutions: HashMap<String, P::Convolution>,
+    /// By name of the linear layer.
+    pub(super) linears: HashMap<String, P::Linear>,
     /// By name of the norm.
     pub(super) norms: HashMap<String, NormWeights<P>>,
 }
@@ -63,12 +69,18 @@ impl<P: Pack> Weights<P> {
             let operands = network.source_channels(layer);
             Ok((conv.key.clone(), pack.convolution(&filter, &operands, methods[&conv.key])?))
         });
+        let linears = network.linears().map(|(layer, linear)| {
+            let [weight, bias] = linear.keys().map(|key| values(checkpoint, &key));
+            Ok((linear.key.clone(), pack.linear(&weight?, &bias?, &network.source_channels(layer))?))
+        });
+        let linears = linears.collect::<Result<_>>()?;
         let layers: Vec<(&Layer, &Norm)> = network.norms().collect();
         let norms = in_parallel(pack.threads(), &layers, |(layer, norm)| {
             let operands = network.source_channels(layer);
             Ok((norm.key.clone(), NormWeights::new(pack, norm, &operands, checkpoint)?))
         });
-        Ok(Weights { convolutions: convolutions?.into_iter().collect(), norms: norms?.into_iter().collect() })
+        let (convolutions, norms) = (convolutions?.into_iter().collect(), norms?.into_iter().collect());
+        Ok(Weights { convolutions, linears, norms })
     }
 }
 
@@ -101,6 +113,12 @@ pub(super) fn bytes(network: &Network, target: &Target) -> Vec<u64> {
         }
         stored * ((cin * method.taps(*kernel) + 1) * cout.next_multiple_of(4)) as u64
     });
+    let linears = network.linears().map(|(layer, Linear { inputs, outputs, .. })| {
+        if for_cores {
+            return alias_cpu::LinearWeights::bytes(&network.source_channels(layer), *inputs, *outputs);
+        }
+        stored * ((inputs + 1) * outputs) as u64
+    });
     let norms = network.norms().flat_map(|(layer, norm)| {
         let operands = network.source_channels(layer);
         let channels: usize = operands.iter().sum();
@@ -118,7 +136,7 @@ pub(super) fn bytes(network: &Network, target: &Target) -> Vec<u64> {
         }
         bytes
     });
-    convolutions.chain(norms).collect()
+    convolutions.chain(linears).chain(norms).collect()
 }
 
 impl<P: Pack> NormWeights<P> {

@@ -4,9 +4,12 @@ use super::conv::{Conv2d, Take};
 use super::norm::{Condition, Labels, TapeNorm};
 use super::windows::WindowTables;
 use crate::label_map::LabelMap;
-use crate::network::{Activation, Layer, Network, NormKind, Operation, Pool, PoolKind, Source, Value};
+use crate::network::{Activation, Dropout, Layer, Network, NormKind, Operation, Pool, PoolKind, Source, Value};
 use crate::{Checkpoint, ConfigError, Error, InputError, Noise, Result, StateDictError};
-use alias_kernels::{RunningStatistics, add, avg_pool, concat, conv2d, leaky_relu, max_pool, relu, resize, tanh};
+use alias_kernels::{
+    RunningStatistics, add, avg_pool, concat, conv2d, correlation, dropout, l2_normalize, leaky_relu, max_pool, relu,
+    resize, sigmoid, slice, tanh,
+};
 use alias_tensor::{Gpu, Pass, Tensor};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -133,6 +136,9 @@ enum TapeOperation {
     Convolution(Conv2d),
     Linear { weight: Tensor, bias: Tensor },
     Pool(Pool),
+    Dropout(Dropout),
+    L2Normalization,
+    Correlation,
 }
 
 impl Module {
@@ -201,6 +207,9 @@ impl Module {
                     TapeOperation::Linear { weight: take(&weight)?, bias: take(&bias)? }
                 }
                 Operation::Pool(pool) => TapeOperation::Pool(*pool),
+                Operation::Dropout(dropout) => TapeOperation::Dropout(*dropout),
+                Operation::L2Normalization => TapeOperation::L2Normalization,
+                Operation::Correlation(_) => TapeOperation::Correlation,
             };
             Ok::<_, Error>(TapeLayer { norm, operation })
         };
@@ -409,6 +418,15 @@ impl Inner {
             TapeOperation::Pool(Pool { window: 1, .. }) => x,
             TapeOperation::Pool(Pool { kind: PoolKind::Max, .. }) => max_pool(&x)?,
             TapeOperation::Pool(_) => avg_pool(&x)?,
+            TapeOperation::Dropout(Dropout { stream }) => match forward.noise {
+                Noise::Seed(seed) if self.in_training => dropout(&x, seed, *stream)?,
+                _ => x,
+            },
+            TapeOperation::L2Normalization => l2_normalize(&x)?,
+            TapeOperation::Correlation => {
+                let [_, c, _, _] = x.shape().nchw("correlation", "x")?;
+                correlation(&slice(&x, 0..c / 2)?, &slice(&x, c / 2..c)?)?
+            }
         };
         let y = match layer.add {
             Some(Value::Layer(skip)) => add(&scope.results[&skip], &y)?,
@@ -482,6 +500,7 @@ fn activate(x: Tensor, activation: Activation) -> alias_tensor::Result<Tensor> {
         Activation::LeakyRelu { slope: 0.0 } => relu(&x),
         Activation::LeakyRelu { slope } => leaky_relu(&x, slope),
         Activation::Tanh => tanh(&x),
+        Activation::Sigmoid => sigmoid(&x),
     }
 }
 
@@ -489,6 +508,9 @@ fn activate(x: Tensor, activation: Activation) -> alias_tensor::Result<Tensor> {
 fn check(network: &Network, layer: &Layer) -> Result<()> {
     let problem = match &layer.operation {
         Operation::Linear(_)
+        | Operation::Dropout(_)
+        | Operation::L2Normalization
+        | Operation::Correlation(_)
         | Operation::Pool(Pool { window: 1, stride: 1, .. })
         | Operation::Pool(Pool { kind: PoolKind::Max, window: 2, stride: 2, padding: 0 })
         | Operation::Pool(Pool { kind: PoolKind::Average, window: 3, stride: 2, padding: 1 }) => return Ok(()),

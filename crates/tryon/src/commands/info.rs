@@ -102,6 +102,9 @@ fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
             Step::Statistics(step) => shape(&step.input),
             Step::Convolution(step) => format!("{} -> {}, {k}x{k}", shape(&step.input), step.cout, k = step.kernel),
             Step::Pool(step) => format!("{} -> {}x{}", shape(&step.input), step.height(), step.width()),
+            Step::Linear(step) => format!("{} -> {}", shape(&step.input), step.outputs),
+            Step::L2Normalization(step) => shape(&step.input),
+            Step::Correlation(step) => format!("{} -> {}", shape(&step.input), step.input.plane()),
         };
         let kernel = super::kernel(step);
         let (gflop, moved) = (step.flops() as f64 / 1e9, mib(step.bytes_moved(plan)));

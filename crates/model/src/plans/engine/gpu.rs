@@ -71,7 +71,8 @@ impl GpuRunner {
                     let norm = &self.weights.norms[&table.norm];
                     StepWeights::Table(norm.table.as_ref().expect("tables are SPADE's"))
                 }
-                Step::Noise(_) | Step::Pool(_) => StepWeights::None,
+                Step::Noise(_) | Step::Pool(_) | Step::L2Normalization(_) | Step::Correlation(_) => StepWeights::None,
+                Step::Linear(step) => StepWeights::Linear(&self.weights.linears[&step.name]),
                 Step::Statistics(step) => StepWeights::NoiseScale(&self.weights.norms[&step.norm].noise_scale),
                 Step::Convolution(step) => StepWeights::Convolution(&self.weights.convolutions[&step.name]),
             };

@@ -17,6 +17,8 @@ impl Pack for GpuPack {
     /// (Cin K K + 1, Cout padded to a multiple of 4), or (16 Cin + 1, ...) for Winograd's algorithm. The last row is
     /// the bias.
     type Convolution = Tensor;
+    /// (outputs, inputs), then the bias (outputs).
+    type Linear = Tensor;
     type Table = TableWeights;
     type Scale = Tensor;
 
@@ -30,6 +32,10 @@ impl Pack for GpuPack {
         rows.extend(&filter.bias);
         rows.resize(rows.len().next_multiple_of(width), 0.0);
         self.upload(&rows)
+    }
+
+    fn linear(&self, weight: &[f32], bias: &[f32], _: &[usize]) -> Result<Tensor> {
+        self.upload(&[weight, bias].concat())
     }
 
     fn table(&self, [shared, gamma, beta]: [&Filter; 3], _: &[usize]) -> Result<TableWeights> {
