@@ -1,6 +1,9 @@
 //! Pins what an image takes: counts that need neither a device nor a clock, so that every change shows.
 
-use alias_model::{Cost, GeneratorConfig, PlanOptions, Precision, Processor, Sample, Target, Tuning};
+use alias_model::{
+    Conditioning, Cost, GeneratorConfig, MatchingConfig, PlanOptions, Precision, Processor, Sample, SegmentationConfig,
+    Target, Tuning,
+};
 use alias_plan::Method;
 
 fn cost(height: usize, width: usize, target: &Target) -> Cost {
@@ -98,4 +101,43 @@ fn cost_grows_with_the_pixels() {
     assert!((3.0..=4.0).contains(&growth), "buffers by {growth}");
     assert!(large.launches() <= small.launches() + 8);
     assert_eq!(large.weight_bytes, small.weight_bytes);
+}
+
+/// The networks before the image generator, at the published width and size.
+fn first_networks(target: &Target) -> [Cost; 2] {
+    let networks = [SegmentationConfig::PUBLISHED.network().unwrap(), MatchingConfig::PUBLISHED.network().unwrap()];
+    networks
+        .map(|network| Cost::new(&network, &Conditioning::size(1, 256, 192), PlanOptions::default(), target).unwrap())
+}
+
+#[test]
+fn counts_of_the_first_networks_are_pinned() {
+    let dense = [SegmentationConfig::PUBLISHED.network(), MatchingConfig::PUBLISHED.network()]
+        .map(|network| network.unwrap().dense_flops(256, 192).unwrap() / 1_000_000);
+    assert_eq!(dense, [99_769, 8_955]);
+    let pinned = [
+        ("GPU", Target::GUARANTEED, [[45292, 74, 661468, 288235, 65540], [6967, 20, 133218, 108742, 16386]]),
+        ("GPU, half", HALF, [[45292, 74, 331352, 144147, 32770], [6967, 20, 66670, 54439, 8193]]),
+        ("software", SOFTWARE, [[100210, 101, 925920, 199182, 36868], [8976, 26, 110522, 80448, 9218]]),
+        ("cores", Target::CORES, [[32026, 74, 707066, 353763, 65540], [6967, 20, 137442, 113054, 16386]]),
+    ];
+    for (name, target, expected) in pinned {
+        let got = first_networks(&target).each_ref().map(counts);
+        assert_eq!(got, expected, "{name}");
+    }
+}
+
+/// All three networks' weights, and the buffers of one at a time, fit into 1,150 MiB of a device with WebGPU's guaranteed
+/// limits.
+#[test]
+fn the_chain_keeps_to_its_memory() {
+    let [segmentation, matching] = first_networks(&Target::GUARANTEED);
+    let image = cost(1024, 768, &Target::GUARANTEED);
+    let all = [&segmentation, &matching, &image];
+    let weights: u64 = all.iter().map(|cost| cost.weight_bytes).sum();
+    let buffers = all.iter().map(|cost| cost.memory.total()).max().unwrap();
+    let mib = 1 << 20;
+    assert!(weights + buffers <= 1150 * mib, "{} MiB", (weights + buffers) / mib);
+    assert!(all.iter().all(|cost| cost.largest_binding <= 128 * mib));
+    println!("{} MiB: {:?}", (weights + buffers) / mib, all.map(|c| (c.weight_bytes >> 20, c.memory.total() >> 20)));
 }

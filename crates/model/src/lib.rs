@@ -66,6 +66,7 @@ mod processor;
 mod sample;
 mod state_dict;
 mod tape;
+mod try_on;
 mod tuning;
 
 pub use alias_checkpoint::{self as checkpoint, Checkpoint};
@@ -77,7 +78,10 @@ pub use error::{ConfigError, Error, InputError, Result, StateDictError, StateDic
 pub use generator::Generator;
 pub use inputs::Inputs;
 pub use label_map::{GARMENT, misaligned};
-pub use networks::{DiscriminatorConfig, GeneratorConfig, Layers, LoadOptions, ParameterFreeNorm, Vgg19Config};
+pub use networks::{
+    DiscriminatorConfig, GeneratorConfig, Layers, LoadOptions, MatchingConfig, ParameterFreeNorm, SegmentationConfig,
+    Vgg19Config,
+};
 pub use noise::Noise;
 pub use painter::{Painter, Person, PersonPlan};
 pub use pixels::{Rgb8Pictures, planes_to_rgb8, rgb8_to_planes, to_byte};
@@ -86,3 +90,6 @@ pub use processor::Processor;
 pub use sample::{CLASSES, Sample};
 pub use state_dict::{SPADE_GAIN, fill, initialize};
 pub use tape::{Feed, LabelFeed, Module, SpadeMethod};
+pub use try_on::{
+    Checkpoints, Garment, GarmentPictures, Matcher, Seeds, Segmenter, TryOn, Warped, Wearer, WearerPictures, Worn,
+};

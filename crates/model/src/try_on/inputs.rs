@@ -1,0 +1,144 @@
+//! A person and a garment as the networks read them, each prepared once.
+
+use super::stages::{OF_LIP, concatenate, resize_bilinear, resize_nearest, resize_one_hot};
+use crate::sample::check_pixels;
+use crate::{InputError, Result, rgb8_to_planes};
+
+/// A person, or a batch of them, after preprocessing: what VITON-HD's data set class makes of its files. All pictures
+/// have the size of the result.
+#[derive(Clone, Copy, Debug)]
+pub struct WearerPictures<'a> {
+    /// Number of persons, N.
+    pub batch: usize,
+    /// Height, H.
+    pub height: usize,
+    /// Width, W.
+    pub width: usize,
+    /// The person with torso, neck and arms painted gray: RGB, (N, H, W, 3).
+    pub agnostic: &'a [u8],
+    /// The drawn skeleton: RGB, (N, H, W, 3).
+    pub pose: &'a [u8],
+    /// LIP's labels, 0 to 19, without garment, neck and arms: (N, H, W).
+    pub labels: &'a [u8],
+}
+
+/// A garment, or a batch of them.
+#[derive(Clone, Copy, Debug)]
+pub struct GarmentPictures<'a> {
+    /// Number of garments, N.
+    pub batch: usize,
+    /// Height, H.
+    pub height: usize,
+    /// Width, W.
+    pub width: usize,
+    /// The garment on its background: RGB, (N, H, W, 3).
+    pub picture: &'a [u8],
+    /// 1 where the garment is, else 0: (N, H, W).
+    pub mask: &'a [u8],
+}
+
+/// A prepared person, from [`TryOn::wearer`](crate::TryOn::wearer).
+#[derive(Clone, Debug)]
+pub struct Wearer {
+    pub(super) batch: usize,
+    /// [H, W].
+    pub(super) size: [usize; 2],
+    /// Size at which the first two networks work, [h, w].
+    pub(super) low: [usize; 2],
+    /// (N, 3, H, W) in [-1, 1].
+    pub(super) agnostic: Vec<f32>,
+    /// (N, 3, H, W) in [-1, 1].
+    pub(super) pose: Vec<f32>,
+    /// The 13 classes: (N, 13, h, w).
+    pub(super) parsed_low: Vec<f32>,
+    /// (N, 3, h, w).
+    pub(super) pose_bilinear: Vec<f32>,
+    /// (N, 3, h, w).
+    pub(super) pose_nearest: Vec<f32>,
+    /// (N, 3, h, w).
+    pub(super) agnostic_nearest: Vec<f32>,
+}
+
+/// A prepared garment, from [`TryOn::garment`](crate::TryOn::garment).
+#[derive(Clone, Debug)]
+pub struct Garment {
+    batch: usize,
+    size: [usize; 2],
+    /// The picture in [-1, 1] and the mask: (N, 4, H, W).
+    pub(super) picture_and_mask: Vec<f32>,
+    /// What the segmentation generator reads of it, the mask and the garment on gray: (N, 4, h, w).
+    pub(super) for_scores: Vec<f32>,
+    /// What the matching module reads of it: (N, 3, h, w).
+    pub(super) nearest: Vec<f32>,
+}
+
+impl Wearer {
+    pub(super) fn new(pictures: &WearerPictures, low: [usize; 2]) -> Result<Wearer> {
+        let WearerPictures { batch, height, width, agnostic, pose, labels } = *pictures;
+        let (pixels, size) = (check_pixels(batch, height, width)?, [height, width]);
+        for (name, bytes, channels) in [("agnostic", agnostic, 3), ("pose", pose, 3), ("labels", labels, 1)] {
+            check_length(name, bytes, channels, [batch, height, width], pixels)?;
+        }
+        if let Some(at) = labels.iter().position(|&label| usize::from(label) >= OF_LIP.len()) {
+            return Err(InputError::Class { value: labels[at].into(), at, classes: OF_LIP.len() }.into());
+        }
+        let (agnostic, pose) = (planes(agnostic, batch), planes(pose, batch));
+        Ok(Wearer {
+            batch,
+            size,
+            low,
+            parsed_low: resize_one_hot(labels, size, low),
+            pose_bilinear: resize_bilinear(&pose, size, low),
+            pose_nearest: resize_nearest(&pose, size, low),
+            agnostic_nearest: resize_nearest(&agnostic, size, low),
+            agnostic,
+            pose,
+        })
+    }
+}
+
+impl Garment {
+    pub(super) fn new(pictures: &GarmentPictures, low: [usize; 2]) -> Result<Garment> {
+        let GarmentPictures { batch, height, width, picture, mask } = *pictures;
+        let (pixels, size) = (check_pixels(batch, height, width)?, [height, width]);
+        check_length("picture", picture, 3, [batch, height, width], pixels)?;
+        check_length("mask", mask, 1, [batch, height, width], pixels)?;
+        if let Some(at) = mask.iter().position(|&value| value > 1) {
+            return Err(InputError::Range { name: "mask", value: mask[at].into(), at, low: 0.0 }.into());
+        }
+        let mask: Vec<f32> = mask.iter().map(|&value| value.into()).collect();
+        let picture = planes(picture, batch);
+        // Gray, which is 0, where the garment is not.
+        let plane = height * width;
+        let mask_of = |at: usize| mask[at / (3 * plane) * plane + at % plane];
+        let masked: Vec<f32> = picture.iter().enumerate().map(|(at, value)| value * mask_of(at)).collect();
+        let for_scores = [resize_bilinear(&mask, size, low), resize_bilinear(&masked, size, low)];
+        Ok(Garment {
+            batch,
+            size,
+            for_scores: concatenate(batch, &for_scores.each_ref().map(Vec::as_slice)),
+            nearest: resize_nearest(&picture, size, low),
+            picture_and_mask: concatenate(batch, &[&picture, &mask]),
+        })
+    }
+
+    /// Errors unless it is of the person's size and number.
+    pub(super) fn check_fits(&self, wearer: &Wearer) -> Result<()> {
+        let of = |batch: usize, [h, w]: [usize; 2]| [batch, h, w];
+        let (garment, person) = (of(self.batch, self.size), of(wearer.batch, wearer.size));
+        if garment == person { Ok(()) } else { Err(InputError::GarmentSize { garment, person }.into()) }
+    }
+}
+
+/// (N, H, W, 3) bytes as (N, 3, H, W) in [-1, 1].
+fn planes(bytes: &[u8], batch: usize) -> Vec<f32> {
+    bytes.chunks_exact(bytes.len() / batch).flat_map(rgb8_to_planes).collect()
+}
+
+fn check_length(name: &'static str, bytes: &[u8], channels: usize, [n, h, w]: [usize; 3], pixels: usize) -> Result<()> {
+    let (got, expected) = (bytes.len(), pixels * channels);
+    if got == expected {
+        return Ok(());
+    }
+    Err(InputError::Elements { name: name.into(), got, expected, shape: vec![n, h, w, channels] }.into())
+}

@@ -1,0 +1,65 @@
+//! The segmentation of a person in a garment, from the segmentation generator.
+
+use super::inputs::{Garment, Wearer};
+use super::{check_finite, run, stages};
+use crate::networks::PARSED;
+use crate::plans::{Session, Target};
+use crate::{Checkpoint, Device, InputError, Noise, Result, SegmentationConfig};
+
+/// Predicts how a person's picture would be segmented if the person wore a garment (VITON-HD, section 3.2). Clones are cheap
+/// and share the weights.
+#[derive(Clone, Debug)]
+pub struct Segmenter {
+    device: Device,
+    session: Session,
+}
+
+impl Segmenter {
+    /// Loads the segmentation generator, such as `seg_final.pth`.
+    ///
+    /// # Errors
+    /// [`Error::StateDict`](crate::Error::StateDict) if the checkpoint is not a segmentation generator's; as
+    /// [`Session::load_with`].
+    pub fn load(device: impl Into<Device>, checkpoint: &Checkpoint, strict: bool, target: Target) -> Result<Segmenter> {
+        let (device, network) = (device.into(), SegmentationConfig::infer(checkpoint)?.network()?);
+        network.verify(checkpoint, strict)?;
+        let session = Session::of_verified(device.clone(), network, checkpoint, target)?;
+        Ok(Segmenter { device, session })
+    }
+
+    /// The scores of the 13 classes at low resolution: (N, 13, h, w) in (0, 1). `noise` is that of the network's input.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) if person and garment differ in size, or the scores are not finite; an error
+    /// of the device.
+    pub fn scores(&self, wearer: &Wearer, garment: &Garment, noise: Noise) -> Result<Vec<f32>> {
+        garment.check_fits(wearer)?;
+        let [h, w] = wearer.low;
+        let noise = stages::noise(noise, wearer.batch * h * w);
+        let x = [&garment.for_scores, &wearer.parsed_low, &wearer.pose_bilinear, &noise];
+        let x = x.map(|tensor| tensor.as_slice());
+        let scores = run(&self.session, [wearer.batch, h, w], &[&x])?.remove(0);
+        check_finite("the segmentation generator", &scores)?;
+        Ok(scores)
+    }
+
+    /// The class of the highest score at each pixel of the person's pictures, after the scores were enlarged and blurred:
+    /// (N, H, W), 0 to 12.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) if there are not as many scores as the person needs; an error of the device.
+    pub fn parsed(&self, wearer: &Wearer, scores: &[f32]) -> Result<Vec<u8>> {
+        let Wearer { batch, low: [h, w], size, .. } = *wearer;
+        let (got, shape) = (scores.len(), [batch, PARSED, h, w]);
+        let expected = shape.iter().product();
+        if got != expected {
+            return Err(InputError::Elements { name: "scores".into(), got, expected, shape: shape.into() }.into());
+        }
+        match &self.device {
+            Device::Cpu(cpu) => Ok(alias_cpu::smooth_labels(cpu, scores, shape, size)),
+            Device::Gpu(_) => {
+                Ok(alias_cpu::smooth_labels(&alias_cpu::Cpu::open(Default::default())?, scores, shape, size))
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What lies between the networks: resizing, concatenating, grouping classes. On the host, since it is little.
+
+use crate::networks::PARSED;
+use crate::plan::{bilinear, philox};
+use crate::{CLASSES, Noise};
+
+/// Random stream of the noise in the segmentation generator's input, behind those of ALIAS's noise.
+const NOISE_STREAM: u32 = 24;
+/// The noise is 1 where 24 random bits are below this. The authors draw N(0, 255) into a byte, which clips and rounds it,
+/// divide by 255 and truncate: 1 where a standard normal number times 255 rounds to 255 or more, else 0.
+const NOISE_SHARE: u32 = 2_669_761;
+
+/// The class of VITON-HD's first two networks, 0 to 12, of each of LIP's 20 labels.
+pub(super) const OF_LIP: [u8; 20] = [
+    0,  // background
+    1,  // hat
+    1,  // hair
+    12, // glove
+    2,  // sunglasses
+    3,  // upper clothes
+    3,  // dress
+    3,  // coat
+    11, // socks
+    4,  // trousers
+    0,  // jumpsuit, which is bare neck in VITON-HD's maps
+    12, // scarf
+    4,  // skirt
+    2,  // face
+    5,  // left arm
+    6,  // right arm
+    7,  // left leg
+    8,  // right leg
+    9,  // left shoe
+    10, // right shoe
+];
+
+/// The image generator's class of each of the 13.
+const OF_PARSED: [u8; PARSED] = [
+    0, // background
+    3, // hair
+    1, // face
+    2, // garment
+    1, // lower clothes
+    4, // left arm
+    5, // right arm
+    1, // left leg
+    1, // right leg
+    1, // left shoe
+    1, // right shoe
+    1, // socks
+    6, // noise
+];
+
+/// The image generator's classes of the 13.
+pub(super) fn classes(parsed: &[u8]) -> Vec<u8> {
+    debug_assert!(OF_PARSED.iter().all(|&class| class < CLASSES));
+    parsed.iter().map(|&label| OF_PARSED[usize::from(label)]).collect()
+}
+
+/// Places and weights of bilinear resizing along one axis.
+fn places(from: usize, to: usize) -> Vec<([usize; 2], [f32; 2])> {
+    let place = |at| {
+        let (sources, part) = bilinear(at, from, to);
+        (sources, [1.0 - part as f32, part as f32])
+    };
+    (0..to).map(place).collect()
+}
+
+/// Resizes planes from `from` to `to` [h, w], bilinear, without aligned corners and without smoothing, as
+/// `interpolate` of PyTorch.
+pub(super) fn resize_bilinear(planes: &[f32], from @ [h, w]: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    let (rows, columns) = (places(from[0], to[0]), places(from[1], to[1]));
+    let mut out = Vec::with_capacity(planes.len() / (h * w) * to[0] * to[1]);
+    for plane in planes.chunks_exact(h * w) {
+        for ([top, bottom], [above, below]) in &rows {
+            let (top, bottom) = (&plane[top * w..][..w], &plane[bottom * w..][..w]);
+            out.extend(columns.iter().map(|([left, right], [before, after])| {
+                above * (before * top[*left] + after * top[*right])
+                    + below * (before * bottom[*left] + after * bottom[*right])
+            }));
+        }
+    }
+    out
+}
+
+/// Resizes planes to the nearest pixels, as `interpolate` of PyTorch: floor(i from / to).
+pub(super) fn resize_nearest<T: Copy>(planes: &[T], [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Vec<T> {
+    let row = |plane: &[T], y: usize| {
+        let row = &plane[y * h / to_h * w..][..w];
+        (0..to_w).map(|x| row[x * w / to_w]).collect::<Vec<T>>()
+    };
+    planes.chunks_exact(h * w).flat_map(|plane| (0..to_h).flat_map(move |y| row(plane, y))).collect()
+}
+
+/// The 13 classes of maps (N, H, W) of LIP's labels, one-hot and resized like [`resize_bilinear`]: (N, 13, h, w). Never stored at
+/// full size.
+pub(super) fn resize_one_hot(labels: &[u8], from @ [h, w]: [usize; 2], to @ [to_h, to_w]: [usize; 2]) -> Vec<f32> {
+    let (rows, columns) = (places(from[0], to[0]), places(from[1], to[1]));
+    let plane = to_h * to_w;
+    let mut out = vec![0.0; labels.len() / (h * w) * PARSED * plane];
+    for (labels, out) in labels.chunks_exact(h * w).zip(out.chunks_exact_mut(PARSED * plane)) {
+        for (y, (ys, of_y)) in rows.iter().enumerate() {
+            for (x, (xs, of_x)) in columns.iter().enumerate() {
+                for (i, top) in ys.iter().zip(of_y) {
+                    for (j, left) in xs.iter().zip(of_x) {
+                        let class = OF_LIP[usize::from(labels[i * w + j])];
+                        out[usize::from(class) * plane + y * to_w + x] += top * left;
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The segmentation generator's noise, (N, 1, h, w) with `count` elements: 0 or 1, the same on every device.
+pub(super) fn noise(noise: Noise, count: usize) -> Vec<f32> {
+    match noise {
+        Noise::None => vec![0.0; count],
+        Noise::Seed(seed) => {
+            let share = f64::from(NOISE_SHARE) / f64::from(1 << 24);
+            philox::uniform(seed, NOISE_STREAM).take(count).map(|u| f32::from(u8::from(u < share))).collect()
+        }
+    }
+}
+
+/// Concatenates tensors (N, C, ...) of `batch` images along the channels.
+pub(super) fn concatenate(batch: usize, tensors: &[&[f32]]) -> Vec<f32> {
+    let of_image = |image: usize| {
+        tensors.iter().flat_map(move |tensor| {
+            let each = tensor.len() / batch;
+            &tensor[image * each..][..each]
+        })
+    };
+    (0..batch).flat_map(of_image).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_times_smaller_is_the_mean_of_two_by_two() {
+        let plane: Vec<f32> = (0..64).map(|k| (k * k % 23) as f32).collect();
+        let small = resize_bilinear(&plane, [8, 8], [2, 2]);
+        let mean = |y: usize, x: usize| {
+            [(1, 1), (1, 2), (2, 1), (2, 2)].map(|(i, j)| plane[(y + i) * 8 + x + j]).iter().sum::<f32>() / 4.0
+        };
+        assert_eq!(small, [mean(0, 0), mean(0, 4), mean(4, 0), mean(4, 4)]);
+    }
+
+    #[test]
+    fn one_hot_maps_are_resized_as_planes_are() {
+        let labels: Vec<u8> = (0..2 * 7 * 5).map(|k| (k * 13 % 20) as u8).collect();
+        let planes: Vec<f32> = labels
+            .chunks_exact(35)
+            .flat_map(|labels| {
+                (0..PARSED).flat_map(move |class| {
+                    labels
+                        .iter()
+                        .map(move |&label| f32::from(u8::from(usize::from(OF_LIP[usize::from(label)]) == class)))
+                })
+            })
+            .collect();
+        for to in [[3, 2], [14, 10], [7, 5]] {
+            let got = resize_one_hot(&labels, [7, 5], to);
+            let want = resize_bilinear(&planes, [7, 5], to);
+            assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6), "{to:?}");
+        }
+    }
+
+    /// Measured in the authors' code: 0.159.
+    #[test]
+    fn a_sixth_of_the_noise_is_1() {
+        let drawn = noise(Noise::Seed(3), 40_000);
+        let share = drawn.iter().sum::<f32>() / 40_000.0;
+        assert!((share - 0.159).abs() < 0.006 && drawn.iter().all(|&z| z == 0.0 || z == 1.0), "{share}");
+        assert_eq!(noise(Noise::None, 3), [0.0; 3]);
+    }
+}
