@@ -94,4 +94,26 @@ pub enum Error {
     /// Coordinates that are shares of the picture's size.
     #[error("all coordinates are between -1 and 1, but pixels are needed; run OpenPose with --keypoint_scale 0")]
     NormalizedKeypoints,
+    /// A label set that does not serve for a person.
+    #[error("labels of {set} do not serve for a person: {reason}; use a parser with the labels of LIP or ATR")]
+    LabelSet {
+        /// Its name.
+        set: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A label that its set has not.
+    #[error("label {value} at column {x}, row {y} is not one of the {count} of {set} (0 to {}); is the map of another set?", count - 1)]
+    Label {
+        /// The label.
+        value: u8,
+        /// Its column.
+        x: usize,
+        /// Its row.
+        y: usize,
+        /// The set's name.
+        set: &'static str,
+        /// How many labels the set has.
+        count: usize,
+    },
 }

@@ -54,4 +54,49 @@ pub enum Warning {
         /// What the result lacks.
         consequence: &'static str,
     },
+    /// A label map without a person.
+    #[error("every label is background: the map shows no person")]
+    NoPerson,
+    /// A label map without a garment on the upper body.
+    #[error(
+        "no pixel is labelled as upper clothes, dress or coat: there is nothing to replace, or the labels mean something else"
+    )]
+    NoGarment,
+    /// A label map in which parts of a person are in the wrong order.
+    #[error("the {upper} is labelled below the {lower}: do the labels mean something else?")]
+    UpsideDown {
+        /// What should be higher.
+        upper: &'static str,
+        /// What should be lower.
+        lower: &'static str,
+    },
+    /// A label map in which a small part of a person is larger than a large one.
+    #[error("more pixels are labelled as {large} than as {small}: do the labels mean something else?")]
+    LargerThan {
+        /// What has more pixels.
+        large: &'static str,
+        /// What has fewer.
+        small: &'static str,
+    },
+    /// A label that cannot be where a joint is.
+    #[error(
+        "the {place} lies on label {label} of LIP, where it cannot be: do labels and keypoints belong to one picture?"
+    )]
+    LabelUnder {
+        /// The joint, or the place between joints.
+        place: &'static str,
+        /// The label there, as one of LIP's.
+        label: u8,
+    },
+    /// A label map that fits another set better.
+    #[error("the labels fit those of {set} better")]
+    OtherLabelSet {
+        /// The other set's name.
+        set: &'static str,
+    },
+    /// A label map with too few different labels.
+    #[error(
+        "all labels are below 7: are they those of Pascal Person Part, or the image generator's classes? Neither serves for a person"
+    )]
+    FewLabels,
 }
