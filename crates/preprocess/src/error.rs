@@ -116,4 +116,44 @@ pub enum Error {
         /// How many labels the set has.
         count: usize,
     },
+    /// A garment before a background that is not uniform.
+    #[error(
+        "the garment cannot be cut out: the border's colours are up to {noise} levels away from their median {colour:?} in \
+         most places; give the garment's mask, or a picture on a uniform background"
+    )]
+    BackgroundNotUniform {
+        /// The median colour.
+        colour: [u8; 3],
+        /// The upper quartile of the distances from it.
+        noise: u8,
+    },
+    /// A picture in which no garment differs from the background.
+    #[error("no garment was found: nothing large differs from the background {colour:?}; give the garment's mask")]
+    NoCutout {
+        /// The background's colour.
+        colour: [u8; 3],
+    },
+    /// A picture of which everything differs from the background.
+    #[error("the garment would fill the picture, so that its background is not seen; give the garment's mask")]
+    CutoutIsEverything,
+    /// A size that the networks cannot work at.
+    #[error(
+        "height and width must be multiples of 128, not {height}x{width}; 1024x768 is what published weights are for"
+    )]
+    FineSize {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+    /// A picture of which nothing is left when it is fitted.
+    #[error(
+        "a picture of {height}x{width} (height x width) is too long and narrow or too large; crop it to the person or garment"
+    )]
+    TooNarrow {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
 }

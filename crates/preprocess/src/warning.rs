@@ -99,4 +99,14 @@ pub enum Warning {
         "all labels are below 7: are they those of Pascal Person Part, or the image generator's classes? Neither serves for a person"
     )]
     FewLabels,
+    /// A garment before another background than those that the networks learned from.
+    #[error(
+        "the garment's background is {colour:?}, but {usual} in the pictures that published weights learned from; replace it"
+    )]
+    Background {
+        /// Its colour.
+        colour: [u8; 3],
+        /// The usual gray.
+        usual: u8,
+    },
 }
