@@ -17,7 +17,8 @@ pub const GRAY: u8 = 128;
 const UPPER: [u8; 3] = [5, 6, 7];
 /// LIP's label of the neck.
 const NECK: u8 = 10;
-/// LIP's labels that come back over the gray: face with glasses, and all below the waist but socks. Hair and hat do not.
+/// LIP's labels that come back over the gray: face with glasses, and all below the waist but socks. Hair and hat do
+/// not.
 const KEPT: [u8; 8] = [4, 13, 9, 12, 16, 17, 18, 19];
 
 /// How far the areas reach around the bones, in units of which a line is about 10 wide; in pixels, at least 1.
@@ -40,10 +41,11 @@ impl Radii {
     }
 }
 
-/// Labels of LIP without garment, neck and what of each arm is near its bones: those become 0. `r` is [`Radii::labels`].
+/// Labels of LIP without garment, neck and what of each arm is near its bones: those become 0. `r` is
+/// [`Radii::labels`].
 ///
-/// Each arm is a chain of joints that starts at the other shoulder. A joint that is missing, or whose predecessor is, is
-/// passed over.
+/// Each arm is a chain of joints that starts at the other shoulder. A joint that is missing, or whose predecessor is,
+/// is passed over.
 pub fn parse_agnostic(labels: &Labels, keypoints: &Keypoints, r: u32) -> Labels {
     let mut out = labels.map(|label| if UPPER.contains(&label) || label == NECK { 0 } else { label });
     let left = (14, [RightShoulder, LeftShoulder, LeftElbow, LeftWrist]);
@@ -68,9 +70,9 @@ pub fn parse_agnostic(labels: &Labels, keypoints: &Keypoints, r: u32) -> Labels 
 
 /// Where the picture is painted over, before face and lower body come back. `r` is [`Radii::gray`].
 ///
-/// The hips are moved as far apart as the shoulders are. Only elbows and wrists may be missing: a missing shoulder, hip or
-/// neck is drawn to (0, 0). Where both hips are one point the authors divide by zero; here all that touches a hip is then
-/// left out.
+/// The hips are moved as far apart as the shoulders are. Only elbows and wrists may be missing: a missing shoulder, hip
+/// or neck is drawn to (0, 0). Where both hips are one point the authors divide by zero; here all that touches a hip is
+/// then left out.
 pub fn gray_area(height: usize, width: usize, keypoints: &Keypoints, r: u32) -> Mask {
     let mut area = Mask::filled(height, width, false);
     let at = |joint: Joint| keypoints.0[joint as usize];

@@ -58,9 +58,9 @@ impl Background {
 
 /// The garment's mask: the largest connected part that differs from the background.
 ///
-/// A hole is filled where it does not look like background, since then it is a print or the shading of a white shirt; where
-/// it makes up more than a quarter of the garment, since no garment is a ring, but white ones on white are found by their
-/// outline alone; and where it is a speck. Others stay, such as the gap between sleeve and body.
+/// A hole is filled where it does not look like background, since then it is a print or the shading of a white shirt;
+/// where it makes up more than a quarter of the garment, since no garment is a ring, but white ones on white are found
+/// by their outline alone; and where it is a speck. Others stay, such as the gap between sleeve and body.
 ///
 /// # Errors
 /// If the background is not uniform, or if the garment would be nothing or everything.
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn frames_and_lost_labels_are_left_out() {
-        let frame = |y: usize, x: usize| y < 2 || y >= 118 || x < 2 || x >= 88;
+        let frame = |y: usize, x: usize| !(2..118).contains(&y) || !(2..88).contains(&x);
         let tag = |y: usize, x: usize| (108..114).contains(&y) && (40..50).contains(&x);
         let colour = |y, x| {
             if frame(y, x) || tag(y, x) {

@@ -12,7 +12,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// A picture that has no pixel, or whose pixels are not as many as its size says.
     #[error(
-        "a picture of {height}x{width} (height x width) has at least one pixel and as many as its size says, not {count}"
+        "a picture of {height}x{width} (height x width) has at least one pixel and as many as its size says, not \
+         {count}"
     )]
     PixelCount {
         /// Rows.
@@ -23,7 +24,9 @@ pub enum Error {
         count: usize,
     },
     /// Two pictures that belong together differ in size.
-    #[error("{what} must be of one size, but are {}x{} and {}x{} (height x width)", size[0], size[1], other[0], other[1])]
+    #[error(
+        "{what} must be of one size, but are {}x{} and {}x{} (height x width)", size[0], size[1], other[0], other[1]
+    )]
     Sizes {
         /// Both, as in "the picture and its labels".
         what: &'static str,
@@ -76,7 +79,8 @@ pub enum Error {
     NoJoints,
     /// Keypoints of another body model.
     #[error(
-        "a person has {count} numbers, but OpenPose's BODY_25 has 75 and its COCO-18 has 54 (column, row and confidence of \
+        "a person has {count} numbers, but OpenPose's BODY_25 has 75 and its COCO-18 has 54 (column, row and \
+         confidence of \
          each joint); run OpenPose with --model_pose BODY_25"
     )]
     KeypointCount {
@@ -103,7 +107,10 @@ pub enum Error {
         reason: &'static str,
     },
     /// A label that its set has not.
-    #[error("label {value} at column {x}, row {y} is not one of the {count} of {set} (0 to {}); is the map of another set?", count - 1)]
+    #[error(
+        "label {value} at column {x}, row {y} is not one of the {count} of {set} (0 to {}); is the map of another \
+         set?", count - 1
+    )]
     Label {
         /// The label.
         value: u8,
@@ -118,7 +125,8 @@ pub enum Error {
     },
     /// A garment before a background that is not uniform.
     #[error(
-        "the garment cannot be cut out: the border's colours are up to {noise} levels away from their median {colour:?} in \
+        "the garment cannot be cut out: the border's colours are up to {noise} levels away from their median \
+         {colour:?} in \
          most places; give the garment's mask, or a picture on a uniform background"
     )]
     BackgroundNotUniform {
@@ -148,7 +156,8 @@ pub enum Error {
     },
     /// A picture of which nothing is left when it is fitted.
     #[error(
-        "a picture of {height}x{width} (height x width) is too long and narrow or too large; crop it to the person or garment"
+        "a picture of {height}x{width} (height x width) is too long and narrow or too large; crop it to the person or \
+         garment"
     )]
     TooNarrow {
         /// Rows.

@@ -6,8 +6,8 @@ use crate::keypoints::Keypoints;
 use crate::picture::{Labels, Mask, Picture, Rgb8};
 use crate::resample::{bilinear, nearest};
 
-/// Where a picture of some size lies in one of the fine size: scaled with its aspect kept, in the middle, the rest padded.
-/// Where both sizes are equal, every method returns what it is given.
+/// Where a picture of some size lies in one of the fine size: scaled with its aspect kept, in the middle, the rest
+/// padded. Where both sizes are equal, every method returns what it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fit {
     own: [usize; 2],

@@ -11,8 +11,8 @@ pub const MOST_BYTES: usize = 16 << 20;
 /// Coordinates beyond this distance from the origin cannot be pixels.
 const ABSURD: f64 = 1e6;
 
-/// A person's joints: column and row in pixels of the person's picture, in the order of [`Joint`]; (0, 0) is a joint that
-/// was not found.
+/// A person's joints: column and row in pixels of the person's picture, in the order of [`Joint`]; (0, 0) is a joint
+/// that was not found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Keypoints(pub [[f64; 2]; 25]);
 

@@ -19,19 +19,19 @@ pub enum LabelSet {
     Generator,
 }
 
-/// ATR's labels as LIP's. A belt counts as trousers, and a bag, which LIP has not, as a glove: both are noise in the 13.
+/// ATR's labels as LIP's. A belt becomes trousers; a bag becomes a glove, so that it is noise among the 13 classes.
 const ATR_TO_LIP: [u8; 18] = [0, 1, 2, 4, 5, 12, 9, 6, 9, 18, 19, 13, 16, 17, 14, 15, 3, 11];
 
-/// LIP's labels as the 13 classes of the segmentation generator: background, hair, face, upper garment, lower garment, left
-/// and right arm, left and right leg, left and right shoe, socks, noise.
+/// LIP's labels as the 13 classes of the segmentation generator: background, hair, face, upper garment, lower garment,
+/// left and right arm, left and right leg, left and right shoe, socks, noise.
 pub const LIP_TO_13: [u8; 20] = [0, 1, 1, 12, 2, 3, 3, 3, 11, 4, 0, 12, 4, 2, 5, 6, 7, 8, 9, 10];
 
 /// The 13 classes as the 7 of the image generator: background, kept parts, garment, hair, left arm, right arm, noise.
 pub const FROM_13_TO_7: [u8; 13] = [0, 3, 1, 2, 1, 4, 5, 1, 1, 1, 1, 1, 6];
 
 impl LabelSet {
-    /// A person's map of this set as one of LIP's labels, and what speaks against its being of this set. The joints, where
-    /// they are given, must belong to a picture of the map's size.
+    /// A person's map of this set as one of LIP's labels, and what speaks against its being of this set. The joints,
+    /// where they are given, must belong to a picture of the map's size.
     ///
     /// # Errors
     /// If the set does not serve, or if the map holds a label that the set has not.

@@ -1,9 +1,9 @@
-//! VITON-HD's work on the host: from a person's and a garment's pictures to what its networks take, and from the networks'
-//! picture back into the person's photo.
+//! VITON-HD's work on the host: from a person's and a garment's pictures to what its networks take, and from the
+//! networks' picture back into the person's photo.
 //!
-//! Everything takes bytes and returns values: no GPU, no files, no network. What the authors' code computes is found again
-//! to the pixel, drawing and resizing as Pillow does. What cannot be right is an [`Error`]; what a person should know
-//! although the result can be computed is a [`Warning`]. Both name the thing; the caller names the file.
+//! Everything takes bytes and returns values: no GPU, no files, no network. What the authors' code computes is found
+//! again to the pixel, drawing and resizing as Pillow does. What cannot be right is an [`Error`]; what a person should
+//! know although the result can be computed is a [`Warning`]. Both name the thing; the caller names the file.
 //!
 //! | to | use |
 //! |---|---|

@@ -3,21 +3,21 @@
 use crate::error::Result;
 use crate::picture::{Mask, Picture, Rgb8};
 
-/// A generated picture's tone is corrected by the difference that it has to the photo at the rim, if that is at most this
-/// many levels in every channel; from there on by less, ...
+/// A generated picture's tone is corrected by the difference that it has to the photo at the rim, if that is at most
+/// this many levels in every channel; from there on by less, ...
 const TONE: f32 = 32.0;
 /// ... and not at all from here on: then the photo shows another thing there.
 const EDGE: f32 = 64.0;
 
-/// The photo with the generated picture in `region`, which is what was painted gray; all three of the photo's size. Outside
-/// of the region every pixel is the photo's.
+/// The photo with the generated picture in `region`, which is what was painted gray; all three of the photo's size.
+/// Outside of the region every pixel is the photo's.
 ///
-/// Inside, a seam would show where generated and own tones differ. Blending with the photo's own pixels is no remedy, for in
-/// the region they show the old garment and the old sleeves' skin. Instead, the difference of photo and generated picture is
-/// taken from the nearest pixel outside of the region, where both show background, face or trousers, and added to the
-/// generated picture, all of it at the rim and less and less over a few pixels (a 256th of the photo's height). Where that
-/// difference is large, the photo shows another thing than the generator drew, as an old garment that the region misses for
-/// want of a joint, and nothing is added.
+/// Inside, a seam would show where generated and own tones differ. Blending with the photo's own pixels is no remedy,
+/// for in the region they show the old garment and the old sleeves' skin. Instead, the difference of photo and
+/// generated picture is taken from the nearest pixel outside of the region, where both show background, face or
+/// trousers, and added to the generated picture, all of it at the rim and less and less over a few pixels (a 256th of
+/// the photo's height). Where that difference is large, the photo shows another thing than the generator drew, as an
+/// old garment that the region misses for want of a joint, and nothing is added.
 ///
 /// # Errors
 /// If the three differ in size.
@@ -45,8 +45,8 @@ pub fn paste(photo: &Rgb8, generated: &Rgb8, region: &Mask) -> Result<Rgb8> {
     Ok(out)
 }
 
-/// For each pixel the row and column of the nearest one outside of the region, if there is any: found in two passes that
-/// hand on what a pixel's neighbours found, which is exact but for rare pixels far inside.
+/// For each pixel the row and column of the nearest one outside of the region, if there is any: found in two passes
+/// that hand on what a pixel's neighbours found, which is exact but for rare pixels far inside.
 fn nearest_outside(region: &Mask) -> Picture<Option<[u32; 2]>> {
     let (height, width) = (region.height(), region.width());
     let mut nearest = region.map(|_| None);

@@ -1,7 +1,8 @@
 //! Filled shapes as Pillow's `ImageDraw` draws them, to the pixel those of Pillow 13.0.0, without antialiasing.
 //!
-//! Every coordinate is truncated towards zero first: 3.9 becomes 3, -0.9 becomes 0. Both ends of every span, and the last
-//! row and column of every shape, belong to it. Pillow 9.4.0 differs in polygons only, by a pixel at a sharp corner.
+//! Every coordinate is truncated towards zero first: 3.9 becomes 3, -0.9 becomes 0. Both ends of every span, and the
+//! last row and column of every shape, belong to it. Pillow 9.4.0 differs in polygons only, by a pixel at a sharp
+//! corner.
 
 use crate::picture::Mask;
 
@@ -44,8 +45,8 @@ pub(crate) fn rectangle(mask: &mut Mask, from: Point, to: Point) {
 
 /// Sets the ellipse that touches the sides of the box from one corner to the other. A box of one pixel stays empty.
 ///
-/// One quarter of the outline is walked on the grid of step 2 through its corner (a, b), the box's width and height: from
-/// (a, b mod 2) to (a mod 2, b). Each step goes up, diagonally or left, whichever leaves the smallest
+/// One quarter of the outline is walked on the grid of step 2 through its corner (a, b), the box's width and height:
+/// from (a, b mod 2) to (a mod 2, b). Each step goes up, diagonally or left, whichever leaves the smallest
 /// |a² y² + b² x² - a² b²|, the earlier named on a tie. A row's half width is the first x of the walk at its y.
 pub(crate) fn ellipse(mask: &mut Mask, from: Point, to: Point) {
     let ([x0, y0], [x1, y1]) = (truncated(from), truncated(to));
@@ -157,9 +158,9 @@ impl Edge {
 
 /// Even-odd scan conversion in `f32`, as Pillow does it.
 ///
-/// Level edges are spans of their own. In each row every other edge that reaches it, ends included, gives its x; once more
-/// if it ends there and the polygon goes on below. Sorted, they are the ends of spans: the left one is rounded half away
-/// from zero, the right one half towards it.
+/// Level edges are spans of their own. In each row every other edge that reaches it, ends included, gives its x; once
+/// more if it ends there and the polygon goes on below. Sorted, they are the ends of spans: the left one is rounded
+/// half away from zero, the right one half towards it.
 fn fill(mask: &mut Mask, edges: &[Edge]) {
     for edge in edges.iter().filter(|edge| edge.top == edge.bottom) {
         span(mask, edge.left, edge.top, edge.right);
@@ -187,8 +188,9 @@ fn fill(mask: &mut Mask, edges: &[Edge]) {
     }
 }
 
-/// A corner may stick out by more than a pixel beyond what the neighbouring row has; it is pulled in to one pixel beyond.
-/// `before` are the edges listed before `edge`: the first of them that meets it here and reaches that row decides.
+/// A corner may stick out by more than a pixel beyond what the neighbouring row has; it is pulled in to one pixel
+/// beyond. `before` are the edges listed before `edge`: the first of them that meets it here and reaches that row
+/// decides.
 fn corner(x: f32, edge: &Edge, before: &[&Edge], y: i64) -> f32 {
     let near = if y == edge.bottom { y - 1 } else { y + 1 };
     let meets = |other: &&&Edge| {

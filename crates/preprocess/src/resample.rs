@@ -5,8 +5,8 @@ use crate::picture::{Picture, Rgb8};
 /// Fractional bits of the weights.
 const BITS: u32 = 22;
 
-/// The picture at another size, by a triangle filter that is as wide as the pixels of the smaller one (Pillow's BILINEAR),
-/// along rows first, in fixed point.
+/// The picture at another size, by a triangle filter that is as wide as the pixels of the smaller one (Pillow's
+/// BILINEAR), along rows first, in fixed point.
 pub(crate) fn bilinear(picture: &Rgb8, [height, width]: [usize; 2]) -> Rgb8 {
     let mut along = Picture::filled(picture.height(), width, [0; 3]);
     if picture.width() == width {
@@ -41,8 +41,8 @@ pub(crate) fn nearest<P: Copy>(picture: &Picture<P>, [height, width]: [usize; 2]
     out
 }
 
-/// Which of `from` pixels holds the middle of each of `to`. Added up step by step, as Pillow does: where a middle lies between
-/// two pixels, the rounding decides.
+/// Which of `from` pixels holds the middle of each of `to`. Added up step by step, as Pillow does: where a middle lies
+/// between two pixels, the rounding decides.
 fn middles(from: usize, to: usize) -> Vec<usize> {
     let step = from as f64 / to as f64;
     let middles = std::iter::successors(Some(step * 0.5), |at| Some(at + step));
@@ -95,8 +95,8 @@ mod tests {
         bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
     }
 
-    /// Own size, size, hash of `picture` resized by Pillow 13.0.0's `Image.resize` with BILINEAR, and of its red channel with
-    /// NEAREST.
+    /// Own size, size, hash of `picture` resized by Pillow 13.0.0's `Image.resize` with BILINEAR, and of its red
+    /// channel with NEAREST.
     const BY_PILLOW: [([usize; 2], [usize; 2], u64, u64); 6] = [
         ([300, 200], [192, 128], 0x57eb_490b_4286_1fdb, 0xcf15_ab1d_6265_d5c5),
         ([100, 60], [213, 128], 0xc231_015f_8fb3_49ff, 0x1b29_bd36_df77_84a5),

@@ -8,8 +8,8 @@ use crate::picture::Rgb8;
 #[rustfmt::skip]
 const PAIRS: [(Joint, Joint); 24] = [
     (Neck, MidHip), (Neck, RightShoulder), (Neck, LeftShoulder), (RightShoulder, RightElbow), (RightElbow, RightWrist),
-    (LeftShoulder, LeftElbow), (LeftElbow, LeftWrist), (MidHip, RightHip), (RightHip, RightKnee), (RightKnee, RightAnkle),
-    (MidHip, LeftHip), (LeftHip, LeftKnee), (LeftKnee, LeftAnkle), (Neck, Nose), (Nose, RightEye), (RightEye, RightEar),
+    (LeftShoulder, LeftElbow), (LeftElbow, LeftWrist), (MidHip, RightHip), (RightHip, RightKnee),
+    (RightKnee, RightAnkle), (MidHip, LeftHip), (LeftHip, LeftKnee), (LeftKnee, LeftAnkle), (Neck, Nose), (Nose, RightEye), (RightEye, RightEar),
     (Nose, LeftEye), (LeftEye, LeftEar), (LeftAnkle, LeftBigToe), (LeftBigToe, LeftSmallToe), (LeftAnkle, LeftHeel),
     (RightAnkle, RightBigToe), (RightBigToe, RightSmallToe), (RightAnkle, RightHeel),
 ];
@@ -28,9 +28,9 @@ const OPACITY: f64 = 0.6;
 
 /// Draws the joints found and the lines between them.
 ///
-/// As in OpenPose, a line is an ellipse with the joints at its ends and a half width of a 120th of the picture's shorter
-/// side, a joint a disc with a radius of a 100th; both shrink, to a third at most, for people whose box's height and width
-/// sum to less than 400 pixels. Each is laid over those before it with an opacity of 0.6.
+/// As in OpenPose, a line is an ellipse with the joints at its ends and a half width of a 120th of the picture's
+/// shorter side, a joint a disc with a radius of a 100th; both shrink, to a third at most, for people whose box's
+/// height and width sum to less than 400 pixels. Each is laid over those before it with an opacity of 0.6.
 ///
 /// # Panics
 /// If height or width is 0.

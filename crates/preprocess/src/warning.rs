@@ -17,7 +17,8 @@ pub enum Warning {
     },
     /// A joint was found where there is no picture.
     #[error(
-        "the {joint} at ({x:.1}, {y:.1}) is outside of the {height}x{width} picture (height x width); do the keypoints belong to it?"
+        "the {joint} at ({x:.1}, {y:.1}) is outside of the {height}x{width} picture (height x width); do the \
+         keypoints belong to it?"
     )]
     JointOutside {
         /// Which.
@@ -33,7 +34,8 @@ pub enum Warning {
     },
     /// A joint was not found to which the gray area is drawn all the same.
     #[error(
-        "the {joint} was not found: as in the authors' code, gray is drawn to the picture's upper left corner instead, {consequence}"
+        "the {joint} was not found: as in the authors' code, gray is drawn to the picture's upper left corner \
+         instead, {consequence}"
     )]
     DrawnToCorner {
         /// Which.
@@ -43,7 +45,8 @@ pub enum Warning {
     },
     /// Both hips are one point or were not found.
     #[error(
-        "the hips are one point or were not found: torso and hips are left out of the gray area, and the old garment stays visible there"
+        "the hips are one point or were not found: torso and hips are left out of the gray area, and the old garment \
+         stays visible there"
     )]
     NoHips,
     /// A joint of an arm was not found.
@@ -59,7 +62,8 @@ pub enum Warning {
     NoPerson,
     /// A label map without a garment on the upper body.
     #[error(
-        "no pixel is labelled as upper clothes, dress or coat: there is nothing to replace, or the labels mean something else"
+        "no pixel is labelled as upper clothes, dress or coat: there is nothing to replace, or the labels mean \
+         something else"
     )]
     NoGarment,
     /// A label map in which parts of a person are in the wrong order.
@@ -96,12 +100,14 @@ pub enum Warning {
     },
     /// A label map with too few different labels.
     #[error(
-        "all labels are below 7: are they those of Pascal Person Part, or the image generator's classes? Neither serves for a person"
+        "all labels are below 7: are they those of Pascal Person Part, or the image generator's classes? Neither \
+         serves for a person"
     )]
     FewLabels,
     /// A garment before another background than those that the networks learned from.
     #[error(
-        "the garment's background is {colour:?}, but {usual} in the pictures that published weights learned from; replace it"
+        "the garment's background is {colour:?}, but {usual} in the pictures that published weights learned from; \
+         replace it"
     )]
     Background {
         /// Its colour.
