@@ -118,9 +118,8 @@ fn tensors_of_several_dicts_have_the_path_to_their_dict() {
 #[test]
 fn a_network_is_found_by_its_names() {
     let names = ["conv.weight", "conv.bias", "up.conv.weight", "up.conv.bias", "up.norm.weight", "up.norm.bias"];
-    let under = |prefix: &str| -> Vec<_> {
-        names.iter().map(|name| (format!("{prefix}{name}"), six(0, &[6], &[1]))).collect()
-    };
+    let under =
+        |prefix: &str| -> Vec<_> { names.iter().map(|name| (format!("{prefix}{name}"), six(0, &[6], &[1]))).collect() };
     let read = |tensors: Vec<(String, Vec<u8>)>| {
         let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())).collect();
         open(files::torch_zip(&dict(&tensors)))

@@ -101,9 +101,8 @@ fn right_vector(weight: &Array, u: &Array, divided: Option<&Array>) -> Result<Op
         None => length,
         Some(divided) => {
             let divided = divided.to_f32()?;
-            let dot = |a: &[f32], b: &[f32]| -> f64 {
-                a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
-            };
+            let dot =
+                |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum() };
             dot(&values, &values) / dot(&values, &divided)
         }
     };

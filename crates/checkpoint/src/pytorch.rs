@@ -53,7 +53,9 @@ fn not_a_checkpoint(archive: &Archive) -> Problem {
     let names = || archive.names().filter(|name| !name.starts_with("__MACOSX/"));
     let is_checkpoint = |name: &&str| {
         let name = name.to_ascii_lowercase();
-        [".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".tar", ".pkl"].iter().any(|extension| name.ends_with(extension))
+        [".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".tar", ".pkl"]
+            .iter()
+            .any(|extension| name.ends_with(extension))
     };
     match names().find(is_checkpoint) {
         Some(packed) => Problem::Unsupported {

@@ -125,9 +125,8 @@ impl<'a> Dicts<'a> {
     /// one.
     fn with_tensors(&self, pickle: &Pickle<'a>) -> Result<Vec<(String, NodeId)>, Problem> {
         let dicts = || self.0.iter().filter(|dict| dict.is_dict);
-        let has = |dict: &&Dict, is_name: fn(&Value) -> bool| {
-            tensors(pickle, dict.node).any(|(name, _)| is_name(&name))
-        };
+        let has =
+            |dict: &&Dict, is_name: fn(&Value) -> bool| tensors(pickle, dict.node).any(|(name, _)| is_name(&name));
         let is_text = |name: &Value| matches!(name, Value::Str(_));
         let found: Vec<_> = dicts().filter(|dict| has(dict, is_text)).collect();
         match *found {

@@ -124,7 +124,17 @@ impl<'a> Stack<'a> {
 /// Whether `torch.name` is an element type, such as `torch.float32`.
 fn is_dtype(name: &str) -> bool {
     const TYPES: [&str; 12] = [
-        "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64",
+        "bool",
+        "uint8",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+        "complex64",
         "complex128",
     ];
     TYPES.contains(&name)

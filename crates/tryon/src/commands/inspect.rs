@@ -34,7 +34,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     writeln!(text, "{} tensors, {elements} elements", checkpoint.len())?;
     if all.len() > checkpoint.len() {
         let is_beside = |key: &&str| !checkpoint.keys().any(|inner| key.ends_with(inner));
-        let beside: Vec<_> = all.keys().filter(is_beside).take(BESIDE).map(|key| key.escape_debug().to_string()).collect();
+        let beside: Vec<_> =
+            all.keys().filter(is_beside).take(BESIDE).map(|key| key.escape_debug().to_string()).collect();
         writeln!(text, "{} tensors beside them, such as {}", all.len() - checkpoint.len(), beside.join(", "))?;
     }
     let extremes = Extremes::of(checkpoint)?;
