@@ -396,7 +396,9 @@ fn convolve(case: &Case, bar: f64) {
         let (mut buffers, mut step) = case.step(&drawn, BLOCK);
         let (weight, bias) = (drawn.weight.to_f32(), drawn.bias.to_f32());
         let filter = Filter { weight: &weight, scale: SCALE, bias: &bias };
-        let pack = |cpu: &Cpu| OwnedWeights::Convolution(ConvolutionWeights::new(cpu, &filter, &channels, case.method));
+        let pack = |cpu: &Cpu| {
+            OwnedWeights::Convolution(ConvolutionWeights::new(cpu, &filter, &channels, case.method).unwrap())
+        };
         let elements = scratch_elements(&step);
         for shared in [false, true] {
             if shared && elements > 0 {
@@ -732,7 +734,7 @@ fn tables_are_their_twins() {
             let floats = filters.each_ref().map(|(weight, bias)| (weight.to_f32(), bias.to_f32()));
             let pack = |_: &Cpu| {
                 let filters = floats.each_ref().map(|(weight, bias)| Filter { weight, scale: 1.0, bias });
-                OwnedWeights::Table(TableWeights::new(&filters, &channels))
+                OwnedWeights::Table(TableWeights::new(&filters, &channels).unwrap())
             };
             let (places, _) = buffers.places(&channels);
             let mut results: Vec<_> = buffers

@@ -77,13 +77,6 @@ fn tensors_that_are_more_than_a_view() {
 }
 
 #[test]
-fn several_state_dicts() {
-    let inner = || dict(&[("w", six(0, &[6], &[1]))]);
-    let object = dict(&[("netG", inner()), ("netD", inner())]);
-    refused_object(&object, "several dicts of tensors: 'netG', 'netD'");
-}
-
-#[test]
 fn names_that_take_long_to_compare() {
     let name = "x".repeat(1 << 20);
     refused_object(&dict(&[(&name, six(0, &[6], &[1]))]), "its name is too long");

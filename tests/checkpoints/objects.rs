@@ -99,3 +99,93 @@ fn an_ordered_dict_may_have_attributes() {
     ];
     assert!(open(files::torch_zip(&state_dict.concat())).keys().eq(["w"]));
 }
+
+#[test]
+fn tensors_of_several_dicts_have_the_path_to_their_dict() {
+    let dict_of = |names: &[&str]| dict(&names.iter().map(|&name| (name, six(0, &[6], &[1]))).collect::<Vec<_>>());
+    let list = |item: &[u8]| [b"](", item, b"e"].concat();
+    let object = dict(&[
+        ("loss", six(0, &[], &[])),
+        ("nets", dict(&[("G", dict_of(&["conv.weight"])), ("D", dict_of(&["conv.weight"]))])),
+        ("old", list(&dict_of(&["conv.weight"]))),
+        ("optimizer_states", list(&dict_of(&["exp_avg"]))),
+    ]);
+    let checkpoint = open(files::torch_zip(&object));
+    let expected = ["loss", "nets.D.conv.weight", "nets.G.conv.weight", "old.0.conv.weight"];
+    assert!(checkpoint.keys().eq(expected), "{checkpoint:?}");
+}
+
+#[test]
+fn a_network_is_found_by_its_names() {
+    let names = ["conv.weight", "conv.bias", "up.conv.weight", "up.conv.bias", "up.norm.weight", "up.norm.bias"];
+    let under =
+        |prefix: &str| -> Vec<_> { names.iter().map(|name| (format!("{prefix}{name}"), six(0, &[6], &[1]))).collect() };
+    let read = |tensors: Vec<(String, Vec<u8>)>| {
+        let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.clone())).collect();
+        open(files::torch_zip(&dict(&tensors)))
+    };
+    let mut sorted = names;
+    sorted.sort_unstable();
+    let beside = [("n_averaged".to_owned(), six(0, &[], &[])), ("other.conv.weight".to_owned(), six(0, &[6], &[1]))];
+    for prefix in ["", "netG.", "model._orig_mod.generator.", "G_"] {
+        let checkpoint = read([&under(prefix)[..], if prefix.is_empty() { &[] } else { &beside }].concat());
+        let found = checkpoint.state_dict(names).unwrap();
+        assert!(found.keys().eq(sorted), "{prefix}: {found:?}");
+    }
+    let twice = read([under("model."), under("ema.")].concat());
+    let error = twice.state_dict(names).unwrap_err().to_string();
+    assert!(error.contains("several state dicts of this network, after 'ema.', 'model.'"), "{error}");
+    // Fewer names than five may be another network's.
+    let few = read(under("down.").into_iter().take(4).collect());
+    assert!(few.state_dict(names).unwrap().keys().all(|name| name.starts_with("down.")));
+}
+
+#[test]
+fn spectral_norm_has_one_set_of_names() {
+    let w = || six(0, &[2, 3], &[3, 1]); // [[0, 1, 2], [3, 4, 5]]
+    let u = || six(0, &[2], &[1]); // [0, 1]
+    let v = || six(0, &[3], &[1]);
+    let expected = ["a.weight_orig", "a.weight_u", "a.weight_v"];
+    for [original, left, right] in [
+        ["a.weight_orig", "a.weight_u", "a.weight_v"],
+        ["a.parametrizations.weight.original", "a.parametrizations.weight.0._u", "a.parametrizations.weight.0._v"],
+        ["_orig_mod.a.weight_orig", "_orig_mod.a.weight_u", "_orig_mod.a.weight_v"],
+    ] {
+        let checkpoint = open(files::torch_zip(&dict(&[(original, w()), (left, u()), (right, v())])));
+        assert!(checkpoint.keys().eq(expected), "{checkpoint:?}");
+        assert_eq!(values(&checkpoint, "a.weight_v"), [0., 1., 2.]);
+    }
+    // Weight norm, which is another thing.
+    let weight_norm = ["a.parametrizations.weight.original0", "a.parametrizations.weight.original1"];
+    let checkpoint = open(files::torch_zip(&dict(&weight_norm.map(|name| (name, w())))));
+    assert!(checkpoint.keys().eq(weight_norm), "{checkpoint:?}");
+
+    // PyTorch 0.4 has the divided weight in place of v: u W v must be the divisor, here 1.
+    let divisor = |checkpoint: &alias_checkpoint::Checkpoint| -> f64 {
+        assert!(checkpoint.keys().eq(expected), "{checkpoint:?}");
+        let v = values(checkpoint, "a.weight_v");
+        [3., 4., 5.].iter().zip(v).map(|(w, v)| w * v).sum()
+    };
+    let old = dict(&[("a.weight", w()), ("a.weight_orig", w()), ("a.weight_u", u())]);
+    assert!((divisor(&open(files::torch_zip(&old))) - 1.0).abs() < 1e-6);
+    let none = dict(&[("a.weight_orig", w()), ("a.weight_u", u())]);
+    assert!((divisor(&open(files::torch_zip(&none))) - f64::sqrt(50.0)).abs() < 1e-5);
+}
+
+#[test]
+fn what_a_scheduler_or_an_optimizer_saves_is_passed_over() {
+    let counter = call(global("collections", "Counter"), &[dict(&[("30", int(1))])]);
+    let set = call(global("__builtin__", "set"), &[b"](K\x01e".to_vec()]);
+    let device = call(global("torch", "device"), &[text("cuda"), int(0)]);
+    let object = dict(&[
+        ("model", dict(&[("w", six(0, &[6], &[1]))])),
+        ("milestones", counter),
+        ("seen", set),
+        ("device", device),
+        ("dtype", global("torch", "float32")),
+        ("bytes", call(global("_codecs", "encode"), &[text("x"), text("latin1")])),
+    ]);
+    for file in [files::torch_zip(&object), files::torch_legacy(&object)] {
+        assert!(open(file).keys().eq(["w"]));
+    }
+}

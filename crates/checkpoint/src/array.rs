@@ -134,6 +134,11 @@ impl Array {
         Ok(Array { dtype, shape, strides, offset, data })
     }
 
+    /// The public error for `problem`, which names the file that the elements are in.
+    pub(super) fn error(&self, problem: Problem) -> CheckpointError {
+        self.data.error(problem)
+    }
+
     /// The type of the elements as stored.
     #[must_use]
     pub fn dtype(&self) -> Dtype {
@@ -164,7 +169,7 @@ impl Array {
     #[expect(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
     pub fn to_f32(&self) -> Result<Vec<f32>, CheckpointError> {
         if self.dtype == Dtype::F32 && self.is_row_major() && self.numel() > 0 && cfg!(target_endian = "little") {
-            return self.read_f32().map_err(|problem| self.data.error(problem));
+            return self.read_f32().map_err(|problem| self.error(problem));
         }
         self.map(|x| x as f32)
     }
@@ -207,7 +212,7 @@ impl Array {
     /// # Errors
     /// As [`Array::to_f32`].
     pub fn to_le_bytes(&self) -> Result<Cow<'_, [u8]>, CheckpointError> {
-        self.read_le_bytes().map_err(|problem| self.data.error(problem))
+        self.read_le_bytes().map_err(|problem| self.error(problem))
     }
 
     fn read_le_bytes(&self) -> Result<Cow<'_, [u8]>, Problem> {

@@ -1,7 +1,13 @@
 //! Named tensors.
 
 use crate::array::Array;
-use std::collections::BTreeMap;
+use crate::error::{CheckpointError, Problem, clip};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many names show that a prefix is a state dict's. Fewer may be chance: other networks have blocks with a `conv_0`
+/// too.
+const ENOUGH: usize = 5;
 
 /// Named tensors, in the order of their names, and metadata.
 #[derive(Clone, Debug, Default)]
@@ -69,14 +75,56 @@ impl Checkpoint {
         &mut self.metadata
     }
 
-    /// Removes the prefix `module.` if all names have it: `DataParallel` wraps the model in an attribute of that name.
-    pub(crate) fn strip_data_parallel(&mut self) {
-        const PREFIX: &str = "module.";
-        if self.keys().all(|name| name.starts_with(PREFIX)) {
-            self.tensors = std::mem::take(&mut self.tensors)
-                .into_iter()
-                .map(|(name, array)| (name[PREFIX.len()..].to_owned(), array))
-                .collect();
+    /// The part of the checkpoint that is the state dict of a network with parameters of these `names`: those tensors
+    /// whose names are the network's after one prefix, which is removed. All of the checkpoint where no prefix is needed
+    /// or none fits. A training's checkpoint may hold losses, averages and other networks beside it, and any class that
+    /// the network is an attribute of adds a prefix, such as `netG.` or `generator.`.
+    ///
+    /// ```
+    /// use alias_checkpoint::{Array, Checkpoint};
+    ///
+    /// let one = Array::from_f32(&[1], &[1.0]);
+    /// let mut checkpoint = Checkpoint::new();
+    /// for name in ["loss", "net.conv.weight", "net.conv.bias"] {
+    ///     checkpoint.insert(name, one.clone());
+    /// }
+    /// let state_dict = checkpoint.state_dict(["conv.weight", "conv.bias"])?;
+    /// assert!(state_dict.keys().eq(["conv.bias", "conv.weight"]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If several prefixes fit equally well, as where a file holds a network and its average.
+    pub fn state_dict<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Cow<'_, Checkpoint>, CheckpointError> {
+        let names: BTreeSet<_> = names.into_iter().collect();
+        // How many of the names there are after each prefix.
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for key in self.keys() {
+            // A prefix ends anywhere: names such as `netG_conv.weight` have no dot.
+            let splits = key.char_indices().map(|(at, _)| key.split_at(at));
+            for (prefix, _) in splits.filter(|(_, name)| names.contains(name)) {
+                *counts.entry(prefix).or_default() += 1;
+            }
+        }
+        let most = counts.values().copied().max().unwrap_or(0);
+        let best: Vec<_> = counts.into_iter().filter(|&(_, count)| count == most).map(|(prefix, _)| prefix).collect();
+        match *best {
+            [prefix] if !prefix.is_empty() && most >= ENOUGH.min(names.len()) => {
+                Ok(Cow::Owned(Checkpoint { metadata: self.metadata.clone(), ..self.part(prefix) }))
+            }
+            [_, _, ..] if most >= ENOUGH => {
+                let prefixes: Vec<_> = best.iter().take(8).map(|prefix| format!("'{}'", clip(prefix))).collect();
+                let problem = Problem::Unsupported {
+                    what: format!("the file holds several state dicts of this network, after {}", prefixes.join(", ")),
+                    remedy: "re-save the one to use, as in torch.save(checkpoint['ema'], path)",
+                };
+                let error = self.tensors.values().next().map(|array| array.error(problem));
+                Err(error.expect("names were found"))
+            }
+            _ => Ok(Cow::Borrowed(self)),
         }
     }
 }

@@ -45,11 +45,7 @@ impl Contents {
         // Checked before opening: to open a pipe would wait for a writer.
         let metadata = fs::metadata(path)?;
         if !metadata.is_file() {
-            let what = if metadata.is_dir() { "this is a folder" } else { "this is not a regular file" };
-            return Err(Problem::Unsupported {
-                what: what.into(),
-                remedy: "name a checkpoint file, such as one in it",
-            });
+            return Err(not_a_file(path, metadata.is_dir()));
         }
         let file = File::open(path)?;
         let len = file.metadata()?.len();
@@ -169,6 +165,29 @@ impl From<Vec<u8>> for Contents {
     fn from(buffer: Vec<u8>) -> Contents {
         Contents { start: 0, len: buffer.len(), origin: Arc::new(Origin::Memory(buffer)), checksum: None }
     }
+}
+
+/// The error for a folder, a device or a pipe in place of a file.
+fn not_a_file(path: &Path, is_folder: bool) -> Problem {
+    if !is_folder {
+        let remedy = "name a checkpoint file";
+        return Problem::Unsupported { what: "this is not a regular file".into(), remedy };
+    }
+    // Some browsers unpack zip files, which checkpoints are.
+    if path.join("data.pkl").is_file() {
+        let what = "this is a checkpoint that was unpacked into a folder".into();
+        return Problem::Unsupported { what, remedy: "download the file again, without unpacking it" };
+    }
+    let is_checkpoint = |path: &PathBuf| {
+        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+        ["pth", "pt", "ckpt", "safetensors"].iter().any(|known| extension == *known)
+    };
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let what = match entries.map(|entry| entry.path()).filter(is_checkpoint).min() {
+        Some(file) => format!("this is a folder, with '{}' in it", file.file_name().unwrap_or_default().display()),
+        None => "this is a folder, without a checkpoint in it".into(),
+    };
+    Problem::Unsupported { what, remedy: "name a checkpoint file" }
 }
 
 struct Stream<'a> {

@@ -39,7 +39,8 @@
 //! | `zip.rs` | zip archives |
 //! | `pickle/` | a restricted unpickler |
 //! | `pytorch.rs` | PyTorch's two containers |
-//! | `state_dict.rs` | finds the state dict in an unpickled object and turns it into tensors |
+//! | `state_dict.rs` | finds the tensors in an unpickled object |
+//! | `names.rs` | brings names to those of the bare network |
 //! | `atomic_file.rs` | writes a file completely or not at all |
 //! | `limits.rs` | how much a file may declare |
 //! | `error.rs` | what can be wrong, and the remedies |
@@ -53,6 +54,7 @@ mod checkpoint;
 mod contents;
 mod error;
 mod limits;
+mod names;
 mod pickle;
 mod pytorch;
 mod read;

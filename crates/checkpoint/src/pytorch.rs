@@ -26,12 +26,15 @@ pub(super) fn read_zip(file: &Contents) -> Result<Checkpoint, Problem> {
     let mut archive = Archive::open(file)?;
     let mut roots = archive.names().filter_map(|name| name.strip_suffix("/data.pkl"));
     let Some(root) = roots.next().map(str::to_owned) else {
-        return Err(Problem::unsupported("this zip file has no data.pkl"));
+        return Err(not_a_checkpoint(&archive));
     };
     if roots.next().is_some() {
         return Err(Problem::unsupported("this zip file has several data.pkl"));
     }
     drop(roots);
+    if archive.names().any(|name| name == format!("{root}/constants.pkl")) {
+        return Err(Problem::unsupported("this is a TorchScript archive, of torch.jit.save"));
+    }
     let byte_order = format!("{root}/byteorder");
     if archive.names().any(|name| name == byte_order)
         && *archive.contents(&byte_order)?.read_description()? != *b"little"
@@ -42,6 +45,28 @@ pub(super) fn read_zip(file: &Contents) -> Result<Checkpoint, Problem> {
     let program = program.read_description()?;
     let pickle = Pickle::load(&mut Reader::new(&program), file.len())?;
     state_dict::checkpoint(&pickle, |key| archive.contents(&format!("{root}/data/{key}")))
+}
+
+/// The error for a zip file that `torch.save` has not written, such as a folder that a cloud drive packed.
+fn not_a_checkpoint(archive: &Archive) -> Problem {
+    // macOS packs a file of its own, beside each, into this folder.
+    let names = || archive.names().filter(|name| !name.starts_with("__MACOSX/"));
+    let is_checkpoint = |name: &&str| {
+        let name = name.to_ascii_lowercase();
+        [".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".tar", ".pkl"]
+            .iter()
+            .any(|extension| name.ends_with(extension))
+    };
+    match names().find(is_checkpoint) {
+        Some(packed) => Problem::Unsupported {
+            what: format!("this zip file has no data.pkl of its own, but holds '{}'", clip(packed)),
+            remedy: "unpack it and name the checkpoint",
+        },
+        None if names().any(|name| name.ends_with(".npy")) => {
+            Problem::unsupported("this zip file holds NumPy arrays, an .npz")
+        }
+        None => Problem::unsupported("this zip file has no data.pkl, so torch.save did not write it"),
+    }
 }
 
 /// Reads the container before 1.6: five pickles (magic number, version, a description of the machine, the object, the

@@ -6,10 +6,14 @@ use super::array::Array;
 use super::checkpoint::Checkpoint;
 use super::contents::Contents;
 use super::error::{Problem, clip};
-use super::limits::MAX_NAME;
+use super::limits::{MAX_DESCRIPTION, MAX_NAME};
 use super::pickle::{NodeId, Pickle, Value};
 
 /// The tensors of the state dict in `pickle`. `load` returns the bytes of the storage with a given key.
+///
+/// The object may hold dicts in dicts. If only one of them has tensors, it is the state dict. If there are several, such
+/// as a model and its average, or a state dict and a loss, the names of all begin with the keys that lead to their dict;
+/// [`Checkpoint::state_dict`] then finds a network's.
 pub(super) fn checkpoint<'a>(
     pickle: &Pickle<'a>,
     mut load: impl FnMut(&'a str) -> Result<Contents, Problem>,
@@ -26,17 +30,22 @@ pub(super) fn checkpoint<'a>(
     };
 
     let mut checkpoint = Checkpoint::new();
-    for (name, tensor) in tensors(pickle, find(pickle)?) {
-        let Value::Str(name) = name else {
-            let what = "a tensor in the state dict has no name";
-            return Err(Problem::unsupported(what));
-        };
-        if name.len() > MAX_NAME {
-            let what = format!("tensor `{}...`: its name is too long", clip(name));
-            return Err(Problem::unsupported(what));
+    let mut length_of_names = 0;
+    for (path, dict) in Dicts::of(pickle).with_tensors(pickle)? {
+        for (name, tensor) in tensors(pickle, dict) {
+            let Value::Str(name) = name else {
+                let what = "a tensor in the state dict has no name";
+                return Err(Problem::unsupported(what));
+            };
+            let length = path.len() + name.len();
+            length_of_names += length;
+            if length > MAX_NAME || length_of_names > MAX_DESCRIPTION {
+                let what = format!("tensor `{}...`: its name is too long", clip(name));
+                return Err(Problem::unsupported(what));
+            }
+            let array = array(pickle, tensor, &mut load_once).map_err(|p| p.in_tensor(name))?;
+            checkpoint.insert(format!("{path}{name}"), array);
         }
-        let array = array(pickle, tensor, &mut load_once).map_err(|p| p.in_tensor(name))?;
-        checkpoint.insert(name, array);
     }
     Ok(checkpoint)
 }
@@ -63,39 +72,89 @@ fn array<'a>(
     Array::view(storage.dtype, view.shape, view.strides, view.offset, data)
 }
 
-/// Finds the dict of tensors: the outermost dict or, if it has no tensors, the only dict directly inside it that has
-/// some.
-fn find(pickle: &Pickle) -> Result<NodeId, Problem> {
-    let Value::Dict(root) = pickle.root else {
-        return Err(Problem::unsupported("the file holds no dict of tensors"));
-    };
-    if tensors(pickle, root).next().is_some() {
-        return Ok(root);
-    }
-    let mut names = Vec::new();
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    for pair in pickle.items(root).chunks_exact(2) {
+/// The most dicts and lists of an object that are searched for tensors; a training's checkpoint has a dozen.
+const MAX_DICTS: usize = 1000;
+/// How deep they may be nested.
+const MAX_DEPTH: usize = 16;
+
+/// The dicts, lists and tuples of an object, outer ones first.
+struct Dicts<'a>(Vec<Dict<'a>>);
+
+/// A dict, list or tuple of an object.
+struct Dict<'a> {
+    node: NodeId,
+    is_dict: bool,
+    /// The index of the one that it is in, and its key or index there; None for the object itself.
+    place: Option<(usize, Value<'a>)>,
+    depth: usize,
+}
+
+impl<'a> Dicts<'a> {
+    /// Lists the dicts in the object, but for an optimizer's: its state holds tensors too, but none of the model.
+    fn of(pickle: &Pickle<'a>) -> Dicts<'a> {
+        let mut dicts = Vec::new();
         // A dict may be there under several names.
-        if let &[Value::Str(name), Value::Dict(dict)] = pair
-            && seen.insert(dict)
-            && tensors(pickle, dict).next().is_some()
-        {
-            names.push(format!("'{}'", clip(name)));
-            found.push(dict);
-            if found.len() == 8 {
-                break;
+        let mut seen = BTreeSet::new();
+        let mut add = |dicts: &mut Vec<Dict<'a>>, value, place, depth| {
+            if let Value::Dict(node) | Value::List(node) | Value::Tuple(node) = value
+                && dicts.len() < MAX_DICTS
+                && seen.insert(node)
+            {
+                dicts.push(Dict { node, is_dict: value == Value::Dict(node), place, depth });
             }
+        };
+        add(&mut dicts, pickle.root, None, 0);
+        let mut at = 0;
+        while let Some(&Dict { node, is_dict, depth, .. }) = dicts.get(at) {
+            let items = if depth < MAX_DEPTH { pickle.items(node) } else { &[] };
+            if is_dict {
+                for pair in items.chunks_exact(2).filter(|pair| !is_optimizer(pair[0])) {
+                    add(&mut dicts, pair[1], Some((at, pair[0])), depth + 1);
+                }
+            } else {
+                for (index, &item) in (0..).zip(items) {
+                    add(&mut dicts, item, Some((at, Value::Int(index))), depth + 1);
+                }
+            }
+            at += 1;
+        }
+        Dicts(dicts)
+    }
+
+    /// The nodes of the dicts that hold named tensors, each with the path to prefix its names with: none for the only
+    /// one.
+    fn with_tensors(&self, pickle: &Pickle<'a>) -> Result<Vec<(String, NodeId)>, Problem> {
+        let dicts = || self.0.iter().filter(|dict| dict.is_dict);
+        let has =
+            |dict: &&Dict, is_name: fn(&Value) -> bool| tensors(pickle, dict.node).any(|(name, _)| is_name(&name));
+        let is_text = |name: &Value| matches!(name, Value::Str(_));
+        let found: Vec<_> = dicts().filter(|dict| has(dict, is_text)).collect();
+        match *found {
+            [] if dicts().any(|dict| has(&dict, |_| true)) => {
+                Err(Problem::unsupported("a tensor in the state dict has no name"))
+            }
+            [] if matches!(pickle.root, Value::Dict(_)) => Err(Problem::unsupported("the file holds no tensors")),
+            [] => Err(Problem::unsupported("the file holds no dict of tensors")),
+            [only] => Ok(vec![(String::new(), only.node)]),
+            _ => Ok(found.into_iter().map(|dict| (self.path(dict), dict.node)).collect()),
         }
     }
-    match *found {
-        [dict] => Ok(dict),
-        [] => Err(Problem::unsupported("the file holds no tensors")),
-        _ => Err(Problem::Unsupported {
-            what: format!("the file holds several dicts of tensors: {}", names.join(", ")),
-            remedy: "re-save one of them, as in torch.save(checkpoint['model'], path)",
-        }),
+
+    /// The keys that lead to a dict, as in `nets.generator.`.
+    fn path(&self, dict: &Dict) -> String {
+        let Some((parent, key)) = dict.place else { return String::new() };
+        let key = match key {
+            Value::Str(key) => clip(key).to_owned(),
+            Value::Int(index) => index.to_string(),
+            _ => "?".to_owned(),
+        };
+        format!("{}{key}.", self.path(&self.0[parent]))
     }
+}
+
+/// Whether a key is that of an optimizer, such as `optimizer`, `optim_G` and Lightning's `optimizer_states`.
+fn is_optimizer(key: Value) -> bool {
+    matches!(key, Value::Str(key) if clip(key).to_ascii_lowercase().contains("optim"))
 }
 
 /// The tensors among the entries of a dict: their names and nodes.

@@ -16,9 +16,16 @@ pub(crate) struct Aligned {
 impl Aligned {
     pub(crate) const EMPTY: Aligned = Aligned { numbers: Vec::new(), start: 0, len: 0 };
 
-    /// Zeros. An allocation with larger alignment would be cleared at once; this one, with a few more numbers of which
+    /// Zeros; None where the system has no memory for them. An allocation with larger alignment would be cleared at once; this one, with a few more numbers of which
     /// the first ones are skipped, consists of pages that the system clears when they are first touched.
-    pub(crate) fn zeros(len: usize) -> Aligned {
+    pub(crate) fn try_zeros(len: usize) -> Option<Aligned> {
+        let numbers: Vec<f32> = bytemuck::allocation::try_zeroed_vec(len.checked_add(LINE / size_of::<f32>())?).ok()?;
+        let start = numbers.as_ptr().align_offset(LINE);
+        Some(Aligned { numbers, start, len })
+    }
+
+    /// As [`Aligned::try_zeros`], for a few: it ends the process where the system has no memory.
+    fn zeros(len: usize) -> Aligned {
         let numbers = vec![0.0; len + LINE / size_of::<f32>()];
         let start = numbers.as_ptr().align_offset(LINE);
         Aligned { numbers, start, len }

@@ -3,7 +3,6 @@
 use crate::Error;
 use crate::aligned::Aligned;
 use alias_plan::{BufferId, Memory, Plan};
-use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// The buffers of a plan. Buffers with disjoint lifetimes share memory.
@@ -44,17 +43,12 @@ impl HostBuffers {
         drop(spare);
         let missing = slots.iter().zip(&memory.slots).filter(|(slot, _)| slot.is_none());
         let missing: u64 = missing.map(|(_, bytes)| bytes).sum();
-        // Asked for once, all together: the allocations below abort the process if they fail.
-        let mut probe = Vec::<u8>::new();
-        let refused = usize::try_from(missing).map_or(true, |bytes| probe.try_reserve_exact(bytes).is_err());
-        // The compiler may leave out an allocation that nothing sees, and take it for a success.
-        black_box(&probe);
-        if refused {
-            return Err(Error::OutOfMemory { bytes: missing });
-        }
-        drop(probe);
-        let new = |(slot, &bytes): (Option<Aligned>, &u64)| slot.unwrap_or_else(|| Aligned::zeros(bytes as usize / 4));
-        let slots = slots.into_iter().zip(&memory.slots).map(new).collect();
+        let refused = || Error::OutOfMemory { bytes: missing };
+        let new = |(slot, &bytes): (Option<Aligned>, &u64)| match slot {
+            Some(slot) => Ok(slot),
+            None => usize::try_from(bytes / 4).ok().and_then(Aligned::try_zeros).ok_or_else(refused),
+        };
+        let slots = slots.into_iter().zip(&memory.slots).map(new).collect::<Result<_, _>>()?;
         let elements = plan.buffers.iter().map(|buffer| buffer.elements);
         Ok(HostBuffers { slots, places: memory.slot_of.iter().copied().zip(elements).collect() })
     }

@@ -1,7 +1,7 @@
 //! The processor: its vector instructions and the threads that use it.
 
 use pulp::{Arch, WithSimd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A set of vector instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,10 +40,15 @@ pub struct CpuOptions {
 pub enum Error {
     /// The processor does not have these instructions.
     Instructions(Instructions),
-    /// The threads could not be started.
+    /// Not even one thread could be started.
     Threads(rayon::ThreadPoolBuildError),
     /// The system has no memory for a plan's buffers.
     OutOfMemory {
+        /// How much was asked for.
+        bytes: u64,
+    },
+    /// The system has no memory for packed weights.
+    WeightsOutOfMemory {
         /// How much was asked for.
         bytes: u64,
     },
@@ -56,9 +61,18 @@ impl std::fmt::Display for Error {
                 let has: Vec<_> = Cpu::available().iter().map(Instructions::to_string).collect();
                 write!(f, "this processor has no {which} instructions; it has {}", has.join(", "))
             }
-            Error::Threads(error) => write!(f, "threads could not be started: {error}; use fewer"),
+            Error::Threads(error) => {
+                write!(f, "not even one thread could be started: {error}; raise the system's limit, as by ulimit -u")
+            }
             Error::OutOfMemory { bytes } => {
                 write!(f, "out of memory: an image's buffers take {bytes} bytes more; use a smaller image or batch")
+            }
+            Error::WeightsOutOfMemory { bytes } => {
+                write!(
+                    f,
+                    "out of memory: a convolution's weights take {bytes} bytes more; free some, or use a narrower \
+                     generator"
+                )
             }
         }
     }
@@ -80,16 +94,23 @@ impl std::fmt::Debug for Cpu {
 }
 
 impl Cpu {
-    /// Starts the threads.
+    /// Starts the threads: fewer than asked for where the system refuses more.
     ///
     /// # Errors
-    /// If the processor does not have the requested instructions or the threads cannot be started.
+    /// If the processor does not have the requested instructions or not even one thread can be started.
     pub fn open(options: CpuOptions) -> Result<Cpu, Error> {
         let arch = match options.instructions {
             None => Arch::new(),
             Some(which) => arch(which).ok_or(Error::Instructions(which))?,
         };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.map_or(0, |n| n.max(1))).build();
+        let build = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let mut pool = build(options.threads.map_or(0, |n| n.max(1)));
+        let mut threads =
+            options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        while pool.is_err() && threads > 1 {
+            threads /= 2;
+            pool = build(threads);
+        }
         Ok(Cpu { arch, pool: Arc::new(pool.map_err(Error::Threads)?) })
     }
 
@@ -122,14 +143,20 @@ impl Cpu {
 
     /// Runs `work`, on a new thread if the caller is a worker of another rayon pool, such as the application's. A
     /// blocked rayon worker steals tasks of its own pool; if a stolen task draws too, draws nest without end or
-    /// deadlock. A new thread steals nothing.
+    /// deadlock. A new thread steals nothing. Where the system refuses one, the caller runs `work`.
     pub fn apart<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let is_others = rayon::current_thread_index().is_some() && self.pool.current_thread_index().is_none();
         if !is_others {
             return work();
         }
-        let finished = std::thread::scope(|scope| scope.spawn(work).join());
-        finished.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        // In a mutex, since a thread that is refused drops its closure.
+        let work = Mutex::new(Some(work));
+        let run = || work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work());
+        let finished = std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, &run) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => run(),
+        });
+        finished.expect("the work is there, and runs once")
     }
 
     /// Runs `work` as compiled for the vector instructions in use.

@@ -2,8 +2,8 @@
 
 use crate::aligned::{Aligned, Scratch};
 use crate::product::{SLACK, product};
-use crate::weights::Filter;
-use crate::{BLOCK, Cpu, HostBuffers, PANEL, blocks, places};
+use crate::weights::{Filter, for_weights};
+use crate::{BLOCK, Cpu, Error, HostBuffers, PANEL, blocks, places};
 use alias_plan::ModulationTable;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -24,12 +24,15 @@ pub struct TableWeights {
 impl TableWeights {
     /// Packs a norm's three convolutions: shared (hidden, labels, 3, 3), gamma and beta (C, hidden, 3, 3). C is the sum
     /// of `operands`, the channels of each tensor that the norm's input concatenates.
-    pub fn new([shared, gamma, beta]: &[Filter; 3], operands: &[usize]) -> TableWeights {
+    ///
+    /// # Errors
+    /// [`Error::WeightsOutOfMemory`] if the system does not have the memory.
+    pub fn new([shared, gamma, beta]: &[Filter; 3], operands: &[usize]) -> Result<TableWeights, Error> {
         let hidden = shared.bias.len();
         let labels = shared.weight.len() / (9 * hidden);
         let inner = blocks(ModulationTable::patch_width(labels)) * BLOCK;
         let panels = hidden.div_ceil(PANEL);
-        let mut packed_shared = Aligned::zeros(panels * inner * PANEL);
+        let mut packed_shared = for_weights(panels * inner * PANEL)?;
         for (co, row) in shared.weight.chunks_exact(9 * labels).enumerate() {
             let to = &mut packed_shared[co / PANEL * inner * PANEL + co % PANEL..];
             for (k, &w) in row.iter().enumerate() {
@@ -42,7 +45,7 @@ impl TableWeights {
 
         let panels: usize = operands.iter().map(|&channels| blocks(channels)).sum();
         let inner = blocks(hidden) * BLOCK;
-        let mut taps = Aligned::zeros(panels * 9 * inner * PANEL);
+        let mut taps = for_weights(panels * 9 * inner * PANEL)?;
         let mut bias = vec![0.0; panels * PANEL];
         for (filter, half, plus) in [(gamma, 0, 1.0), (beta, BLOCK, 0.0)] {
             let rows = filter.weight.chunks_exact(9 * hidden).zip(filter.bias);
@@ -55,7 +58,7 @@ impl TableWeights {
                 }
             }
         }
-        TableWeights { shared: packed_shared, shared_bias, taps, bias }
+        Ok(TableWeights { shared: packed_shared, shared_bias, taps, bias })
     }
 
     /// Bytes that the weights take.

@@ -2,7 +2,7 @@
 
 use crate::aligned::Aligned;
 use crate::winograd_transform::{transform_weights, weight_transform};
-use crate::{BLOCK, Cpu, PANEL, blocks, places};
+use crate::{BLOCK, Cpu, Error, PANEL, blocks, places};
 use alias_plan::Method;
 use pulp::{Simd, WithSimd};
 
@@ -33,10 +33,13 @@ pub struct Filter<'a> {
 impl ConvolutionWeights {
     /// Packs a filter for an input that concatenates tensors with `operands` channels.
     ///
+    /// # Errors
+    /// [`Error::WeightsOutOfMemory`] if the system does not have the memory.
+    ///
     /// # Panics
     /// If the kernel has more than [`MAX_TAPS`] taps, or if `method` is Winograd's algorithm and the kernel is not 3x3
     /// or the tiles are not of 2 or 4 pixels.
-    pub fn new(cpu: &Cpu, filter: &Filter, operands: &[usize], method: Method) -> ConvolutionWeights {
+    pub fn new(cpu: &Cpu, filter: &Filter, operands: &[usize], method: Method) -> Result<ConvolutionWeights, Error> {
         let (cout, cin) = (filter.bias.len(), operands.iter().sum::<usize>());
         let taps = filter.weight.len() / cout / cin;
         let places: Vec<usize> = places(operands).collect();
@@ -45,14 +48,14 @@ impl ConvolutionWeights {
         let transform = if let Method::Winograd(m) = method { Some(weight_transform(m)) } else { None };
         assert!(taps == 9 || taps <= MAX_TAPS && transform.is_none(), "a kernel of {taps} taps by {method:?}");
         let out_taps = transform.as_ref().map_or(taps, |g| g.len() * g.len());
-        let mut panels = Aligned::zeros(count * inner * out_taps * BLOCK * PANEL);
+        let mut panels = for_weights(count * inner * out_taps * BLOCK * PANEL)?;
         let transform = transform.as_deref();
         for (panel, to) in panels.chunks_exact_mut(inner * out_taps * BLOCK * PANEL).enumerate() {
             cpu.dispatch(Packing { filter, taps, places: &places, inner, transform, panel, to });
         }
         let mut bias = filter.bias.to_vec();
         bias.resize(count * PANEL, 0.0);
-        ConvolutionWeights { panels, bias }
+        Ok(ConvolutionWeights { panels, bias })
     }
 
     /// Bytes of a packed weight and bias. `kernel` is the side of the kernel.
@@ -61,6 +64,11 @@ impl ConvolutionWeights {
         let taps = method.taps(kernel);
         4 * ((inner * taps * BLOCK + 1) * cout.next_multiple_of(PANEL)) as u64
     }
+}
+
+/// Zeros to pack weights into.
+pub(crate) fn for_weights(elements: usize) -> Result<Aligned, Error> {
+    Aligned::try_zeros(elements).ok_or(Error::WeightsOutOfMemory { bytes: (elements * size_of::<f32>()) as u64 })
 }
 
 /// Packs one panel of weights.
@@ -123,7 +131,7 @@ mod tests {
         {
             let (operands, cout) = ([19, 5], 37);
             let filter = Filter { weight: &vec![0.5; cout * 24 * k * k], scale: 1.0, bias: &vec![0.0; cout] };
-            let weights = ConvolutionWeights::new(&cpu, &filter, &operands, method);
+            let weights = ConvolutionWeights::new(&cpu, &filter, &operands, method).unwrap();
             let bytes = 4 * (weights.panels.len() + weights.bias.len()) as u64;
             assert_eq!(bytes, ConvolutionWeights::bytes(&operands, k, cout, method), "{k}, {method:?}");
         }

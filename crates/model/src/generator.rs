@@ -58,8 +58,8 @@ impl Generator {
     /// # Errors
     /// As [`Generator::load`].
     pub fn load_with(gpu: &Gpu, checkpoint: &Checkpoint, options: LoadOptions) -> Result<Generator> {
-        let (config, network) = options.verified(checkpoint)?;
-        Ok(Generator { config, module: Module::of_verified(gpu, network, checkpoint)? })
+        let (config, network, checkpoint) = options.verified(checkpoint)?;
+        Ok(Generator { config, module: Module::of_verified(gpu, network, &checkpoint)? })
     }
 
     /// Assembles a generator from tensors, like [`Module::from_state`].

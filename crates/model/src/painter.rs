@@ -110,8 +110,8 @@ impl Painter {
         options: LoadOptions,
         target: Target,
     ) -> Result<Painter> {
-        let (config, network) = options.verified(checkpoint)?;
-        Ok(Painter { config, session: Session::of_verified(device.into(), network, checkpoint, target)? })
+        let (config, network, checkpoint) = options.verified(checkpoint)?;
+        Ok(Painter { config, session: Session::of_verified(device.into(), network, &checkpoint, target)? })
     }
 
     /// Its configuration.

@@ -12,9 +12,11 @@
 //! Garments are not warped here: the stage that warps them writes `warped-cloth`. Each line of a pairs file
 //! (`train_pairs.txt`, else `pairs.txt`) names a picture and its garment. The picture must show that garment, or there
 //! would be no truth to compare with, so both names are the same. All six files have that name's stem, with or without
-//! `_rendered`, and end in .png, .jpg or .jpeg.
+//! `_rendered`, and a picture's extension, such as .png or .JPG. Names may hold spaces; the file may be UTF-8 or UTF-16.
 
-use crate::images::{self, ParseLabels, SampleFiles, read_rgb, read_sample, read_size, same_size};
+use crate::folder::Folder;
+use crate::images::{self, Note, ParseLabels, SampleFiles, read_rgb, read_sample_noting, read_size, same_size};
+use crate::pairs::{self, Line};
 use crate::resize;
 use alias_model::Sample;
 use std::path::{Path, PathBuf};
@@ -29,7 +31,6 @@ const FOLDERS: [(&str, &[&str]); 6] = [
     ("mask of the warped garment", &["warped-cloth-mask", "cloth-mask"]),
 ];
 const PAIRS: [&str; 2] = ["train_pairs.txt", "pairs.txt"];
-const EXTENSIONS: [&str; 3] = ["png", "jpg", "jpeg"];
 
 /// An opened dataset: every file exists, and all have the same size.
 #[derive(Clone, Debug)]
@@ -97,13 +98,14 @@ impl Dataset {
             if found.is_none() {
                 problems.push(format!("no folder {} for the {what}", names.join(" or ")));
             }
-            found
+            let path = found?;
+            Folder::list(&path).map_err(|error| problems.push(format!("{}: {error}", path.display()))).ok()
         });
         let names = names(folder, &mut problems);
         let mut items = Vec::new();
         let mut size = None;
         for name in names {
-            let files = folders.each_ref().map(|folder| find(folder.as_deref()?, &name, &mut problems));
+            let files = folders.each_ref().map(|folder| find(folder.as_ref()?, &name, &mut problems));
             check_sizes(files.iter().flatten(), &mut size, &mut problems);
             items.push(Item { name, files: files.map(Option::unwrap_or_default) });
         }
@@ -151,11 +153,19 @@ impl Dataset {
     /// # Errors
     /// If a file is gone, damaged or of another size than the example's others, or if a parse map holds no labels.
     pub fn read(&self, index: usize) -> images::Result<Example> {
+        self.read_noting(index, &mut Vec::new())
+    }
+
+    /// As [`Dataset::read`]; adds to `notes` what was read otherwise than the files say, or looks wrong.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub fn read_noting(&self, index: usize, notes: &mut Vec<Note>) -> images::Result<Example> {
         let [image, agnostic, pose, parse, warped_cloth, warped_mask] = self.items[index].files.each_ref();
         let files = SampleFiles { agnostic, pose, warped_cloth, warped_mask, parse };
         // Files may have been replaced since the dataset was opened.
         same_size(image, &[agnostic])?;
-        let (sample, truth) = (read_sample(&files, ParseLabels::Auto)?, read_rgb(image)?);
+        let (sample, truth) = (read_sample_noting(&files, ParseLabels::Auto, notes)?, read_rgb(image)?);
         let [height, width] = self.size;
         Ok(if self.size == [sample.height, sample.width] {
             Example { sample, truth: truth.data }
@@ -172,23 +182,23 @@ fn names(folder: &Path, problems: &mut Vec<String>) -> Vec<String> {
         problems.push(format!("no {}; write one with a line IMAGE CLOTH for each example", PAIRS.join(" or ")));
         return Vec::new();
     };
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| {
         problems.push(format!("{}: {error}", path.display()));
+        Vec::new()
+    });
+    let text = pairs::decode(&bytes).unwrap_or_else(|| {
+        problems.push(format!("{}: this is no UTF-8 text; save it as UTF-8", path.display()));
         String::new()
     });
     let mut names = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let stem = |name: &str| Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        match line.split_whitespace().collect::<Vec<_>>()[..] {
-            [image, cloth] if stem(image) == stem(cloth) => names.push(stem(image)),
-            [_, _] => problems.push(format!(
-                "{}, line {}: '{line}' pairs a picture with another garment; both names must be the same",
-                path.display(),
-                number + 1
-            )),
-            _ => {
-                problems.push(format!("{}, line {}: expected IMAGE CLOTH, found '{line}'", path.display(), number + 1));
+        let mut report = |what: String| problems.push(format!("{}, line {}: {what}", path.display(), number + 1));
+        match Line::parse(line) {
+            Line::Pair(name) => names.push(name),
+            Line::Unpaired => {
+                report(format!("'{line}' pairs a picture with another garment; both names must be the same"));
             }
+            Line::Unclear => report(format!("expected IMAGE CLOTH, two equal names, found '{line}'")),
         }
     }
     if names.is_empty() && problems.is_empty() {
@@ -198,15 +208,12 @@ fn names(folder: &Path, problems: &mut Vec<String>) -> Vec<String> {
 }
 
 /// An example's file in a folder, whatever its extension.
-fn find(folder: &Path, name: &str, problems: &mut Vec<String>) -> Option<PathBuf> {
-    let candidates = ["", "_rendered"].into_iter().flat_map(|suffix| {
-        EXTENSIONS.into_iter().map(move |extension| folder.join(format!("{name}{suffix}.{extension}")))
-    });
-    let found = candidates.into_iter().find(|path| path.is_file());
+fn find(folder: &Folder, name: &str, problems: &mut Vec<String>) -> Option<PathBuf> {
+    let found = folder.find(name);
     if found.is_none() {
-        problems.push(format!("{}: no {name}.png, .jpg or .jpeg", folder.display()));
+        problems.push(format!("{}: no {name}.png, .jpg or .jpeg", folder.path().display()));
     }
-    found
+    found.map(Path::to_owned)
 }
 
 /// Compares the sizes of an example's files with `size`, that of the first file of all.

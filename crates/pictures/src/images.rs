@@ -1,16 +1,21 @@
 //! Pictures, masks and label maps in memory, read from files and written to them.
 
 mod error;
+mod format;
 mod image;
 mod jpeg;
+mod note;
+mod orientation;
+mod palette;
 mod parse;
 mod read;
 mod write;
 
 pub use error::{Error, Result};
 pub use image::{Image, Plane};
+pub use note::Note;
 pub use parse::{ParseLabels, labels_from_parse};
-pub use read::{SampleFiles, read_labels, read_mask, read_rgb, read_sample, read_size, same_size};
+pub use read::{SampleFiles, read_labels, read_mask, read_rgb, read_sample, read_sample_noting, read_size, same_size};
 pub use write::{PALETTE, write_labels, write_rgb, write_sheet};
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! Pictures for the networks: PNG and JPEG files, datasets in VITON-HD's layout, scores, contact sheets.
+//! Pictures for the networks: picture files, datasets in VITON-HD's layout, scores, contact sheets.
 //!
 //! Not a general image library. Pictures in memory are RGB planes of `f32` in [-1, 1], as the networks take them; files
-//! are read as PNG or JPEG and written as PNG; nothing is cropped or rotated, and EXIF orientation is ignored.
+//! are read as PNG, JPEG, WebP, GIF, BMP or TIFF, by their content, and turned upright as EXIF says; they are written as
+//! PNG or JPEG. Nothing is cropped.
 //!
 //! Start with [`images::Image`], a picture in memory, and [`images::read_rgb`] and [`images::write_rgb`].
 //! [`images::read_sample`] reads the generator's inputs, [`dataset::Dataset`] a folder of examples,
+//! [`folder::Folder`] finds pictures by name,
 //! [`metrics::Comparison`] scores one picture against another, and [`sheet::sheet`] lays out many.
 //! [`pipeline::overlapped`] reads, draws and writes many at once.
 //!
@@ -22,9 +24,11 @@
 //! ```
 
 pub mod dataset;
+pub mod folder;
 pub mod font;
 pub mod images;
 pub mod metrics;
+mod pairs;
 pub mod pipeline;
 pub mod resize;
 pub mod sheet;

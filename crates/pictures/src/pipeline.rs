@@ -1,10 +1,12 @@
 //! Overlapped work on many pictures: while one is drawn, the next is read and the previous one written.
 
 use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 
 /// For every item in order: `read` on a thread of its own, `draw` on this thread, `write` and `report` on another one.
 /// An item that fails in one stage skips the others, and `report` gets its error. No stage runs ahead by more than one
-/// item, so memory holds three.
+/// item, so memory holds three. Where the system refuses the threads, one stage follows the other.
 ///
 /// For the generator, `read` also plans ([`Painter::plan`](alias_model::Painter::plan)), since that takes no device.
 ///
@@ -26,26 +28,38 @@ pub fn overlapped<I: Sync, R: Send, D: Send, E: Send>(
     read: impl Fn(&I) -> Result<R, E> + Send,
     draw: impl Fn(&I, R) -> Result<D, E>,
     write: impl Fn(&I, D) -> Result<(), E> + Send,
-    mut report: impl FnMut(&I, Result<(), E>) + Send,
+    report: impl FnMut(&I, Result<(), E>) + Send,
 ) {
-    std::thread::scope(|scope| {
+    // In mutexes, since a thread that is refused drops what it was given.
+    let (read, writing) = (Mutex::new(read), Mutex::new((write, report)));
+    let read = |item: &I| (read.lock().unwrap_or_else(PoisonError::into_inner))(item);
+    let write = |item: &I, drawn: Result<D, E>| {
+        let (write, report) = &mut *writing.lock().unwrap_or_else(PoisonError::into_inner);
+        report(item, drawn.and_then(|drawn| write(item, drawn)));
+    };
+    let is_done = std::thread::scope(|scope| {
         let (give, readings) = sync_channel(0);
-        scope.spawn(move || {
-            // Sending fails only if `draw` panics, which drops the receiver.
+        let reader = Builder::new().spawn_scoped(scope, move || {
+            // Sending fails only if `draw` panics or no writer starts, which drops the receiver.
             items.iter().try_for_each(|item| give.send(read(item)))
         });
         let (give, drawings) = sync_channel(0);
-        scope.spawn(move || {
-            for (item, drawn) in items.iter().zip(drawings) {
-                report(item, Result::and_then(drawn, |drawn| write(item, drawn)));
-            }
+        let writer = Builder::new().spawn_scoped(scope, move || {
+            items.iter().zip(drawings).for_each(|(item, drawn)| write(item, drawn));
         });
+        if reader.is_err() || writer.is_err() {
+            return false;
+        }
         for (item, reading) in items.iter().zip(readings) {
-            if give.send(reading.and_then(|reading| draw(item, reading))).is_err() {
+            if give.send(Result::and_then(reading, |reading| draw(item, reading))).is_err() {
                 break;
             }
         }
+        true
     });
+    if !is_done {
+        items.iter().for_each(|item| write(item, read(item).and_then(|reading| draw(item, reading))));
+    }
 }
 
 #[cfg(test)]

@@ -77,13 +77,15 @@ impl Trainer {
         options: TrainerOptions,
     ) -> Result<Trainer> {
         let network = config.network()?;
-        network.verify(generator, true)?;
+        let generator = network.state_dict_in(generator)?;
+        network.verify(&generator, true)?;
         let judge = discriminator_config.network()?;
-        judge.verify(discriminator, true)?;
+        let discriminator = judge.state_dict_in(discriminator)?;
+        judge.verify(&discriminator, true)?;
         Ok(Trainer {
             gpu: gpu.clone(),
-            generator: TrainedWeights::new(gpu, &network, generator)?,
-            discriminator: TrainedWeights::new(gpu, &judge, discriminator)?,
+            generator: TrainedWeights::new(gpu, &network, &generator)?,
+            discriminator: TrainedWeights::new(gpu, &judge, &discriminator)?,
             config,
             discriminator_config,
             options,

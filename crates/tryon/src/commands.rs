@@ -22,6 +22,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 
 /// Loads a generator to draw on `device`.
 fn load(checkpoint: &Checkpoint, device: &Device, precision: Precision, plain: bool) -> alias_model::Result<Painter> {
@@ -45,7 +46,8 @@ fn report_damaged(damaged: &[RunCheckpointError]) {
     damaged.iter().for_each(|damaged| tell(format_args!("{damaged}; taking the checkpoint before it")));
 }
 
-/// The results of `work` for each index below `count`, in order, computed by at most `threads` threads. After an error
+/// The results of `work` for each index below `count`, in order, computed by at most `threads` threads, fewer where the
+/// system refuses some. After an error
 /// no other index is started.
 fn in_parallel<T: Send>(threads: usize, count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
@@ -59,8 +61,11 @@ fn in_parallel<T: Send>(threads: usize, count: usize, work: impl Fn(usize) -> Re
         anyhow::Ok(done)
     };
     let done: Result<Vec<_>> = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..threads.min(count)).map(|_| scope.spawn(some)).collect();
-        all.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, some).ok();
+        let others: Vec<_> = (1..threads.min(count)).map_while(spawn).collect();
+        let mine = some();
+        let join = |thread: ScopedJoinHandle<_>| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        std::iter::once(mine).chain(others.into_iter().map(join)).collect()
     });
     let mut done: Vec<_> = done?.into_iter().flatten().collect();
     done.sort_unstable_by_key(|(index, _)| *index);

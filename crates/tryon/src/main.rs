@@ -4,6 +4,7 @@
 
 mod commands;
 mod device;
+mod memory;
 mod terminal;
 
 use clap::{Parser, Subcommand};

@@ -10,6 +10,9 @@ use crate::limits::MAX_NAME;
 impl<'a> Stack<'a> {
     /// Pushes a function or class by name: one of the few in [`Callable`], or it is an error.
     pub(super) fn global(&mut self, module: &'a str, name: &'a str) -> Result<(), Problem> {
+        if module == "torch" && is_dtype(name) {
+            return self.push(Value::Other);
+        }
         let Some(callable) = Callable::find(module, name) else {
             let (module, name) = (clip(module), clip(name));
             return Err(Problem::Refused(format!("{module}.{name}")));
@@ -32,6 +35,9 @@ impl<'a> Stack<'a> {
                 let items = self.pairs(pairs)?;
                 self.push_node(Value::Dict, items)
             }
+            (Callable::Counter, []) => self.push_node(Value::Dict, Vec::new()),
+            (Callable::Counter, &[Value::Dict(counts)]) => self.push(Value::Dict(counts)),
+            (Callable::Other, _) => self.push(Value::Other),
             (Callable::RebuildTensor, [Value::Storage(_), ..]) => self.push(Value::Tensor(node)),
             (Callable::RebuildParameter, &[Value::Tensor(tensor), ..]) => self.push(Value::Tensor(tensor)),
             (Callable::NewTensor, []) => self.push_node(Value::Tensor, Vec::new()),
@@ -65,7 +71,7 @@ impl<'a> Stack<'a> {
     pub(super) fn build(&mut self) -> Result<(), Problem> {
         let state = self.pop()?;
         match (self.top()?, state) {
-            (Value::Dict(_), _) => Ok(()),
+            (Value::Dict(_) | Value::Other, _) => Ok(()),
             (Value::Tensor(tensor), Value::Tuple(state))
                 if self.nodes[tensor].is_empty() && self.nodes[state].len() == 4 =>
             {
@@ -113,4 +119,23 @@ impl<'a> Stack<'a> {
         }
         self.push(Value::Storage(key))
     }
+}
+
+/// Whether `torch.name` is an element type, such as `torch.float32`.
+fn is_dtype(name: &str) -> bool {
+    const TYPES: [&str; 12] = [
+        "bool",
+        "uint8",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+        "complex64",
+        "complex128",
+    ];
+    TYPES.contains(&name)
 }

@@ -184,6 +184,7 @@ pub(super) fn unexpected(action: &str, value: Value) -> Problem {
         Value::Storage(_) => "a storage",
         Value::Tensor(_) => "a tensor",
         Value::Callable(_) => "a function or class",
+        Value::Other => "an object",
     };
     Problem::Damaged(format!("pickle: it cannot {action} {kind}"))
 }

@@ -57,6 +57,8 @@ pub(in super::super) enum Value<'a> {
     /// Its node holds the arguments of its constructor: storage, offset, size, strides, and others.
     Tensor(NodeId),
     Callable(Callable),
+    /// An object that no tensor consists of, such as a set or a device.
+    Other,
 }
 
 /// What a pickle may refer to outside itself. Nothing is called: each stands for a few lines
@@ -64,6 +66,8 @@ pub(in super::super) enum Value<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in super::super) enum Callable {
     OrderedDict,
+    /// From a dict: the dict itself.
+    Counter,
     /// From (storage, offset, size, strides, ...).
     RebuildTensor,
     /// From (tensor, `requires_grad`, hooks): the tensor itself.
@@ -73,6 +77,8 @@ pub(in super::super) enum Callable {
     /// `torch.Size`: a tuple.
     Size,
     Storage(Dtype),
+    /// Any arguments make a [`Value::Other`].
+    Other,
 }
 
 impl Callable {
@@ -80,8 +86,13 @@ impl Callable {
     pub(super) fn find(module: &str, name: &str) -> Option<Callable> {
         let callable = match (module, name) {
             ("collections", "OrderedDict") => Callable::OrderedDict,
+            ("collections", "Counter") => Callable::Counter,
+            ("builtins" | "__builtin__", "set" | "complex" | "bytearray")
+            | ("_codecs", "encode")
+            | ("torch", "device")
+            | ("torch.serialization", "_get_layout") => Callable::Other,
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Callable::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Callable::RebuildParameter,
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Callable::RebuildParameter,
             ("torch", "Size") => Callable::Size,
             ("torch", _) => {
                 if let Some(element) = name.strip_suffix("Storage") {

@@ -50,6 +50,7 @@ impl DiscriminatorConfig {
     /// # Errors
     /// [`Error::StateDict`](crate::Error::StateDict) if the checkpoint is not a discriminator's.
     pub fn infer(checkpoint: &Checkpoint) -> Result<DiscriminatorConfig> {
+        let checkpoint = &*DiscriminatorConfig::VITON_HD.network()?.state_dict_in(checkpoint)?;
         let count = |name: &dyn Fn(usize) -> String| {
             (0..).take_while(|&k| checkpoint.keys().any(|key| key.starts_with(&name(k)))).count()
         };

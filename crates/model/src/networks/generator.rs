@@ -2,8 +2,10 @@
 
 use crate::network::{Activation, Builder, Conv, Modulation, Network, Norm, NormKind, Reading, Spade, Value};
 use crate::{Checkpoint, ConfigError, Error, InputError, Result, StateDictError};
+use std::borrow::Cow;
 use std::str::FromStr;
 
+const NAME: &str = "ALIAS generator";
 /// Channels of the hidden layer from which SPADE predicts scale and shift.
 const HIDDEN: usize = 128;
 /// Channels of the pictures: agnostic image, pose and warped garment.
@@ -67,18 +69,20 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
-    /// The configuration and network that a checkpoint shows. Errors if its tensors do not fit them.
-    pub(crate) fn verified(self, checkpoint: &Checkpoint) -> Result<(GeneratorConfig, Network)> {
-        let inferred = GeneratorConfig::infer(checkpoint)?;
+    /// The configuration and network that a checkpoint shows, and the state dict in it. Errors if its tensors do not fit
+    /// them.
+    pub(crate) fn verified(self, checkpoint: &Checkpoint) -> Result<(GeneratorConfig, Network, Cow<'_, Checkpoint>)> {
+        let checkpoint = GeneratorConfig::state_dict_in(checkpoint)?;
+        let inferred = GeneratorConfig::infer(&checkpoint)?;
         let config = GeneratorConfig { plain: self.plain || inferred.plain, ..inferred };
         let network = config.network()?;
-        network.verify(checkpoint, self.strict).map_err(|mut error| {
+        network.verify(&checkpoint, self.strict).map_err(|mut error| {
             if let Error::StateDict(StateDictError::Mismatch(mismatch)) = &mut error {
                 mismatch.config = Some(format!("{config:?}"));
             }
             error
         })?;
-        Ok((config, network))
+        Ok((config, network, checkpoint))
     }
 }
 
@@ -236,6 +240,20 @@ impl GeneratorConfig {
         GeneratorConfig { ngf, ..self }
     }
 
+    /// The generator's state dict in a checkpoint that may hold other tensors beside it, or names with a prefix, as
+    /// [`Checkpoint::state_dict`] finds it.
+    ///
+    /// # Errors
+    /// If there are several.
+    pub fn state_dict_in(checkpoint: &Checkpoint) -> Result<Cow<'_, Checkpoint>> {
+        // The names do not depend on the width, and hardly on other settings.
+        let published = GeneratorConfig::PUBLISHED;
+        let batch = GeneratorConfig { norm: ParameterFreeNorm::Batch, spectral: false, plain: true, ..published };
+        let networks = [published.network()?, batch.network()?];
+        let parameters: Vec<_> = networks.iter().flat_map(Network::parameters).collect();
+        Ok(checkpoint.state_dict(parameters.iter().map(|parameter| parameter.key.as_str()))?)
+    }
+
     /// Reads the configuration from the names, shapes and metadata of a checkpoint. With batch norm, names show whether
     /// the generator is `plain`: its first block then has running statistics as well. With instance norm only the
     /// metadata shows it, under [`GeneratorConfig::PLAIN`], which `alias-train` writes.
@@ -256,6 +274,10 @@ impl GeneratorConfig {
     /// # Errors
     /// [`Error::StateDict`] if no tensor shows the width: the checkpoint is not an ALIAS generator's.
     pub fn infer(checkpoint: &Checkpoint) -> Result<GeneratorConfig> {
+        let checkpoint = &*GeneratorConfig::state_dict_in(checkpoint)?;
+        if let Some(reason) = other_network(checkpoint) {
+            return Err(StateDictError::Unrecognized { network: NAME, reason }.into());
+        }
         let has = |part: &str| checkpoint.keys().any(|key| key.contains(part));
         let channels = ["head_0.norm_0.noise_scale", "conv_0.bias", "conv_0.weight"]
             .into_iter()
@@ -267,7 +289,7 @@ impl GeneratorConfig {
                 checkpoint.len(),
                 16 * WIDEST
             );
-            return Err(StateDictError::Unrecognized { network: "ALIAS generator", reason }.into());
+            return Err(StateDictError::Unrecognized { network: NAME, reason }.into());
         };
         let batch = |block: &str| has(&format!("{block}.norm_0.param_free_norm."));
         Ok(GeneratorConfig {
@@ -279,6 +301,29 @@ impl GeneratorConfig {
                 || checkpoint.metadata().get(GeneratorConfig::PLAIN).is_some_and(|plain| plain == "true"),
         })
     }
+}
+
+/// What a checkpoint is, if it is one that people have taken for an ALIAS generator's.
+fn other_network(checkpoint: &Checkpoint) -> Option<String> {
+    let classes = checkpoint.get("head_0.norm_0.conv_shared.0.weight").and_then(|weight| weight.shape().get(1));
+    if classes == Some(&LABELS) {
+        return Some(
+            "it is HR-VITON's image generator, whose first blocks have no class for the misaligned part of the garment and \
+             no mask norm; use VITON-HD's alias_final.pth"
+                .into(),
+        );
+    }
+    let has = |part: &str| checkpoint.keys().any(|key| key.contains(part));
+    let what = if has("ClothEncoder.") && has("SegDecoder.") {
+        "HR-VITON's condition generator"
+    } else if has("extractionA.model.") && has("regression.") {
+        "VITON-HD's geometric matching (gmm_final.pth)"
+    } else if has("conv1.0.weight") && has("conv9.") && has("up6.") {
+        "VITON-HD's segmentation generator (seg_final.pth)"
+    } else {
+        return None;
+    };
+    Some(format!("it is {what}; use alias_final.pth, or a training's generator.safetensors"))
 }
 
 impl GeneratorConfig {

@@ -35,6 +35,7 @@ impl Vgg19Config {
     /// # Errors
     /// [`Error::StateDict`](crate::Error::StateDict) if the checkpoint is not a VGG-19's.
     pub fn infer(checkpoint: &Checkpoint) -> Result<Vgg19Config> {
+        let checkpoint = &*Vgg19Config::PUBLISHED.network()?.state_dict_in(checkpoint)?;
         let first = checkpoint.get("features.0.weight").and_then(|first| first.shape().first().copied());
         let Some(width) = first.filter(|&width| width > 0 && 64 % width == 0) else {
             let reason = "it has no features.0.weight whose number of output channels divides 64; use torchvision's \

@@ -107,8 +107,9 @@ impl Session {
         checkpoint: &Checkpoint,
         target: Target,
     ) -> Result<Session> {
-        network.verify(checkpoint, true)?;
-        Session::of_verified(device.into(), network.clone(), checkpoint, target)
+        let checkpoint = network.state_dict_in(checkpoint)?;
+        network.verify(&checkpoint, true)?;
+        Session::of_verified(device.into(), network.clone(), &checkpoint, target)
     }
 
     /// Packs a checkpoint that is known to be the network's.

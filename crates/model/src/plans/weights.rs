@@ -15,6 +15,7 @@ use alias_plan::{Method, ModulationTable, Statistics};
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
 
 /// Packs weights for a kind of device.
 pub(super) trait Pack: Debug + Sync {
@@ -84,7 +85,7 @@ impl<P: Pack> Weights<P> {
     }
 }
 
-/// The results of `work` on every item, in any order, from `threads` threads.
+/// The results of `work` on every item, in any order, from `threads` threads, or fewer where the system refuses some.
 fn in_parallel<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let run = || {
@@ -92,7 +93,8 @@ fn in_parallel<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) 
         mine.map(&work).collect::<Result<Vec<R>>>()
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(items.len())).map(|_| scope.spawn(run)).collect();
+        let spawn = |_| Builder::new().spawn_scoped(scope, run).ok();
+        let others: Vec<_> = (1..threads.min(items.len())).map_while(spawn).collect();
         let mut done = run()?;
         for other in others {
             done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);

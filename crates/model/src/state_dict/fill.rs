@@ -74,9 +74,10 @@ pub fn fill(network: &Network, seed: u64) -> Checkpoint {
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
+        // Fewer where the system refuses some.
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
+        (1..std::thread::available_parallelism().map_or(1, usize::from)).map_while(spawn).for_each(drop);
+        work();
     });
     checkpoint.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,12 +2,23 @@
 
 use crate::network::{Network, Parameter};
 use crate::{Checkpoint, Result, StateDictError, StateDictMismatch};
+use std::borrow::Cow;
 use std::fmt::{Display, Formatter};
 
 /// Largest number of names to list of each kind: a wrong file may have thousands.
 const LISTED: usize = 20;
 
 impl Network {
+    /// The network's state dict in a checkpoint that may hold other tensors beside it, or names with a prefix, as
+    /// [`Checkpoint::state_dict`] finds it.
+    ///
+    /// # Errors
+    /// If there are several.
+    pub fn state_dict_in<'c>(&self, checkpoint: &'c Checkpoint) -> Result<Cow<'c, Checkpoint>> {
+        let parameters = self.parameters();
+        Ok(checkpoint.state_dict(parameters.iter().map(|parameter| parameter.key.as_str()))?)
+    }
+
     /// Errors unless `checkpoint` holds the network's tensors in their shapes and, if `strict`, no others.
     ///
     /// ```

@@ -147,8 +147,9 @@ impl Module {
     /// # Errors
     /// [`Error::StateDict`] if it is not exactly the network's state dict, or an error of the device.
     pub fn load(gpu: &Gpu, network: &Network, checkpoint: &Checkpoint) -> Result<Module> {
-        network.verify(checkpoint, true)?;
-        Module::of_verified(gpu, network.clone(), checkpoint)
+        let checkpoint = network.state_dict_in(checkpoint)?;
+        network.verify(&checkpoint, true)?;
+        Module::of_verified(gpu, network.clone(), &checkpoint)
     }
 
     /// Loads a checkpoint that [`Network::verify`] has accepted.

@@ -17,29 +17,33 @@ pub enum Error {
         /// Why.
         cause: std::io::Error,
     },
-    /// The file is not a whole, valid PNG.
-    #[error("{}: not a readable PNG: {cause}", path.display())]
+    /// The file begins like a picture of this format but is not a whole, valid one.
+    #[error("{}: not a readable {format}: {cause}", path.display())]
     Decode {
         /// The file.
         path: PathBuf,
-        /// Why.
-        cause: png::DecodingError,
-    },
-    /// The file begins like a JPEG but is not a whole, valid one.
-    #[error("{}: not a readable JPEG: {cause}", path.display())]
-    DecodeJpeg {
-        /// The file.
-        path: PathBuf,
+        /// What it begins like.
+        format: &'static str,
         /// Why.
         cause: String,
     },
-    /// The PNG could not be written.
-    #[error("{}: cannot write the PNG: {cause}", path.display())]
+    /// The file is no picture of a format that is read. Its content counts, not its name.
+    #[error("{}: this is {found}; {remedy}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What its content is.
+        found: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The picture could not be written.
+    #[error("{}: cannot write the picture: {cause}", path.display())]
     Encode {
         /// The file.
         path: PathBuf,
         /// Why.
-        cause: png::EncodingError,
+        cause: String,
     },
     /// The header declares more pixels than a picture may have.
     #[error("{}: {height}x{width} (height x width) are more than the {limit} pixels allowed; scale the picture down", path.display())]
@@ -55,14 +59,14 @@ pub enum Error {
     },
     /// A parse map that holds colours instead of indices.
     #[error(
-        "{}: a parse map must hold one class index per pixel, but this PNG is {found}; \
+        "{}: a parse map must hold one class index per pixel, but this is {found}; \
          save it as a palette (indexed) or 8-bit gray PNG whose values are the class indices", path.display()
     )]
     NotIndices {
         /// The file.
         path: PathBuf,
-        /// What the PNG holds instead.
-        found: &'static str,
+        /// What the file is instead.
+        found: String,
     },
     /// A parse map with an index outside its set of classes.
     #[error(

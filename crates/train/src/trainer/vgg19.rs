@@ -19,8 +19,9 @@ impl Vgg19 {
     /// [`alias_model::Error::StateDict`] if a convolution is missing or misshapen; what the device reports.
     pub fn load(gpu: &Gpu, checkpoint: &Checkpoint) -> Result<Vgg19> {
         let network = Vgg19Config::infer(checkpoint)?.network()?;
-        network.verify(checkpoint, false)?;
-        Ok(Vgg19 { module: Module::of_verified(gpu, network, checkpoint)? })
+        let checkpoint = network.state_dict_in(checkpoint)?;
+        network.verify(&checkpoint, false)?;
+        Ok(Vgg19 { module: Module::of_verified(gpu, network, &checkpoint)? })
     }
 
     /// relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of `image` (N, 3, H, W) in [-1, 1]. As in SPADE, the image is not

@@ -1,6 +1,7 @@
 //! `tryon dataset`: folders of examples to train on.
 
 use super::{cores, in_parallel, parse_size, progress, to_image};
+use crate::terminal::tell;
 use alias_model::Layers;
 use alias_pictures::dataset::Dataset;
 use alias_pictures::images::{Plane, write_labels, write_rgb};
@@ -20,8 +21,8 @@ pub(crate) struct Arguments {
 enum Action {
     /// Check that every example has all its files, and that each can be read
     ///
-    /// Each example has a file of the same name, PNG or JPEG, in each of these folders. Where several are named, the
-    /// first that exists is read.
+    /// Each example has a picture of the same name in each of these folders. Where several are named, the first that
+    /// exists is read.
     ///
     /// true picture: image. Agnostic picture: agnostic-v3.2, agnostic. Pose: openpose_img, openpose-img, openpose.
     /// Labels, as PNG: image-parse-v3, image-parse. Warped garment: warped-cloth, cloth. Its mask: warped-cloth-mask,
@@ -51,6 +52,9 @@ enum Action {
     },
 }
 
+/// The most warnings that are shown: hundreds usually have one cause.
+const NOTES: usize = 20;
+
 pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     match &arguments.action {
         Action::Check { folder } => check(folder),
@@ -62,15 +66,19 @@ fn check(folder: &Path) -> Result<String> {
     let dataset = Dataset::open(folder)?;
     let bar = progress(dataset.len());
     let mut text = String::new();
-    let mut failed = 0;
+    let (mut failed, mut notes) = (0, Vec::new());
     for index in 0..dataset.len() {
-        if let Err(error) = dataset.read(index) {
+        if let Err(error) = dataset.read_noting(index, &mut notes) {
             writeln!(text, "{error}")?;
             failed += 1;
         }
         bar.inc(1);
     }
     bar.finish_and_clear();
+    notes.iter().take(NOTES).for_each(|note| tell(format_args!("warning: {note}")));
+    if notes.len() > NOTES {
+        tell(format_args!("warning: and {} more files like these", notes.len() - NOTES));
+    }
     let [height, width] = dataset.size();
     ensure!(failed == 0, "{text}{failed} of {} examples cannot be read", dataset.len());
     let mut text = format!("{} examples of {height}x{width}, all readable\n", dataset.len());

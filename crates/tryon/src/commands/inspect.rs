@@ -13,8 +13,13 @@ pub(crate) struct Arguments {
     file: PathBuf,
 }
 
+/// The most names that are shown of tensors beside the generator's.
+const BESIDE: usize = 5;
+
 pub(crate) fn run(arguments: &Arguments) -> Result<String> {
-    let checkpoint = Checkpoint::read(&arguments.file)?;
+    let all = Checkpoint::read(&arguments.file)?;
+    let found = GeneratorConfig::state_dict_in(&all);
+    let checkpoint = found.as_deref().unwrap_or(&all);
     let mut text = String::new();
     let width = checkpoint.keys().map(str::len).max().unwrap_or(0);
     // Escaped: names in a file may hold a terminal's control sequences.
@@ -27,7 +32,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     }
     let elements: usize = checkpoint.iter().map(|(_, array)| array.numel()).sum();
     writeln!(text, "{} tensors, {elements} elements", checkpoint.len())?;
-    let extremes = Extremes::of(&checkpoint)?;
+    if all.len() > checkpoint.len() {
+        let is_beside = |key: &&str| !checkpoint.keys().any(|inner| key.ends_with(inner));
+        let beside: Vec<_> =
+            all.keys().filter(is_beside).take(BESIDE).map(|key| key.escape_debug().to_string()).collect();
+        writeln!(text, "{} tensors beside them, such as {}", all.len() - checkpoint.len(), beside.join(", "))?;
+    }
+    let extremes = Extremes::of(checkpoint)?;
     if let Some((key, value)) = extremes.largest {
         writeln!(text, "largest value {value:.3e}, in {}", key.escape_debug())?;
     }

@@ -5,18 +5,20 @@ use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use alias_checkpoint::Array;
 use alias_model::{Checkpoint, Noise, PersonPlan, PlanOptions, Sample};
-use alias_pictures::images::{ParseLabels, SampleFiles, read_sample, write_rgb};
+use alias_pictures::folder::Folder;
+use alias_pictures::images::{ParseLabels, SampleFiles, read_sample_noting, write_rgb};
 use alias_pictures::pipeline::overlapped;
 use alias_train::read_generator;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ArgGroup;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Draw a person wearing a garment.
 ///
 /// The inputs are a safetensors file with agnostic, pose, warped_cloth, warped_mask and labels (--tensors), five
-/// pictures of one size, or five folders of PNGs with equal names. Height and width are multiples of 128, or of 64 for
+/// pictures of one size, or five folders of pictures with equal names, whatever their extensions. Height and width are multiples of 128, or of 64 for
 /// weights without up_4.
 #[derive(clap::Args)]
 #[group(skip)]
@@ -33,7 +35,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pictures: Pictures,
 
-    /// The output: a safetensors file with --tensors, a PNG for five pictures, a folder for five folders
+    /// The output: a safetensors file with --tensors, a .png or .jpg for five pictures, a folder for five folders
     #[arg(short, long, alias = "out", value_name = "OUT")]
     output: PathBuf,
 
@@ -53,23 +55,23 @@ pub(crate) struct Arguments {
 #[derive(clap::Args)]
 struct Pictures {
     /// The agnostic picture: the person with torso and arms blanked out
-    #[arg(long, value_name = "PNG|DIR", requires_all = ["pose", "cloth", "cloth_mask", "parse"])]
+    #[arg(long, value_name = "FILE|DIR", requires_all = ["pose", "cloth", "cloth_mask", "parse"])]
     agnostic: Option<PathBuf>,
 
     /// The pose: the skeleton, drawn on black
-    #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
+    #[arg(long, value_name = "FILE|DIR", requires = "agnostic")]
     pose: Option<PathBuf>,
 
     /// The garment, warped into place
-    #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
+    #[arg(long, value_name = "FILE|DIR", requires = "agnostic")]
     cloth: Option<PathBuf>,
 
     /// The mask of the warped garment: white where it is
-    #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
+    #[arg(long, value_name = "FILE|DIR", requires = "agnostic")]
     cloth_mask: Option<PathBuf>,
 
     /// The segmentation of the result: a palette PNG, or a gray one of class indices
-    #[arg(long, value_name = "PNG|DIR", requires = "agnostic")]
+    #[arg(long, value_name = "FILE|DIR", requires = "agnostic")]
     parse: Option<PathBuf>,
 
     /// Meaning of the parse map's indices
@@ -145,8 +147,14 @@ fn check_output(arguments: &Arguments, job: &Job) -> Result<()> {
         if matches!(job, Job::Folders(_)) { (output.is_dir(), "folder") } else { (output.is_file(), "file") };
     ensure!(fits || !output.exists(), "{} exists and is not a {kind}; write elsewhere", output.display());
     if let Job::Picture(_) = job {
-        let is_png = output.extension().is_none_or(|extension| extension.eq_ignore_ascii_case("png"));
-        ensure!(is_png, "{}: pictures are written as PNGs; give a name that ends in .png", output.display());
+        let is_known = output
+            .extension()
+            .is_none_or(|extension| ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
+        ensure!(
+            is_known,
+            "{}: pictures are written as PNGs or JPEGs; give a name that ends in .png or .jpg",
+            output.display()
+        );
     }
     let folder = output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     ensure!(kind == "folder" || folder.is_dir(), "{} is no folder to write to; create it first", folder.display());
@@ -207,7 +215,7 @@ impl Job {
                 let item = Item { name: OsString::new(), paths };
                 Ok(Job::Picture(item.read(arguments.pictures.parse_labels)?))
             }
-            _ => bail!("some inputs are folders and some are files; give five PNGs or five folders"),
+            _ => bail!("some inputs are folders and some are files; give five pictures or five folders"),
         }
     }
 }
@@ -218,33 +226,39 @@ struct Folders([PathBuf; 5]);
 impl Folders {
     /// One item for each name that any of the folders holds, in order.
     fn items(&self) -> Result<Vec<Item>> {
-        let mut names = std::collections::BTreeSet::new();
-        for folder in &self.0 {
-            for entry in std::fs::read_dir(folder).with_context(|| format!("{}", folder.display()))? {
-                let name = entry.with_context(|| format!("{}", folder.display()))?.file_name();
-                let text = name.to_string_lossy().to_lowercase();
-                // Hidden files, such as macOS's `._01.png`, are not pictures.
-                if text.ends_with(".png") && !text.starts_with('.') {
-                    names.insert(name);
-                }
-            }
+        let mut folders = Vec::new();
+        for path in &self.0 {
+            folders.push(Folder::list(path).with_context(|| format!("{}", path.display()))?);
         }
-        ensure!(!names.is_empty(), "no PNG in {}", self.0[0].display());
-        let item = |name: OsString| Item { paths: self.0.each_ref().map(|folder| folder.join(&name)), name };
+        let names: BTreeSet<_> = folders.iter().flat_map(Folder::names).map(str::to_owned).collect();
+        ensure!(!names.is_empty(), "no picture in {}", self.0[0].display());
+        let item = |name: String| Item {
+            // Where one is missing, a file that is not there, which the error then names.
+            paths: std::array::from_fn(|k| {
+                let found = folders[k].find(&name).map(Path::to_owned);
+                found.unwrap_or_else(|| folders[k].path().join(format!("{name}.png")))
+            }),
+            name: format!("{name}.png").into(),
+        };
         Ok(names.into_iter().map(item).collect())
     }
 }
 
 /// The five input files of one drawing.
 struct Item {
+    /// The file to write, in the folder of results.
     name: OsString,
     paths: [PathBuf; 5],
 }
 
 impl Item {
+    /// Reads the files, and tells what was read otherwise than they say.
     fn read(&self, labels: ParseLabelsArgument) -> Result<Sample> {
         let [agnostic, pose, warped_cloth, warped_mask, parse] = self.paths.each_ref().map(PathBuf::as_path);
         let files = SampleFiles { agnostic, pose, warped_cloth, warped_mask, parse };
-        Ok(read_sample(&files, labels.into())?)
+        let mut notes = Vec::new();
+        let sample = read_sample_noting(&files, labels.into(), &mut notes)?;
+        notes.iter().for_each(|note| tell(format_args!("warning: {note}")));
+        Ok(sample)
     }
 }

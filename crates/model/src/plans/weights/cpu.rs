@@ -16,7 +16,7 @@ impl Pack for CpuPack {
     type Scale = Vec<f32>;
 
     fn convolution(&self, filter: &Filter, operands: &[usize], method: Method) -> Result<ConvolutionWeights> {
-        Ok(ConvolutionWeights::new(&self.0, &filter.view(), operands, method))
+        Ok(ConvolutionWeights::new(&self.0, &filter.view(), operands, method)?)
     }
 
     fn linear(&self, weight: &[f32], bias: &[f32], operands: &[usize]) -> Result<LinearWeights> {
@@ -24,7 +24,7 @@ impl Pack for CpuPack {
     }
 
     fn table(&self, filters: [&Filter; 3], operands: &[usize]) -> Result<TableWeights> {
-        Ok(TableWeights::new(&filters.map(Filter::view), operands))
+        Ok(TableWeights::new(&filters.map(Filter::view), operands)?)
     }
 
     fn scale(&self, values: Vec<f32>) -> Result<Vec<f32>> {

@@ -186,7 +186,7 @@ fn check_finite(path: &Path, weights: &Checkpoint) -> Result<()> {
 fn new_trainer(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> {
     let (config, generator) = match &settings.weights {
         Some(path) => {
-            let weights = read_generator(path)?;
+            let weights = GeneratorConfig::state_dict_in(&read_generator(path)?)?.into_owned();
             check_finite(path, &weights)?;
             (GeneratorConfig { plain: settings.plain, ..GeneratorConfig::infer(&weights)? }, weights)
         }

@@ -1,0 +1,83 @@
+//! What a file is, by its content: names are often wrong.
+
+use super::{Error, Result};
+use image::ImageFormat;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// A format that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Png,
+    Jpeg,
+    /// Read by the `image` crate.
+    Other(ImageFormat),
+}
+
+const CONVERT: &str = "convert it to PNG or JPEG";
+const DOWNLOAD: &str = "download or copy the picture again";
+
+/// Files that are not read: bytes and where they are, what they show, and the remedy.
+const FOREIGN: [(usize, &[u8], &str, &str); 16] = [
+    (4, b"ftypavif", "an AVIF picture", CONVERT),
+    (4, b"ftypavis", "an AVIF picture", CONVERT),
+    (4, b"ftyphei", "a HEIC picture, as phones take them", CONVERT),
+    (4, b"ftyphev", "a HEIC picture, as phones take them", CONVERT),
+    (4, b"ftypmif1", "a HEIF picture, as phones take them", CONVERT),
+    (4, b"ftyp", "a video", CONVERT),
+    (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture", CONVERT),
+    (0, b"\xff\x0a", "a JPEG XL picture", CONVERT),
+    (0, b"\0\0\0\x0cjP", "a JPEG 2000 picture", CONVERT),
+    (0, b"8BPS", "a Photoshop document", CONVERT),
+    (0, b"%PDF", "a PDF", CONVERT),
+    (0, b"PK\x03\x04", "a zip archive", "unpack it and name the picture"),
+    (0, b"<svg", "an SVG drawing", CONVERT),
+    (0, b"<", "a web page, perhaps a download page", DOWNLOAD),
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the file it points to", "run git lfs pull"),
+    (0, b"\x93NUMPY", "a NumPy array", CONVERT),
+];
+
+impl Format {
+    /// Recognizes a file by its first bytes.
+    pub(super) fn of(path: &Path) -> Result<Format> {
+        let io = |cause| Error::Io { path: path.into(), cause };
+        let foreign = |found, remedy| Error::Format { path: path.into(), found, remedy };
+        if path.is_dir() {
+            return Err(foreign("a folder", "name a picture"));
+        }
+        let mut start = Vec::new();
+        File::open(path).map_err(io)?.take(32).read_to_end(&mut start).map_err(io)?;
+        let format = match &*start {
+            [] => return Err(foreign("an empty file", DOWNLOAD)),
+            [0xff, 0xd8, ..] => Format::Jpeg,
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Format::Other(ImageFormat::WebP),
+            [b'G', b'I', b'F', b'8', ..] => Format::Other(ImageFormat::Gif),
+            [b'B', b'M', ..] => Format::Other(ImageFormat::Bmp),
+            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Format::Other(ImageFormat::Tiff),
+            start => {
+                let is_there = |at: usize, bytes: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(bytes));
+                if let Some(&(.., found, remedy)) = FOREIGN.iter().find(|(at, bytes, ..)| is_there(*at, bytes)) {
+                    return Err(foreign(found, remedy));
+                }
+                if !is_there(0, &b"\x89PNG"[..start.len().min(4)]) {
+                    return Err(foreign("no picture of a known format, whatever its name", CONVERT));
+                }
+                Format::Png
+            }
+        };
+        Ok(format)
+    }
+
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Format::Png => "PNG",
+            Format::Jpeg => "JPEG",
+            Format::Other(ImageFormat::WebP) => "WebP",
+            Format::Other(ImageFormat::Gif) => "GIF",
+            Format::Other(ImageFormat::Bmp) => "BMP",
+            Format::Other(_) => "TIFF",
+        }
+    }
+}

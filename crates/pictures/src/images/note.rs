@@ -1,0 +1,39 @@
+//! What was read otherwise than a file says, or looks wrong, although it can be read.
+
+use std::path::PathBuf;
+
+/// Something about a file that its owner should know. Each message names the file.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Note {
+    /// A mask of two values of which the larger one is not white, such as 0 and 1.
+    #[error("{}: its largest value is {largest} of 255, so it is taken for white; masks are 0 and 255", path.display())]
+    MaskScaled {
+        /// The file.
+        path: PathBuf,
+        /// Its largest value, where white is 255.
+        largest: f32,
+    },
+    /// A mask without any bright pixel.
+    #[error("{}: its largest value is {largest} of 255, but masks are white where the garment is", path.display())]
+    MaskDark {
+        /// The file.
+        path: PathBuf,
+        /// Its largest value, where white is 255.
+        largest: f32,
+    },
+    /// A parse map whose colours are those of a known palette, but not its indices.
+    #[error("{}: labels are taken from its colours, which are those of {palette}; its indices are in another order", path.display())]
+    LabelsByColour {
+        /// The file.
+        path: PathBuf,
+        /// The palette.
+        palette: &'static str,
+    },
+    /// A parse map whose indices are in no known order, and whose colours are those of several palettes.
+    #[error("{}: its palette is in another order than any known one; check that its indices are the labels", path.display())]
+    LabelsUnsure {
+        /// The file.
+        path: PathBuf,
+    },
+}
