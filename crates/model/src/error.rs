@@ -37,6 +37,10 @@ pub enum Error {
     #[error(transparent)]
     Input(#[from] InputError),
 
+    /// A photo, or what is known of it, that cannot be prepared.
+    #[error(transparent)]
+    Preprocess(#[from] alias_preprocess::Error),
+
     /// A tuning file that cannot be read or written.
     #[error("{}: {problem}", path.display())]
     Tuning {

@@ -72,6 +72,7 @@ mod tuning;
 pub use alias_checkpoint::{self as checkpoint, Checkpoint};
 pub use alias_cpu::{Cpu, CpuOptions, Instructions};
 pub use alias_plan::{self as plan, Plan, Precision};
+pub use alias_preprocess as preprocess;
 pub use alias_tensor::{self as tensor, AdapterChoice, Gpu, GpuOptions, Tensor, wgpu};
 pub use device::Device;
 pub use error::{ConfigError, Error, InputError, Result, StateDictError, StateDictMismatch};
@@ -91,5 +92,6 @@ pub use sample::{CLASSES, Sample};
 pub use state_dict::{SPADE_GAIN, fill, initialize};
 pub use tape::{Feed, LabelFeed, Module, SpadeMethod};
 pub use try_on::{
-    Checkpoints, Garment, GarmentPictures, Matcher, Seeds, Segmenter, TryOn, Warped, Wearer, WearerPictures, Worn,
+    Checkpoints, Framing, Garment, GarmentPhoto, GarmentPictures, Matcher, PersonPhoto, PreparedGarment, PreparedPerson, Seeds,
+    Segmenter, TryOn, Warped, Wearer, WearerPictures, Worn,
 };

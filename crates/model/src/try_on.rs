@@ -3,11 +3,13 @@
 
 mod inputs;
 mod matcher;
+mod photos;
 mod segmenter;
 mod stages;
 
 pub use inputs::{Garment, GarmentPictures, Wearer, WearerPictures};
 pub use matcher::{Matcher, Warped};
+pub use photos::{Framing, GarmentPhoto, PersonPhoto, PreparedGarment, PreparedPerson};
 pub use segmenter::Segmenter;
 
 use crate::plans::{Conditioning, PlanOptions, Session, Target};
@@ -162,6 +164,24 @@ impl TryOn {
     /// [`Error::Input`](crate::Error::Input) if a picture has a wrong length or the mask another value than 0 and 1.
     pub fn garment(&self, pictures: &GarmentPictures) -> Result<Garment> {
         Garment::new(pictures, self.low_size(pictures.height, pictures.width)?)
+    }
+
+    /// Prepares a photographed person for any number of garments.
+    ///
+    /// # Errors
+    /// As [`PreparedPerson::new`].
+    pub fn person(&self, person: &PersonPhoto, framing: Framing) -> Result<PreparedPerson> {
+        let [height, width] = framing.size;
+        self.painter.config().layers.check_size(height, width)?;
+        PreparedPerson::new(person, framing, self.matcher.config())
+    }
+
+    /// Prepares a photographed garment for any number of persons.
+    ///
+    /// # Errors
+    /// As [`PreparedGarment::new`].
+    pub fn garment_photo(&self, garment: &GarmentPhoto, framing: Framing) -> Result<PreparedGarment> {
+        PreparedGarment::new(garment, framing, self.matcher.config())
     }
 
     /// Draws a batch of persons, each in the garment of the same number.

@@ -3,6 +3,7 @@
 
 use crate::network::{Activation, Builder, Conv, Linear, Network, Reading, Value};
 use crate::{Checkpoint, ConfigError, InputError, Result, StateDictError};
+use std::borrow::Cow;
 
 /// Channels of the person: the garment's class 1, pose 3, agnostic picture 3.
 const PERSON: usize = 7;
@@ -72,11 +73,22 @@ impl MatchingConfig {
         nearest.ok_or_else(|| InputError::MatchingSize { pixels, multiple: MatchingConfig::MULTIPLE }.into())
     }
 
+    /// The geometric matching module's state dict in a checkpoint that may hold other tensors beside it, or names with a prefix,
+    /// as [`Checkpoint::state_dict`] finds it.
+    ///
+    /// # Errors
+    /// If there are several.
+    pub fn state_dict_in(checkpoint: &Checkpoint) -> Result<Cow<'_, Checkpoint>> {
+        // The names do not depend on the width.
+        MatchingConfig::PUBLISHED.network()?.state_dict_in(checkpoint)
+    }
+
     /// Reads the configuration from a checkpoint.
     ///
     /// # Errors
     /// [`Error::StateDict`](crate::Error::StateDict) if the checkpoint is not a geometric matching module's.
     pub fn infer(checkpoint: &Checkpoint) -> Result<MatchingConfig> {
+        let checkpoint = &*MatchingConfig::state_dict_in(checkpoint)?;
         let shape = |key: &str| checkpoint.get(key).map(|tensor| tensor.shape());
         let (first, regression) = (shape("extractionA.model.0.weight"), shape("regression.conv.0.weight"));
         let (Some(&[ngf, PERSON, 4, 4]), Some(&[_, pixels, 4, 4])) = (first, regression) else {

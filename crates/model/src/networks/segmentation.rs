@@ -3,6 +3,7 @@
 
 use crate::network::{Activation, Builder, Conv, Network, Pool, Reading, Value};
 use crate::{Checkpoint, ConfigError, Result, StateDictError};
+use std::borrow::Cow;
 
 /// Channels of the input: the garment's mask 1, the garment 3, classes without garment 13, pose 3, noise 1.
 const INPUTS: usize = 21;
@@ -36,11 +37,22 @@ impl SegmentationConfig {
     /// Height and width must be multiples of this.
     pub const MULTIPLE: usize = 1 << (LEVELS - 1);
 
+    /// The segmentation generator's state dict in a checkpoint that may hold other tensors beside it, or names with a prefix,
+    /// as [`Checkpoint::state_dict`] finds it.
+    ///
+    /// # Errors
+    /// If there are several.
+    pub fn state_dict_in(checkpoint: &Checkpoint) -> Result<Cow<'_, Checkpoint>> {
+        // The names do not depend on the width.
+        SegmentationConfig::PUBLISHED.network()?.state_dict_in(checkpoint)
+    }
+
     /// Reads the width from a checkpoint.
     ///
     /// # Errors
     /// [`Error::StateDict`](crate::Error::StateDict) if the checkpoint is not a segmentation generator's.
     pub fn infer(checkpoint: &Checkpoint) -> Result<SegmentationConfig> {
+        let checkpoint = &*SegmentationConfig::state_dict_in(checkpoint)?;
         let first = checkpoint.get("conv1.0.weight").map(|first| first.shape());
         let Some(&[ngf, INPUTS, 3, 3]) = first else {
             let found: Vec<_> = checkpoint.keys().take(3).collect();

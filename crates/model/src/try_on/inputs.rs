@@ -1,8 +1,9 @@
 //! A person and a garment as the networks read them, each prepared once.
 
-use super::stages::{OF_LIP, concatenate, resize_bilinear, resize_nearest, resize_one_hot};
+use super::stages::{concatenate, resize_bilinear, resize_nearest, resize_one_hot};
 use crate::sample::check_pixels;
 use crate::{InputError, Result, rgb8_to_planes};
+use alias_preprocess::labels::LIP_TO_13;
 
 /// A person, or a batch of them, after preprocessing: what VITON-HD's data set class makes of its files. All pictures
 /// have the size of the result.
@@ -79,8 +80,8 @@ impl Wearer {
         for (name, bytes, channels) in [("agnostic", agnostic, 3), ("pose", pose, 3), ("labels", labels, 1)] {
             check_length(name, bytes, channels, [batch, height, width], pixels)?;
         }
-        if let Some(at) = labels.iter().position(|&label| usize::from(label) >= OF_LIP.len()) {
-            return Err(InputError::Class { value: labels[at].into(), at, classes: OF_LIP.len() }.into());
+        if let Some(at) = labels.iter().position(|&label| usize::from(label) >= LIP_TO_13.len()) {
+            return Err(InputError::Class { value: labels[at].into(), at, classes: LIP_TO_13.len() }.into());
         }
         let (agnostic, pose) = (planes(agnostic, batch), planes(pose, batch));
         Ok(Wearer {

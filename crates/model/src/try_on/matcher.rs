@@ -31,10 +31,11 @@ impl Matcher {
     /// [`Error::StateDict`](crate::Error::StateDict) if the checkpoint is not a matching module's; as
     /// [`Session::load_with`].
     pub fn load(device: impl Into<Device>, checkpoint: &Checkpoint, strict: bool, target: Target) -> Result<Matcher> {
-        let (device, config) = (device.into(), MatchingConfig::infer(checkpoint)?);
+        let checkpoint = MatchingConfig::state_dict_in(checkpoint)?;
+        let (device, config) = (device.into(), MatchingConfig::infer(&checkpoint)?);
         let network = config.network()?;
-        network.verify(checkpoint, strict)?;
-        let session = Session::of_verified(device.clone(), network, checkpoint, target)?;
+        network.verify(&checkpoint, strict)?;
+        let session = Session::of_verified(device.clone(), network, &checkpoint, target)?;
         Ok(Matcher { device, config, session })
     }
 

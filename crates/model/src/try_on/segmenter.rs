@@ -21,9 +21,10 @@ impl Segmenter {
     /// [`Error::StateDict`](crate::Error::StateDict) if the checkpoint is not a segmentation generator's; as
     /// [`Session::load_with`].
     pub fn load(device: impl Into<Device>, checkpoint: &Checkpoint, strict: bool, target: Target) -> Result<Segmenter> {
-        let (device, network) = (device.into(), SegmentationConfig::infer(checkpoint)?.network()?);
-        network.verify(checkpoint, strict)?;
-        let session = Session::of_verified(device.clone(), network, checkpoint, target)?;
+        let checkpoint = SegmentationConfig::state_dict_in(checkpoint)?;
+        let (device, network) = (device.into(), SegmentationConfig::infer(&checkpoint)?.network()?);
+        network.verify(&checkpoint, strict)?;
+        let session = Session::of_verified(device.clone(), network, &checkpoint, target)?;
         Ok(Segmenter { device, session })
     }
 

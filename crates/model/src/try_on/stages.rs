@@ -2,7 +2,8 @@
 
 use crate::networks::PARSED;
 use crate::plan::{bilinear, philox};
-use crate::{CLASSES, Noise};
+use crate::Noise;
+use alias_preprocess::labels::{FROM_13_TO_7, LIP_TO_13};
 
 /// Random stream of the noise in the segmentation generator's input, behind those of ALIAS's noise.
 const NOISE_STREAM: u32 = 24;
@@ -10,51 +11,9 @@ const NOISE_STREAM: u32 = 24;
 /// divide by 255 and truncate: 1 where a standard normal number times 255 rounds to 255 or more, else 0.
 const NOISE_SHARE: u32 = 2_669_761;
 
-/// The class of VITON-HD's first two networks, 0 to 12, of each of LIP's 20 labels.
-pub(super) const OF_LIP: [u8; 20] = [
-    0,  // background
-    1,  // hat
-    1,  // hair
-    12, // glove
-    2,  // sunglasses
-    3,  // upper clothes
-    3,  // dress
-    3,  // coat
-    11, // socks
-    4,  // trousers
-    0,  // jumpsuit, which is bare neck in VITON-HD's maps
-    12, // scarf
-    4,  // skirt
-    2,  // face
-    5,  // left arm
-    6,  // right arm
-    7,  // left leg
-    8,  // right leg
-    9,  // left shoe
-    10, // right shoe
-];
-
-/// The image generator's class of each of the 13.
-const OF_PARSED: [u8; PARSED] = [
-    0, // background
-    3, // hair
-    1, // face
-    2, // garment
-    1, // lower clothes
-    4, // left arm
-    5, // right arm
-    1, // left leg
-    1, // right leg
-    1, // left shoe
-    1, // right shoe
-    1, // socks
-    6, // noise
-];
-
 /// The image generator's classes of the 13.
 pub(super) fn classes(parsed: &[u8]) -> Vec<u8> {
-    debug_assert!(OF_PARSED.iter().all(|&class| class < CLASSES));
-    parsed.iter().map(|&label| OF_PARSED[usize::from(label)]).collect()
+    parsed.iter().map(|&label| FROM_13_TO_7[usize::from(label)]).collect()
 }
 
 /// Places and weights of bilinear resizing along one axis.
@@ -103,7 +62,7 @@ pub(super) fn resize_one_hot(labels: &[u8], from @ [h, w]: [usize; 2], to @ [to_
             for (x, (xs, of_x)) in columns.iter().enumerate() {
                 for (i, top) in ys.iter().zip(of_y) {
                     for (j, left) in xs.iter().zip(of_x) {
-                        let class = OF_LIP[usize::from(labels[i * w + j])];
+                        let class = LIP_TO_13[usize::from(labels[i * w + j])];
                         out[usize::from(class) * plane + y * to_w + x] += top * left;
                     }
                 }
@@ -158,7 +117,7 @@ mod tests {
                 (0..PARSED).flat_map(move |class| {
                     labels
                         .iter()
-                        .map(move |&label| f32::from(u8::from(usize::from(OF_LIP[usize::from(label)]) == class)))
+                        .map(move |&label| f32::from(u8::from(usize::from(LIP_TO_13[usize::from(label)]) == class)))
                 })
             })
             .collect();

@@ -9,7 +9,7 @@ type Colour = [u8; 3];
 pub(super) const LABELS: usize = LIP.len();
 
 /// The colours of LIP's and CIHP's labels, by Gong et al. ("Look into Person", 2017; CIHP_PGN), as in VITON-HD's files.
-const LIP: [Colour; 20] = [
+pub(super) const LIP: [Colour; 20] = [
     [0, 0, 0],
     [128, 0, 0],
     [255, 0, 0],

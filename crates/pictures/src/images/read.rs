@@ -132,7 +132,11 @@ pub fn read_mask(path: &Path) -> Result<Plane<f32>> {
     read_mask_noting(path, &mut Vec::new())
 }
 
-fn read_mask_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<f32>> {
+/// As [`read_mask`]; adds to `notes` what was read otherwise than the file says, or looks wrong.
+///
+/// # Errors
+/// As [`read_mask`].
+pub fn read_mask_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<f32>> {
     let pixels = Pixels::read(path)?;
     // Gray must stay exactly as it is, which the sum of rounded weights would not guarantee.
     let luminance = |[r, g, b]: [f32; 3]| {
@@ -163,7 +167,11 @@ pub fn read_labels(path: &Path) -> Result<Plane<u8>> {
     read_labels_noting(path, &mut Vec::new())
 }
 
-fn read_labels_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<u8>> {
+/// As [`read_labels`]; adds to `notes` what was read otherwise than the file says, or looks wrong.
+///
+/// # Errors
+/// As [`read_labels`].
+pub fn read_labels_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<u8>> {
     let refused = |found: &str| Error::NotIndices { path: path.into(), found: found.into() };
     match Format::of(path)? {
         Format::Png => read_png_labels(path, notes),

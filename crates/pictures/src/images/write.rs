@@ -1,5 +1,6 @@
 //! Writes PNG and JPEG files, each whole or not at all.
 
+use super::palette::LIP;
 use super::{Error, Image, Plane, Result};
 use alias_checkpoint::write_atomically;
 use alias_model::{CLASSES, planes_to_rgb8};
@@ -55,7 +56,7 @@ fn write_image(path: &Path, image: &Image, compression: Compression) -> Result<(
     if extension == "jpg" || extension == "jpeg" {
         return write_jpeg(path, width, height, &rgb);
     }
-    write(path, width, height, ColorType::Rgb, compression, &rgb)
+    write(path, [width, height], &rgb, compression, None)
 }
 
 fn write_jpeg(path: &Path, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
@@ -81,30 +82,64 @@ fn write_jpeg(path: &Path, width: usize, height: usize, rgb: &[u8]) -> Result<()
 /// # Panics
 /// If `labels.data` is not one plane of its size.
 pub fn write_labels(path: &Path, labels: &Plane<u8>) -> Result<()> {
-    let Plane { height, width, ref data } = *labels;
-    assert_eq!(data.len(), height * width, "a {height}x{width} label map holds one plane");
-    if let Some(i) = data.iter().position(|&v| v >= CLASSES) {
-        let (x, y) = (i % width, i / width);
-        return Err(Error::Label { path: path.into(), value: data[i], x, y, classes: CLASSES });
-    }
-    write(path, width, height, ColorType::Indexed, Compression::Balanced, data)
+    write_indices(path, labels, &PALETTE)
 }
 
+/// Writes a label map of LIP's twenty labels as a palette PNG, in LIP's colours.
+///
+/// # Errors
+/// [`Error::Label`] for any other label; what the file system reports. A file that was there is then unchanged.
+///
+/// # Panics
+/// If `labels.data` is not one plane of its size.
+pub fn write_lip_labels(path: &Path, labels: &Plane<u8>) -> Result<()> {
+    write_indices(path, labels, &LIP)
+}
+
+/// Writes a mask as a gray PNG: 1 becomes 255.
+///
+/// # Errors
+/// What the file system reports. A file that was there is then unchanged.
+///
+/// # Panics
+/// If `mask.data` is not one plane of its size.
+pub fn write_mask(path: &Path, mask: &Plane<f32>) -> Result<()> {
+    let Plane { height, width, ref data } = *mask;
+    assert_eq!(data.len(), height * width, "a {height}x{width} mask holds one plane");
+    let bytes: Vec<u8> = data.iter().map(|value| (value * 255.0).round() as u8).collect();
+    write(path, [width, height], &bytes, Compression::Balanced, None)
+}
+
+fn write_indices(path: &Path, labels: &Plane<u8>, palette: &[[u8; 3]]) -> Result<()> {
+    let Plane { height, width, ref data } = *labels;
+    assert_eq!(data.len(), height * width, "a {height}x{width} label map holds one plane");
+    let classes = palette.len() as u8;
+    if let Some(i) = data.iter().position(|&v| v >= classes) {
+        return Err(Error::Label { path: path.into(), value: data[i], x: i % width, y: i / width, classes });
+    }
+    write(path, [width, height], data, Compression::Balanced, Some(palette))
+}
+
+/// Writes a PNG of `bytes`: indices into a palette, or as many values for each pixel as there are.
 fn write(
     path: &Path,
-    width: usize,
-    height: usize,
-    color: ColorType,
-    compression: Compression,
+    [width, height]: [usize; 2],
     bytes: &[u8],
+    compression: Compression,
+    palette: Option<&[[u8; 3]]>,
 ) -> Result<()> {
+    let color = match palette {
+        Some(_) => ColorType::Indexed,
+        None if bytes.len() == width * height => ColorType::Grayscale,
+        None => ColorType::Rgb,
+    };
     let written = write_atomically(path, |out| {
         let mut encoder = Encoder::new(out, width as u32, height as u32);
         encoder.set_color(color);
         encoder.set_depth(BitDepth::Eight);
         encoder.set_compression(compression);
-        if color == ColorType::Indexed {
-            encoder.set_palette(PALETTE.concat());
+        if let Some(palette) = palette {
+            encoder.set_palette(palette.concat());
         }
         let mut writer = encoder.write_header()?;
         writer.write_image_data(bytes)?;
