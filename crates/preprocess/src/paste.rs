@@ -24,16 +24,15 @@ const EDGE: f32 = 64.0;
 pub fn paste(photo: &Rgb8, generated: &Rgb8, region: &Mask) -> Result<Rgb8> {
     photo.expect_size_of(generated, "the photo and the generated picture")?;
     let mut out = photo.zip(region, "the photo and its gray area", |pixel, _| pixel)?;
-    let reach = (photo.height() as f32 / 256.0).round().max(2.0);
-    let nearest = nearest_outside(region);
+    let reach = ((photo.height() + 128) / 256).max(2);
+    let nearest = nearest_outside(region, reach);
     for y in 0..photo.height() {
         for x in (0..photo.width()).filter(|&x| region.pixel(y, x)) {
             let pixel = generated.pixel(y, x);
-            let correction = nearest.pixel(y, x).map_or([0.0; 3], |[qy, qx]| {
-                let (dy, dx) = (y.abs_diff(qy as usize) as f32, x.abs_diff(qx as usize) as f32);
+            let correction = nearest.pixel(y, x).map_or([0.0; 3], |(squared, outside)| {
                 // The rim's own pixels are at distance 1.
-                let share = (1.0 - (dy.hypot(dx) - 1.0) / reach).max(0.0);
-                let (own, drawn) = (photo.pixel(qy as usize, qx as usize), generated.pixel(qy as usize, qx as usize));
+                let share = (1.0 - ((squared as f32).sqrt() - 1.0) / reach as f32).max(0.0);
+                let (own, drawn) = (photo.pixels()[outside], generated.pixels()[outside]);
                 let difference = [0, 1, 2].map(|c| f32::from(own[c]) - f32::from(drawn[c]));
                 let largest = difference.iter().fold(0.0, |most: f32, d| most.max(d.abs()));
                 let trust = ((EDGE - largest) / (EDGE - TONE)).clamp(0.0, 1.0);
@@ -45,31 +44,27 @@ pub fn paste(photo: &Rgb8, generated: &Rgb8, region: &Mask) -> Result<Rgb8> {
     Ok(out)
 }
 
-/// For each pixel the row and column of the nearest one outside of the region, if there is any: found in two passes
-/// that hand on what a pixel's neighbours found, which is exact but for rare pixels far inside.
-fn nearest_outside(region: &Mask) -> Picture<Option<[u32; 2]>> {
+/// For each pixel of the region the index of the nearest one outside, and the square of its distance, if that is at most
+/// `reach` pixels away in rows and columns.
+fn nearest_outside(region: &Mask, reach: usize) -> Picture<Option<(u32, usize)>> {
     let (height, width) = (region.height(), region.width());
-    let mut nearest = region.map(|_| None);
-    let visit = |nearest: &mut Picture<Option<[u32; 2]>>, y: usize, x: usize, steps: [[isize; 2]; 4]| {
-        if !region.pixel(y, x) {
-            nearest.row_mut(y)[x] = Some([y as u32, x as u32]);
-            return;
+    let mut nearest: Picture<Option<(u32, usize)>> = region.map(|_| None);
+    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+        let beside = |(y, x): (usize, usize)| y < height && x < width && region.pixel(y, x);
+        let sides = [(y.wrapping_sub(1), x), (y + 1, x), (y, x.wrapping_sub(1)), (y, x + 1)];
+        // The nearest pixel outside always has one of the region beside it.
+        if region.pixel(y, x) || !sides.into_iter().any(beside) {
+            continue;
         }
-        let squared = |[qy, qx]: [u32; 2]| y.abs_diff(qy as usize).pow(2) + x.abs_diff(qx as usize).pow(2);
-        let neighbours = steps.into_iter().filter_map(|[dy, dx]| {
-            let (y, x) = (y.checked_add_signed(dy)?, x.checked_add_signed(dx)?);
-            if y < height && x < width { nearest.pixel(y, x) } else { None }
-        });
-        let best = neighbours.chain(nearest.pixel(y, x)).min_by_key(|&q| squared(q));
-        nearest.row_mut(y)[x] = best;
-    };
-    for y in 0..height {
-        (0..width).for_each(|x| visit(&mut nearest, y, x, [[-1, -1], [-1, 0], [-1, 1], [0, -1]]));
-        (0..width).rev().for_each(|x| visit(&mut nearest, y, x, [[0, 1]; 4]));
-    }
-    for y in (0..height).rev() {
-        (0..width).for_each(|x| visit(&mut nearest, y, x, [[1, -1], [1, 0], [1, 1], [0, -1]]));
-        (0..width).rev().for_each(|x| visit(&mut nearest, y, x, [[0, 1]; 4]));
+        for py in y.saturating_sub(reach)..(y + reach + 1).min(height) {
+            for px in x.saturating_sub(reach)..(x + reach + 1).min(width) {
+                let squared = (y.abs_diff(py).pow(2) + x.abs_diff(px).pow(2)) as u32;
+                let best = &mut nearest.row_mut(py)[px];
+                if region.pixel(py, px) && best.is_none_or(|(least, _)| squared < least) {
+                    *best = Some((squared, y * width + x));
+                }
+            }
+        }
     }
     nearest
 }
@@ -124,12 +119,13 @@ mod tests {
     fn the_nearest_pixel_outside_is_found() {
         let (_, _, region) = pictures(0, 0, 0);
         let small = Mask::new(60, 40, (0..60 * 40).map(|i| region.pixel(90 + i / 40, 10 + i % 40)).collect()).unwrap();
-        let nearest = nearest_outside(&small);
-        let squared = |y: usize, x: usize, q: [usize; 2]| y.abs_diff(q[0]).pow(2) + x.abs_diff(q[1]).pow(2);
-        for (y, x) in (0..60 * 40).map(|i| (i / 40, i % 40)) {
-            let outside = (0..60 * 40).map(|i| [i / 40, i % 40]).filter(|&[y, x]| !small.pixel(y, x));
-            let truth = outside.map(|q| squared(y, x, q)).min();
-            assert_eq!(nearest.pixel(y, x).map(|q| squared(y, x, q.map(|v| v as usize))), truth, "{y} {x}");
+        let nearest = nearest_outside(&small, 60);
+        for (y, x) in (0..60 * 40_usize).map(|i| (i / 40, i % 40)) {
+            let squared = |i: usize| (y.abs_diff(i / 40).pow(2) + x.abs_diff(i % 40).pow(2)) as u32;
+            let truth = (0..60 * 40).filter(|&i| !small.pixels()[i]).map(squared).min().filter(|_| small.pixel(y, x));
+            let found = nearest.pixel(y, x);
+            assert_eq!(found.map(|(squared, _)| squared), truth, "{y} {x}");
+            assert!(found.is_none_or(|(least, i)| !small.pixels()[i] && squared(i) == least), "{y} {x}");
         }
     }
 }

@@ -7,11 +7,12 @@ use crate::picture::Rgb8;
 /// OpenPose's pairs of joints, in the order drawn. A line has the colour of its second joint.
 #[rustfmt::skip]
 const PAIRS: [(Joint, Joint); 24] = [
-    (Neck, MidHip), (Neck, RightShoulder), (Neck, LeftShoulder), (RightShoulder, RightElbow), (RightElbow, RightWrist),
-    (LeftShoulder, LeftElbow), (LeftElbow, LeftWrist), (MidHip, RightHip), (RightHip, RightKnee),
-    (RightKnee, RightAnkle), (MidHip, LeftHip), (LeftHip, LeftKnee), (LeftKnee, LeftAnkle), (Neck, Nose), (Nose, RightEye), (RightEye, RightEar),
-    (Nose, LeftEye), (LeftEye, LeftEar), (LeftAnkle, LeftBigToe), (LeftBigToe, LeftSmallToe), (LeftAnkle, LeftHeel),
-    (RightAnkle, RightBigToe), (RightBigToe, RightSmallToe), (RightAnkle, RightHeel),
+    (Neck, MidHip), (Neck, RightShoulder), (Neck, LeftShoulder), (RightShoulder, RightElbow),
+    (RightElbow, RightWrist), (LeftShoulder, LeftElbow), (LeftElbow, LeftWrist), (MidHip, RightHip),
+    (RightHip, RightKnee), (RightKnee, RightAnkle), (MidHip, LeftHip), (LeftHip, LeftKnee), (LeftKnee, LeftAnkle),
+    (Neck, Nose), (Nose, RightEye), (RightEye, RightEar), (Nose, LeftEye), (LeftEye, LeftEar),
+    (LeftAnkle, LeftBigToe), (LeftBigToe, LeftSmallToe), (LeftAnkle, LeftHeel), (RightAnkle, RightBigToe),
+    (RightBigToe, RightSmallToe), (RightAnkle, RightHeel),
 ];
 
 /// OpenPose's colours of the joints, red, green, blue.
