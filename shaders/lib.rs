@@ -23,15 +23,20 @@ texts! {
     ADAM = "adam",
     ADD = "add",
     AFFINE = "affine",
+    ARGMAX = "argmax",
     AVG_POOL = "avg_pool",
     BATCH_NORM = "batch_norm",
+    BILINEAR_RESIZE = "bilinear_resize",
     CONCAT = "concat",
     CONV2D = "conv2d",
     CORRELATION = "correlation",
+    CROSS_ENTROPY = "cross_entropy",
     DROPOUT = "dropout",
     FUSED_CONV2D = "fused_conv2d",
     FUSED_LINEAR = "fused_linear",
     FUSED_POOL = "fused_pool",
+    GAUSSIAN_BLUR = "gaussian_blur",
+    GRID_SAMPLE = "grid_sample",
     INSTANCE_NORM = "instance_norm",
     L1 = "l1",
     L2_NORMALIZE = "l2_normalize",
@@ -50,8 +55,10 @@ texts! {
     RESIZE = "resize",
     RGBA8 = "rgba8",
     SCALE = "scale",
+    SECOND_ORDER_CONSTRAINT = "second_order_constraint",
     SIGMOID = "sigmoid",
     SLICE = "slice",
+    SMOOTH_LABELS = "smooth_labels",
     SOFTPLUS = "softplus",
     SPECTRAL_NORM = "spectral_norm",
     STAGED_CONV2D = "staged_conv2d",
@@ -59,6 +66,8 @@ texts! {
     SUM_SEGMENTS = "sum_segments",
     SUM_WINDOWS = "sum_windows",
     TANH = "tanh",
+    THIN_PLATE_WARP = "thin_plate_warp",
+    TPS_GRID = "tps_grid",
     TRANSPOSE = "transpose",
     WINOGRAD_CONV2D = "winograd_conv2d",
 }
@@ -67,12 +76,14 @@ texts! {
 pub mod shared {
     texts! {
         "shared/":
+        BILINEAR = "bilinear",
         GRID = "grid",
         INPUT = "input",
         LOAD_STORE = "load_store",
         MATH = "math",
         PHILOX = "philox",
         REDUCE = "reduce",
+        THIN_PLATE = "thin_plate",
     }
 }
 

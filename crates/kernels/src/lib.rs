@@ -39,17 +39,23 @@ mod macros;
 mod adam;
 mod add;
 mod affine;
+mod argmax;
 mod avg_pool;
 mod batch_norm;
+mod bilinear_resize;
 mod concat;
 mod conv2d;
 mod correlation;
+mod cross_entropy;
 mod dropout;
+mod gaussian_blur;
 mod geometry;
+mod grid_sample;
 mod instance_norm;
 mod l1;
 mod l2_normalize;
 mod leaky_relu;
+mod linear;
 mod mask_norm;
 mod max_pool;
 mod modulate;
@@ -63,28 +69,38 @@ mod reduce;
 mod relu;
 mod resize;
 mod scale;
+mod second_order_constraint;
 mod sigmoid;
 mod slice;
+mod smooth_labels;
 mod softplus;
 mod spectral_norm;
 mod sum_segments;
 mod sum_windows;
 mod tanh;
+mod thin_plate_warp;
+mod tps_grid;
 mod transpose;
 
 pub use adam::Adam;
 pub use add::add;
 pub use affine::affine;
+pub use argmax::argmax;
 pub use avg_pool::avg_pool;
 pub use batch_norm::{RunningStatistics, batch_norm, batch_norm_train};
+pub use bilinear_resize::bilinear_resize;
 pub use concat::concat;
 pub use conv2d::{conv2d, conv2d_normalized, conv2d_packed};
 pub use correlation::correlation;
+pub use cross_entropy::{PixelClasses, cross_entropy};
 pub use dropout::dropout;
+pub use gaussian_blur::gaussian_blur;
+pub use grid_sample::grid_sample;
 pub use instance_norm::instance_norm;
 pub use l1::l1;
 pub use l2_normalize::l2_normalize;
 pub use leaky_relu::leaky_relu;
+pub use linear::linear;
 pub use mask_norm::mask_norm;
 pub use max_pool::max_pool;
 pub use modulate::modulate;
@@ -97,12 +113,16 @@ pub use reduce::{mean, sum};
 pub use relu::relu;
 pub use resize::resize;
 pub use scale::scale;
+pub use second_order_constraint::second_order_constraint;
 pub use sigmoid::sigmoid;
 pub use slice::slice;
+pub use smooth_labels::smooth_labels;
 pub use softplus::softplus;
 pub use spectral_norm::{SpectralNorm, power_iteration, spectral_norm};
 pub use sum_windows::{Windows, sum_windows};
 pub use tanh::tanh;
+pub use thin_plate_warp::thin_plate_warp;
+pub use tps_grid::tps_grid;
 pub use transpose::transpose;
 
 /// A shader's text for each [`Precision`] of stored weights and activations.
@@ -127,7 +147,8 @@ const fn kernel(name: &'static str, source: &'static [&'static str], entry: &'st
     // SAFETY: An entry point of shaders/ returns before it indexes past the sizes in its Params, and the function that
     // launches it has checked the tensors against those sizes. Its loops run over the same sizes, and it writes
     // workgroup memory before it reads it. Indices that lie in buffers (windows, table entries) were checked on upload:
-    // by `PixelEntries`, `Windows`, `Segments` and `DeviceBuffers`. Tests run every operation (`alias_oracle::check`)
+    // by `PixelEntries`, `PixelClasses`, `Windows`, `Segments` and `DeviceBuffers`, or are clamped (`grid_sample`), or
+    // come from alias-plan's `Smoothing`, all of whose sums lie inside. Tests run every operation (`alias_oracle::check`)
     // and every step of a plan (tests/painter.rs) with and without bounds checks and compare the bits.
     unsafe { Kernel::new(name, source, entry).assume_in_bounds() }
 }

@@ -72,6 +72,44 @@ fn channels_and_sizes() {
 }
 
 #[test]
+fn geometric_matching() {
+    let x = t(&[2, 3, 4, 5]);
+    refused(l2_normalize(&t(&[4])), "l2_normalize: x has shape [4], expected (N, C, H, W)");
+    refused(correlation(&x, &t(&[2, 3, 5, 4])), "correlation: b has shape [2, 3, 5, 4], expected [2, 3, 4, 5]");
+    refused(linear(&x, &t(&[7, 59]), &t(&[7])), "linear: weight has shape [7, 59], expected [7, 60]");
+    refused(linear(&x, &t(&[7, 60]), &t(&[7, 1])), "linear: bias has shape [7, 1], expected [7]");
+    let theta = t(&[2, 50, 1, 1]);
+    refused(tps_grid(&t(&[2, 48, 1, 1]), 4, 4), "tps_grid: theta has shape [2, 48, 1, 1], expected [2, 50, 1, 1]");
+    refused(tps_grid(&theta, 4, 0), "tps_grid: height, width is 4, 0, expected sides of at least 1");
+    refused(grid_sample(&x, &t(&[1, 6, 7, 2])), "grid_sample: grid has shape [1, 6, 7, 2], expected [2, 6, 7, 2]");
+    refused(grid_sample(&x, &t(&[2, 6, 7, 3])), "grid_sample: grid has shape [2, 6, 7, 3], expected [2, 6, 7, 2]");
+    refused(
+        thin_plate_warp(&x, &t(&[1, 50, 1, 1]), 6, 7),
+        "thin_plate_warp: theta has shape [1, 50, 1, 1], expected [2, 50, 1, 1]",
+    );
+    refused(
+        second_order_constraint(&t(&[2, 49, 1, 1])),
+        "second_order_constraint: theta has shape [2, 49, 1, 1], expected (N, 2 n n, 1, 1) with n of at least 3",
+    );
+}
+
+#[test]
+fn labels() {
+    let x = t(&[2, 3, 4, 5]);
+    refused(argmax(&t(&[4])), "argmax: x has shape [4], expected (N, C, H, W)");
+    refused(bilinear_resize(&x, 0, 5), "bilinear_resize: height, width is 0, 5, expected sides of 1 to 32767");
+    refused(
+        bilinear_resize(&t(&[1, 1, 1, 32_768]), 1, 1),
+        "bilinear_resize: x has shape [1, 1, 1, 32768], expected sides of 1 to 32767",
+    );
+    refused(smooth_labels(&x, 3, 32_768), "smooth_labels: height, width is 3, 32768, expected sides of 1 to 32767");
+    refused(gaussian_blur(&x, 4, 1.0), "gaussian_blur: size is 4, expected an odd number up to 255");
+    refused(gaussian_blur(&x, 5, 0.0), "gaussian_blur: sigma is 0, expected a number above 0");
+    let classes = PixelClasses::new(gpu(), [2, 5, 4], &[0; 40], 3).unwrap();
+    refused(cross_entropy(&x, &classes), "cross_entropy: classes has shape [2, 5, 4], expected [2, 4, 5]");
+}
+
+#[test]
 fn convolution() {
     let (x, w) = (t(&[2, 3, 5, 7]), t(&[4, 3, 3, 3]));
     refused(conv2d(&t(&[3, 5, 7]), &w, None, 1, 1), "conv2d: x has shape [3, 5, 7], expected (N, C, H, W)");

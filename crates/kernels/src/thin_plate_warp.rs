@@ -1,0 +1,75 @@
+//! Pictures warped by a thin-plate spline, without a stored grid.
+
+use crate::kernel;
+use crate::tps_grid::{PIXEL_FLOPS, Spline};
+use alias_tensor::{Kernel, Result, Tensor, Work};
+
+const SOURCE: &[&str] = wgsl!(THIN_PLATE_WARP, GRID, MATH, THIN_PLATE, BILINEAR);
+static FORWARD: Kernel = kernel("thin_plate_warp", SOURCE, "forward");
+
+params! { batch: u32, channels: u32, h: u32, w: u32, oh: u32, ow: u32 }
+
+/// [`grid_sample`](crate::grid_sample)`(pictures, `[`tps_grid`](crate::tps_grid)`(theta, height, width))` in one pass:
+/// `pictures` (N, C, H, W), `theta` (N, 50, 1, 1); the result is (N, C, height, width). Not differentiable.
+///
+/// # Errors
+/// If the shapes do not match, a side is 0, or the device reports an error.
+pub fn thin_plate_warp(pictures: &Tensor, theta: &Tensor, height: usize, width: usize) -> Result<Tensor> {
+    let [n, c, h, w] = pictures.shape().nchw("thin_plate_warp", "pictures")?;
+    theta.shape().check("thin_plate_warp", "theta", &[n, 50, 1, 1])?;
+    let spline = Spline::new("thin_plate_warp", theta, height, width)?;
+    let y = Tensor::empty(pictures.gpu(), &[n, c, height, width])?;
+    let params =
+        Params { batch: n as u32, channels: c as u32, h: h as u32, w: w as u32, oh: height as u32, ow: width as u32 };
+    let pixels = n * height * width;
+    let inputs = [pictures, &spline.coefficient, &spline.line, &spline.column_x, &spline.row_y];
+    let work = Work::threads(pixels).flops(PIXEL_FLOPS * pixels as u64 + 9 * y.numel() as u64);
+    pictures.gpu().launch(&FORWARD, &params, &inputs, &[&y], work)?;
+    Ok(y)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::grid_sample::tests::GridSample;
+    use crate::tps_grid::tests::{TpsGrid, displacements};
+    use crate::{grid_sample, tps_grid};
+    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_tensor::Tensor;
+
+    struct ThinPlateWarp {
+        size: [usize; 2],
+    }
+
+    impl Twin for ThinPlateWarp {
+        fn forward(&self, x: &[Array]) -> Array {
+            let grid = TpsGrid { size: self.size }.forward(&x[1..]);
+            GridSample.forward(&[x[0].clone(), grid])
+        }
+
+        fn backward(&self, _: &[Array], _: &Array) -> Vec<Option<Array>> {
+            vec![None, None]
+        }
+    }
+
+    #[test]
+    fn matches_twin() {
+        for (shape, size) in [([1, 1, 1, 1], [2, 3]), ([2, 3, 5, 7], [4, 6]), ([3, 2, 9, 4], [31, 17])] {
+            let theta = displacements(shape[0]).map(|t| f64::from((t / 16.0) as f32));
+            check(&ThinPlateWarp { size }, &[Random::new(2).array(&shape), theta], |t| {
+                super::thin_plate_warp(&t[0], &t[1], size[0], size[1])
+            });
+        }
+    }
+
+    #[test]
+    fn equals_the_two_operations() {
+        let picture = Random::new(2).array(&[2, 3, 24, 18]);
+        let picture = Tensor::new(gpu(), &picture.shape, &picture.to_f32()).unwrap().requires_grad();
+        let theta = Tensor::new(gpu(), &[2, 50, 1, 1], &displacements(2).to_f32()).unwrap().requires_grad();
+        let warped = super::thin_plate_warp(&picture, &theta, 29, 23).unwrap();
+        assert!(!warped.is_tracked());
+        let expected = grid_sample(&picture, &tps_grid(&theta, 29, 23).unwrap()).unwrap().to_vec().unwrap();
+        let worst = warped.to_vec().unwrap().iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-5, "{worst:e}");
+    }
+}
