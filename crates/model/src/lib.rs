@@ -92,6 +92,6 @@ pub use sample::{CLASSES, Sample};
 pub use state_dict::{SPADE_GAIN, fill, initialize};
 pub use tape::{Feed, LabelFeed, Module, SpadeMethod};
 pub use try_on::{
-    Checkpoints, Framing, Garment, GarmentPhoto, GarmentPictures, Matcher, PersonPhoto, PreparedGarment, PreparedPerson, Seeds,
-    Segmenter, TryOn, Warped, Wearer, WearerPictures, Worn,
+    Checkpoints, Framing, Garment, GarmentPhoto, GarmentPictures, Matcher, PersonPhoto, PreparedGarment,
+    PreparedPerson, Seeds, Segmenter, TryOn, Warped, Wearer, WearerPictures, Worn,
 };

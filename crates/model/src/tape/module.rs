@@ -7,7 +7,7 @@ use crate::label_map::LabelMap;
 use crate::network::{Activation, Dropout, Layer, Network, NormKind, Operation, Pool, PoolKind, Source, Value};
 use crate::{Checkpoint, ConfigError, Error, InputError, Noise, Result, StateDictError};
 use alias_kernels::{
-    RunningStatistics, add, avg_pool, concat, conv2d, correlation, dropout, l2_normalize, leaky_relu, max_pool, relu,
+    RunningStatistics, add, avg_pool, concat, correlation, dropout, l2_normalize, leaky_relu, linear, max_pool, relu,
     resize, sigmoid, slice, tanh,
 };
 use alias_tensor::{Gpu, Pass, Tensor};
@@ -410,12 +410,7 @@ impl Inner {
         let x = activate(x, reading.after)?;
         let y = match &tensors.operation {
             TapeOperation::Convolution(conv) => conv.forward(&x)?,
-            TapeOperation::Linear { weight, bias } => {
-                // A 1x1 convolution of a single pixel.
-                let [n, c, h, w] = x.shape().nchw("linear", "x")?;
-                let weight = weight.reshape(&[bias.numel(), c * h * w, 1, 1])?;
-                conv2d(&x.reshape(&[n, c * h * w, 1, 1])?, &weight, Some(bias), 1, 0)?
-            }
+            TapeOperation::Linear { weight, bias } => linear(&x, weight, bias)?,
             TapeOperation::Pool(Pool { window: 1, .. }) => x,
             TapeOperation::Pool(Pool { kind: PoolKind::Max, .. }) => max_pool(&x)?,
             TapeOperation::Pool(_) => avg_pool(&x)?,

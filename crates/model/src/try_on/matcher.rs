@@ -4,6 +4,8 @@ use super::inputs::{Garment, Wearer};
 use super::{check_finite, run, stages};
 use crate::plans::{Session, Target};
 use crate::{Checkpoint, Device, InputError, MatchingConfig, Result};
+use alias_plan::ThinPlate;
+use alias_tensor::Tensor;
 
 /// Warps garments onto persons (VITON-HD, section 3.3). Clones are cheap and share the weights.
 #[derive(Clone, Debug)]
@@ -75,16 +77,14 @@ impl Matcher {
     }
 
     /// Pictures (N, C, H, W) where the splines of `theta` (N, 50) send each pixel, at the same size.
-    fn look_up(&self, theta: &[f32], pictures: &[f32], shape @ [_, _, h, w]: [usize; 4]) -> Result<Vec<f32>> {
+    fn look_up(&self, theta: &[f32], pictures: &[f32], shape @ [n, _, h, w]: [usize; 4]) -> Result<Vec<f32>> {
         match &self.device {
             Device::Cpu(cpu) => Ok(alias_cpu::thin_plate_warp(cpu, theta, pictures, shape, [h, w])),
-            Device::Gpu(_) => Ok(alias_cpu::thin_plate_warp(
-                &alias_cpu::Cpu::open(Default::default())?,
-                theta,
-                pictures,
-                shape,
-                [h, w],
-            )),
+            Device::Gpu(gpu) => {
+                let pictures = Tensor::new(gpu, &shape, pictures)?;
+                let theta = Tensor::new(gpu, &[n, 2 * ThinPlate::POINTS, 1, 1], theta)?;
+                Ok(alias_kernels::thin_plate_warp(&pictures, &theta, h, w)?.to_vec()?)
+            }
         }
     }
 }

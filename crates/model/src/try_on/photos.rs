@@ -1,7 +1,7 @@
 //! From photos of any size to what the networks read, and from their picture back into the person's photo.
 
-use super::inputs::{Garment, GarmentPictures, Wearer, WearerPictures};
 use super::Worn;
+use super::inputs::{Garment, GarmentPictures, Wearer, WearerPictures};
 use crate::{MatchingConfig, Result, planes_to_rgb8};
 use alias_preprocess::agnostic::{Radii, image_agnostic, painted_area, parse_agnostic, warnings};
 use alias_preprocess::cutout::{BACKGROUND, Background, garment_mask, with_background};

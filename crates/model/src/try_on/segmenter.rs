@@ -5,6 +5,7 @@ use super::{check_finite, run, stages};
 use crate::networks::PARSED;
 use crate::plans::{Session, Target};
 use crate::{Checkpoint, Device, InputError, Noise, Result, SegmentationConfig};
+use alias_tensor::Tensor;
 
 /// Predicts how a person's picture would be segmented if the person wore a garment (VITON-HD, section 3.2). Clones are cheap
 /// and share the weights.
@@ -58,8 +59,10 @@ impl Segmenter {
         }
         match &self.device {
             Device::Cpu(cpu) => Ok(alias_cpu::smooth_labels(cpu, scores, shape, size)),
-            Device::Gpu(_) => {
-                Ok(alias_cpu::smooth_labels(&alias_cpu::Cpu::open(Default::default())?, scores, shape, size))
+            Device::Gpu(gpu) => {
+                let scores = Tensor::new(gpu, &shape, scores)?;
+                let labels = alias_kernels::smooth_labels(&scores, size[0], size[1])?;
+                Ok(labels.to_vec()?.into_iter().map(|label| label as u8).collect())
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What lies between the networks: resizing, concatenating, grouping classes. On the host, since it is little.
 
+use crate::Noise;
 use crate::networks::PARSED;
 use crate::plan::{bilinear, philox};
-use crate::Noise;
 use alias_preprocess::labels::{FROM_13_TO_7, LIP_TO_13};
 
 /// Random stream of the noise in the segmentation generator's input, behind those of ALIAS's noise.
