@@ -11,6 +11,9 @@ const EXTENSIONS: [&str; 13] =
 /// What OpenPose adds to the names of the poses that it draws.
 const RENDERED: &str = "_rendered";
 
+/// What OpenPose adds to the names of the keypoints that it finds.
+const KEYPOINTS: &str = "_keypoints";
+
 /// The pictures in a folder, by name: the stem of a file, without OpenPose's `_rendered`. Extensions may be in capitals,
 /// and accents stored in either of Unicode's forms, as systems differ in both.
 #[derive(Clone, Debug)]
@@ -25,15 +28,27 @@ impl Folder {
     /// # Errors
     /// What the file system reports.
     pub fn list(path: &Path) -> std::io::Result<Folder> {
+        Folder::list_of(path, &EXTENSIONS, RENDERED)
+    }
+
+    /// Lists OpenPose's files of keypoints in a folder, in the same way: by the stem without `_keypoints`.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    pub fn list_keypoints(path: &Path) -> std::io::Result<Folder> {
+        Folder::list_of(path, &["json"], KEYPOINTS)
+    }
+
+    fn list_of(path: &Path, extensions: &[&str], suffix: &str) -> std::io::Result<Folder> {
         let mut files = BTreeMap::<String, (usize, PathBuf)>::new();
         for entry in std::fs::read_dir(path)? {
             let file = entry?.path();
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let Some((stem, extension)) = split_extension(&name) else { continue };
+            let Some((stem, extension)) = split_extension(&name, extensions) else { continue };
             if name.starts_with('.') || !file.is_file() {
                 continue;
             }
-            let bare = stem.strip_suffix(RENDERED);
+            let bare = stem.strip_suffix(suffix);
             let rank = 2 * extension + usize::from(bare.is_some());
             let key = normalized(bare.unwrap_or(stem));
             if files.get(&key).is_none_or(|(other, _)| rank < *other) {
@@ -62,14 +77,14 @@ impl Folder {
 /// The name of a file of this path, with or without an extension, as [`Folder::names`] has it.
 pub(crate) fn name_of(path: &str) -> String {
     let file = path.rsplit(['/', '\\']).next().unwrap_or(path);
-    let stem = split_extension(file).map_or(file, |(stem, _)| stem);
+    let stem = split_extension(file, &EXTENSIONS).map_or(file, |(stem, _)| stem);
     normalized(stem.strip_suffix(RENDERED).unwrap_or(stem))
 }
 
-/// Stem and index of the extension, if it is a picture's.
-fn split_extension(name: &str) -> Option<(&str, usize)> {
+/// Stem and index of the extension, if it is one of these.
+fn split_extension<'n>(name: &'n str, extensions: &[&str]) -> Option<(&'n str, usize)> {
     let (stem, extension) = name.rsplit_once('.')?;
-    let index = EXTENSIONS.iter().position(|known| extension.eq_ignore_ascii_case(known))?;
+    let index = extensions.iter().position(|known| extension.eq_ignore_ascii_case(known))?;
     Some((stem, index))
 }
 

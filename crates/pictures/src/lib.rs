@@ -32,3 +32,4 @@ mod pairs;
 pub mod pipeline;
 pub mod resize;
 pub mod sheet;
+pub mod wardrobe;

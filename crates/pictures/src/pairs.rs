@@ -45,6 +45,23 @@ impl Line {
     }
 }
 
+/// The two names of a line that pairs a person with a garment. Names may hold spaces: of the places where the second name may
+/// begin, the one counts at which both are known. None if the line does not show two names.
+pub(crate) fn person_and_garment(
+    line: &str,
+    is_person: impl Fn(&str) -> bool,
+    is_garment: impl Fn(&str) -> bool,
+) -> Option<[String; 2]> {
+    let line = line.trim();
+    let splits = line.char_indices().filter(|(_, c)| c.is_whitespace() || *c == ',');
+    let bare = |name: &str| name_of(name.trim().trim_matches('"'));
+    let pairs: Vec<_> = splits.map(|(at, c)| [bare(&line[..at]), bare(&line[at + c.len_utf8()..])]).collect();
+    let known = pairs.iter().find(|[person, garment]| is_person(person) && is_garment(garment));
+    // Names that are not known are told as missing files.
+    let single = if let [pair] = &pairs[..] { Some(pair) } else { None };
+    known.or(single).filter(|pair| pair.iter().all(|name| !name.is_empty())).cloned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +84,16 @@ mod tests {
         }
         assert_eq!(decode(b"caf\xe9.png caf\xe9.png"), None);
         assert_eq!(decode(b"").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn persons_and_garments_are_told_apart_by_what_there_is() {
+        let split = |line: &str| person_and_garment(line, |name| name == "a 1", |name| name == "b 2");
+        let names = |a: &str, b: &str| Some([a.to_owned(), b.to_owned()]);
+        assert_eq!(split("a 1.jpg b 2.jpg"), names("a 1", "b 2"));
+        assert_eq!(split("c.jpg d.jpg\r"), names("c", "d"), "files that are not there are told by their names");
+        assert_eq!(split("a 1.jpg c 3.jpg"), None);
+        assert_eq!(split("a"), None);
     }
 
     #[test]

@@ -35,6 +35,12 @@ pub enum Error {
         /// Height and width of the second.
         other: [usize; 2],
     },
+    /// A garment's mask that is all black or all white.
+    #[error("the mask is {} everywhere; it must be white where the garment is and black elsewhere", if *is_white { "white" } else { "black" })]
+    MaskOfOneValue {
+        /// Which of the two.
+        is_white: bool,
+    },
     /// Keypoints that are too long a file.
     #[error("{bytes} bytes are more than the {limit} that a file of keypoints may have; is it one?")]
     KeypointsTooLong {

@@ -1,0 +1,94 @@
+use super::*;
+use crate::images::{Image, write_lip_labels, write_mask, write_rgb};
+use std::fs;
+
+/// A folder in the layout of the published set, with one person and two garments.
+fn set() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let path = |name: &str| {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    write_rgb(&path("image/a.png"), &Image::filled(20, 15, [0.5; 3])).unwrap();
+    let labels = (0..300).map(|k| [0, 5, 13, 2][k / 75]).collect();
+    write_lip_labels(&path("image-parse/a.png"), &Plane { height: 20, width: 15, data: labels }).unwrap();
+    let numbers: Vec<f64> = (1..=75).map(|k| f64::from(k) / 5.0).collect();
+    let json = format!(r#"{{"people":[{{"pose_keypoints_2d":{numbers:?}}}]}}"#);
+    fs::write(path("openpose-json/a_keypoints.json"), json).unwrap();
+    for name in ["c", "d 1"] {
+        write_rgb(&path(&format!("cloth/{name}.png")), &Image::filled(20, 15, [0.9; 3])).unwrap();
+    }
+    let half = (0..300).map(|k| f32::from(u8::from(k < 150))).collect();
+    write_mask(&path("cloth-mask/c.png"), &Plane { height: 20, width: 15, data: half }).unwrap();
+    fs::write(path("test_pairs.txt"), "a.png c.png\r\na.png d 1.png\na.png c.png\n").unwrap();
+    folder
+}
+
+#[test]
+fn a_set_is_read_by_its_pairs() {
+    let folder = set();
+    let wardrobe = Wardrobe::open(folder.path()).unwrap();
+    let pairs = wardrobe.pairs(None).unwrap();
+    assert_eq!(pairs, [["a", "c"], ["a", "d 1"]], "each once");
+    let person = wardrobe.person("a").unwrap();
+    assert_eq!(person.pose, None);
+    let read = person.read(LabelSet::Lip).unwrap();
+    assert_eq!((read.photo.size(), read.labels.size(), read.pose), ([20, 15], [20, 15], None));
+    assert!(wardrobe.garment("c").unwrap().read().unwrap().mask.is_some());
+    assert!(wardrobe.garment("d 1").unwrap().read().unwrap().mask.is_none());
+    assert!(wardrobe.person("b").unwrap_err().to_string().contains("no photo for b"));
+    assert!(wardrobe.garment("e").unwrap_err().to_string().contains("no garment for e"));
+}
+
+#[test]
+fn files_are_found_beside_a_photo() {
+    let folder = set();
+    let given = || [None, None, None];
+    let photo = folder.path().join("image/a.png");
+    let found = PersonFiles::of_photo(&photo, given()).unwrap();
+    assert!(found.parse.ends_with("image-parse/a.png") && found.keypoints.ends_with("a_keypoints.json"), "{found:?}");
+    let garment = GarmentFiles::of_photo(&folder.path().join("cloth/c.png"), None);
+    assert!(garment.mask.unwrap().ends_with("cloth-mask/c.png"));
+    assert_eq!(GarmentFiles::of_photo(&folder.path().join("cloth/d 1.png"), None).mask, None);
+
+    let flat = tempfile::tempdir().unwrap();
+    let copy = |from: &str, to: &str| fs::copy(folder.path().join(from), flat.path().join(to)).unwrap();
+    copy("image/a.png", "p.png");
+    let photo = flat.path().join("p.png");
+    let error = PersonFiles::of_photo(&photo, given()).unwrap_err().to_string();
+    assert!(error.contains("no label map") && error.contains("--parse"), "{error}");
+    copy("image-parse/a.png", "p_parse.png");
+    let error = PersonFiles::of_photo(&photo, given()).unwrap_err().to_string();
+    assert!(error.contains("no file of keypoints") && error.contains("--keypoints"), "{error}");
+    copy("openpose-json/a_keypoints.json", "p_keypoints.json");
+    let found = PersonFiles::of_photo(&photo, given()).unwrap();
+    assert!(found.parse.ends_with("p_parse.png") && found.keypoints.ends_with("p_keypoints.json"), "{found:?}");
+    assert_eq!(GarmentFiles::of_photo(&photo, None).mask, None, "the photo is no mask of its own");
+}
+
+#[test]
+fn what_does_not_fit_is_told() {
+    let folder = set();
+    let root = folder.path();
+    let person = Wardrobe::open(root).unwrap().person("a").unwrap();
+    write_rgb(&root.join("image/a.png"), &Image::filled(20, 16, [0.5; 3])).unwrap();
+    let error = person.read(LabelSet::Lip).unwrap_err().to_string();
+    assert!(error.contains("is 20x15") && error.contains("is 20x16"), "{error}");
+    for (value, word) in [(0.0, "black"), (1.0, "white")] {
+        let mask = Plane { height: 20, width: 15, data: vec![value; 300] };
+        write_mask(&root.join("cloth-mask/c.png"), &mask).unwrap();
+        let error = Wardrobe::open(root).unwrap().garment("c").unwrap().read().unwrap_err().to_string();
+        assert!(error.contains(word) && error.contains("c.png"), "{error}");
+    }
+    fs::write(root.join("test_pairs.txt"), "a.png").unwrap();
+    let error = Wardrobe::open(root).unwrap().pairs(None).unwrap_err().to_string();
+    assert!(error.contains("line 1") && error.contains("PERSON GARMENT"), "{error}");
+    fs::write(root.join("test_pairs.txt"), "\n\n").unwrap();
+    assert!(Wardrobe::open(root).unwrap().pairs(None).unwrap_err().to_string().contains("names no pair"));
+    assert!(Wardrobe::open(&root.join("cloth")).unwrap_err().to_string().contains("folder that holds"));
+    fs::write(root.join("openpose-json/a_keypoints.json"), "{").unwrap();
+    let error = person.read(LabelSet::Lip).unwrap_err().to_string();
+    assert!(error.contains("a_keypoints.json"), "{error}");
+}
