@@ -13,8 +13,12 @@ pub use photos::{Framing, GarmentPhoto, PersonPhoto, PreparedGarment, PreparedPe
 pub use segmenter::Segmenter;
 
 use crate::plans::{Conditioning, PlanOptions, Session, Target};
-use crate::{Checkpoint, Device, InputError, LoadOptions, Noise, Painter, Result, Sample};
+use crate::{
+    Checkpoint, Device, GeneratorConfig, InputError, LoadOptions, MatchingConfig, Noise, Painter, Result, Sample,
+    SegmentationConfig,
+};
 use alias_plan::Precision;
+use std::sync::Arc;
 
 /// The three networks of VITON-HD on a device.
 ///
@@ -56,9 +60,28 @@ use alias_plan::Precision;
 /// ```
 #[derive(Clone, Debug)]
 pub struct TryOn {
-    segmenter: Segmenter,
-    matcher: Matcher,
-    painter: Painter,
+    matching: MatchingConfig,
+    generator: GeneratorConfig,
+    networks: Networks,
+}
+
+/// Where the networks are.
+#[derive(Clone, Debug)]
+enum Networks {
+    /// All on the device.
+    Resident { segmenter: Segmenter, matcher: Matcher, painter: Painter },
+    /// In their checkpoints: each is loaded when it is its turn.
+    OneAtATime(Arc<Stored>),
+}
+
+#[derive(Debug)]
+struct Stored {
+    device: Device,
+    segmentation: Checkpoint,
+    matching: Checkpoint,
+    generator: Checkpoint,
+    options: LoadOptions,
+    target: Target,
 }
 
 /// The checkpoints of the three networks.
@@ -121,22 +144,90 @@ impl TryOn {
         let segmenter = Segmenter::load(&device, checkpoints.segmentation, options.strict, target.clone())?;
         let matcher = Matcher::load(&device, checkpoints.matching, options.strict, target.clone())?;
         let painter = Painter::load_with(&device, checkpoints.generator, options, target)?;
-        Ok(TryOn { segmenter, matcher, painter })
+        let (matching, generator) = (matcher.config(), painter.config());
+        Ok(TryOn { matching, generator, networks: Networks::Resident { segmenter, matcher, painter } })
     }
 
-    /// The segmentation generator.
-    pub fn segmenter(&self) -> &Segmenter {
-        &self.segmenter
+    /// Loads each network for each picture when it is its turn, and frees it before the next one. The device then never holds
+    /// more than the largest of them, but each picture takes as long as loading all three. Checkpoints that were read from
+    /// files take no memory meanwhile.
+    ///
+    /// # Errors
+    /// As [`TryOn::load_with`], except that weights are not looked at before the first picture.
+    pub fn one_at_a_time(
+        device: impl Into<Device>,
+        checkpoints: &Checkpoints,
+        options: LoadOptions,
+        target: Target,
+    ) -> Result<TryOn> {
+        let Checkpoints { segmentation, matching, generator } = *checkpoints;
+        SegmentationConfig::infer(segmentation)?;
+        let configs = (MatchingConfig::infer(matching)?, GeneratorConfig::infer(generator)?);
+        let stored = Stored {
+            device: device.into(),
+            segmentation: segmentation.clone(),
+            matching: matching.clone(),
+            generator: generator.clone(),
+            options,
+            target,
+        };
+        Ok(TryOn { matching: configs.0, generator: configs.1, networks: Networks::OneAtATime(Arc::new(stored)) })
     }
 
-    /// The geometric matching module.
-    pub fn matcher(&self) -> &Matcher {
-        &self.matcher
+    /// The segmentation generator. Where networks are loaded one at a time, this loads it.
+    ///
+    /// # Errors
+    /// As [`Segmenter::load`].
+    pub fn segmenter(&self) -> Result<Segmenter> {
+        match &self.networks {
+            Networks::Resident { segmenter, .. } => Ok(segmenter.clone()),
+            Networks::OneAtATime(stored) => {
+                let Stored { device, segmentation, options, target, .. } = &**stored;
+                Segmenter::load(device, segmentation, options.strict, target.clone())
+            }
+        }
     }
 
-    /// The image generator.
-    pub fn painter(&self) -> &Painter {
-        &self.painter
+    /// The geometric matching module. Where networks are loaded one at a time, this loads it.
+    ///
+    /// # Errors
+    /// As [`Matcher::load`].
+    pub fn matcher(&self) -> Result<Matcher> {
+        match &self.networks {
+            Networks::Resident { matcher, .. } => Ok(matcher.clone()),
+            Networks::OneAtATime(stored) => {
+                let Stored { device, matching, options, target, .. } = &**stored;
+                Matcher::load(device, matching, options.strict, target.clone())
+            }
+        }
+    }
+
+    /// The image generator. Where networks are loaded one at a time, this loads it.
+    ///
+    /// # Errors
+    /// As [`Painter::load_with`].
+    pub fn painter(&self) -> Result<Painter> {
+        match &self.networks {
+            Networks::Resident { painter, .. } => Ok(painter.clone()),
+            Networks::OneAtATime(stored) => {
+                let Stored { device, generator, options, target, .. } = &**stored;
+                Painter::load_with(device, generator, *options, target.clone())
+            }
+        }
+    }
+
+    /// Gives the memory of a network that was loaded for one picture back to the device.
+    fn free(&self) {
+        if let Networks::OneAtATime(stored) = &self.networks
+            && let Device::Gpu(gpu) = &stored.device
+        {
+            gpu.trim();
+        }
+    }
+
+    /// The configuration of the geometric matching module.
+    pub fn matching(&self) -> MatchingConfig {
+        self.matching
     }
 
     /// Height and width at which the first two networks work for pictures of `height` and `width`:
@@ -145,7 +236,7 @@ impl TryOn {
     /// # Errors
     /// As there.
     pub fn low_size(&self, height: usize, width: usize) -> Result<[usize; 2]> {
-        self.matcher.config().low_size(height, width)
+        self.matching.low_size(height, width)
     }
 
     /// Prepares a person, or a batch of them, for any number of garments.
@@ -154,7 +245,7 @@ impl TryOn {
     /// [`Error::Input`](crate::Error::Input) if a picture has a wrong length or a label is not one of LIP's, or the
     /// networks cannot draw this size.
     pub fn wearer(&self, pictures: &WearerPictures) -> Result<Wearer> {
-        self.painter.config().layers.check_size(pictures.height, pictures.width)?;
+        self.generator.layers.check_size(pictures.height, pictures.width)?;
         Wearer::new(pictures, self.low_size(pictures.height, pictures.width)?)
     }
 
@@ -172,8 +263,8 @@ impl TryOn {
     /// As [`PreparedPerson::new`].
     pub fn person(&self, person: &PersonPhoto, framing: Framing) -> Result<PreparedPerson> {
         let [height, width] = framing.size;
-        self.painter.config().layers.check_size(height, width)?;
-        PreparedPerson::new(person, framing, self.matcher.config())
+        self.generator.layers.check_size(height, width)?;
+        PreparedPerson::new(person, framing, self.matching)
     }
 
     /// Prepares a photographed garment for any number of persons.
@@ -181,7 +272,7 @@ impl TryOn {
     /// # Errors
     /// As [`PreparedGarment::new`].
     pub fn garment_photo(&self, garment: &GarmentPhoto, framing: Framing) -> Result<PreparedGarment> {
-        PreparedGarment::new(garment, framing, self.matcher.config())
+        PreparedGarment::new(garment, framing, self.matching)
     }
 
     /// Draws a batch of persons, each in the garment of the same number.
@@ -190,8 +281,9 @@ impl TryOn {
     /// [`Error::Input`](crate::Error::Input) if their sizes differ, or a network's results are not finite; an error of the
     /// device.
     pub fn draw(&self, wearer: &Wearer, garment: &Garment, seeds: Seeds) -> Result<Worn> {
-        let scores = self.segmenter.scores(wearer, garment, seeds.segmentation)?;
-        self.draw_scored(wearer, garment, scores, seeds.image)
+        let segmenter = self.segmenter()?;
+        let scores = segmenter.scores(wearer, garment, seeds.segmentation)?;
+        self.draw_by(segmenter, wearer, garment, scores, seeds.image)
     }
 
     /// [`TryOn::draw`] from the segmentation generator's scores (N, 13, h, w) on.
@@ -199,13 +291,29 @@ impl TryOn {
     /// # Errors
     /// As [`TryOn::draw`].
     pub fn draw_scored(&self, wearer: &Wearer, garment: &Garment, scores: Vec<f32>, noise: Noise) -> Result<Worn> {
-        let parsed = self.segmenter.parsed(wearer, &scores)?;
+        self.draw_by(self.segmenter()?, wearer, garment, scores, noise)
+    }
+
+    fn draw_by(
+        &self,
+        segmenter: Segmenter,
+        wearer: &Wearer,
+        garment: &Garment,
+        scores: Vec<f32>,
+        noise: Noise,
+    ) -> Result<Worn> {
+        let parsed = segmenter.parsed(wearer, &scores)?;
+        drop(segmenter);
+        self.free();
         let labels = stages::classes(&parsed);
-        let Warped { theta, cloth: warped_cloth, mask: warped_mask } = self.matcher.warp(wearer, garment, &labels)?;
+        let Warped { theta, cloth: warped_cloth, mask: warped_mask } =
+            self.matcher()?.warp(wearer, garment, &labels)?;
+        self.free();
         let Wearer { batch, size: [height, width], ref agnostic, ref pose, .. } = *wearer;
         let (agnostic, pose) = (agnostic.clone(), pose.clone());
         let sample = Sample { batch, height, width, agnostic, pose, warped_cloth, warped_mask, labels };
-        let image = self.painter.draw(&sample, noise)?;
+        let image = self.painter()?.draw(&sample, noise)?;
+        self.free();
         check_finite("the image generator", &image)?;
         Ok(Worn { image, scores, parsed, theta, sample })
     }

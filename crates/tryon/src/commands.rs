@@ -10,6 +10,7 @@ pub(crate) mod inspect;
 mod report;
 pub(crate) mod synth;
 pub(crate) mod train;
+pub(crate) mod wear;
 
 use crate::device::target;
 use crate::terminal::tell;
@@ -38,6 +39,20 @@ fn verify_not_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path
         let is_input = input.canonicalize().is_ok_and(|input| input == canonical);
         ensure!(!is_input, "{} is an input; write elsewhere", output.display());
     }
+    Ok(())
+}
+
+/// An error unless a picture can be written to `output`.
+fn verify_picture_place(output: &Path) -> Result<()> {
+    let extension = output.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    ensure!(
+        ["", "png", "jpg", "jpeg"].contains(&extension.as_str()),
+        "{}: pictures are written as PNGs or JPEGs; give a name that ends in .png or .jpg",
+        output.display()
+    );
+    ensure!(!output.is_dir(), "{} is a folder; name a file in it", output.display());
+    let folder = output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    ensure!(folder.is_dir(), "{} is no folder to write to; create it first", folder.display());
     Ok(())
 }
 

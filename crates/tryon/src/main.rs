@@ -6,9 +6,10 @@ mod commands;
 mod device;
 mod memory;
 mod terminal;
+mod weights;
 
 use clap::{Parser, Subcommand};
-use commands::{bench, dataset, demo, evaluate, export, info, inspect, synth, train};
+use commands::{bench, dataset, demo, evaluate, export, info, inspect, synth, train, wear};
 use device::DeviceArguments;
 use std::process::ExitCode;
 use terminal::{print, tell};
@@ -26,6 +27,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Wear(Box<wear::Arguments>),
     Synth(synth::Arguments),
     Demo(demo::Arguments),
     Dataset(dataset::Arguments),
@@ -40,6 +42,7 @@ enum Command {
 fn main() -> ExitCode {
     let Arguments { command, device } = Arguments::parse();
     let done = match &command {
+        Command::Wear(arguments) => wear::run(arguments, &device),
         Command::Synth(arguments) => synth::run(arguments, &device),
         Command::Demo(arguments) => demo::run(arguments, &device),
         Command::Dataset(arguments) => dataset::run(arguments),

@@ -138,6 +138,11 @@ impl PreparedPerson {
         Ok(self.fit.picture_back(&drawn)?)
     }
 
+    /// The photo.
+    pub fn photo(&self) -> &Rgb8 {
+        &self.photo
+    }
+
     /// What was painted gray and may change, at the photo's size.
     pub fn region(&self) -> &Mask {
         &self.region

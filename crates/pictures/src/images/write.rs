@@ -3,6 +3,7 @@
 use super::palette::LIP;
 use super::{Error, Image, Plane, Result};
 use alias_checkpoint::write_atomically;
+use alias_model::preprocess::Rgb8;
 use alias_model::{CLASSES, planes_to_rgb8};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageError};
@@ -51,12 +52,23 @@ fn write_image(path: &Path, image: &Image, compression: Compression) -> Result<(
         let (channel, i) = (["red", "green", "blue"][i / plane], i % plane);
         return Err(Error::NotANumber { path: path.into(), channel, x: i % width, y: i / width });
     }
-    let rgb = planes_to_rgb8(data);
+    write_bytes(path, [height, width], &planes_to_rgb8(data), compression)
+}
+
+/// Writes a picture's bytes, RGB row by row, as [`write_rgb`] does.
+///
+/// # Errors
+/// What the file system reports. A file that was there is then unchanged.
+pub fn write_rgb8(path: &Path, picture: &Rgb8) -> Result<()> {
+    write_bytes(path, picture.size(), picture.bytes(), Compression::Fast)
+}
+
+fn write_bytes(path: &Path, [height, width]: [usize; 2], rgb: &[u8], compression: Compression) -> Result<()> {
     let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
     if extension == "jpg" || extension == "jpeg" {
-        return write_jpeg(path, width, height, &rgb);
+        return write_jpeg(path, width, height, rgb);
     }
-    write(path, [width, height], &rgb, compression, None)
+    write(path, [width, height], rgb, compression, None)
 }
 
 fn write_jpeg(path: &Path, width: usize, height: usize, rgb: &[u8]) -> Result<()> {

@@ -1,0 +1,451 @@
+//! `tryon wear`: dresses persons in garments, from photos to photos.
+
+use super::{PrecisionArgument, parse_size, progress, verify_not_input};
+use crate::device::DeviceArguments;
+use crate::terminal::tell;
+use crate::weights::{Weights, needed};
+use alias_model::preprocess::Rgb8;
+use alias_model::preprocess::agnostic::Radii;
+use alias_model::preprocess::labels::LabelSet;
+use alias_model::{
+    Checkpoints, Framing, GarmentPhoto, LoadOptions, Noise, PersonPhoto, PreparedGarment, PreparedPerson, Seeds,
+    Target, TryOn, Worn, rgb8_to_planes,
+};
+use alias_pictures::images::{Image, Plane, write_lip_labels, write_mask, write_rgb, write_rgb8, write_sheet};
+use alias_pictures::pipeline::overlapped;
+use alias_pictures::wardrobe::{GarmentFiles, PersonFiles, Wardrobe};
+use alias_pictures::{resize, sheet};
+use anyhow::{Context, Result, bail, ensure};
+use clap::ArgGroup;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Dress a person in a garment: from photos to a photo.
+///
+/// Besides the two photos it takes the person's label map, from a human parser, and the person's keypoints, from OpenPose. They
+/// are looked for in the folders of VITON-HD's data set beside the photo's, or beside the photo (P_parse.png,
+/// P_keypoints.json), unless options name them. The garment's mask is looked for likewise (C_mask.png); without one, the
+/// garment is cut out from its background.
+///
+/// The picture has the photo's size, and is the photo itself wherever the person was not painted over.
+#[derive(clap::Args)]
+#[group(skip)]
+#[command(group(ArgGroup::new("who").required(true).args(["person", "data"])))]
+pub(crate) struct Arguments {
+    /// The three networks' checkpoints (seg_final.pth, gmm_final.pth, alias_final.pth), or a folder that holds them
+    #[arg(long, value_name = "DIR|FILE", required = true, num_args = 1..)]
+    weights: Vec<PathBuf>,
+
+    #[command(flatten)]
+    one: One,
+
+    /// A folder in VITON-HD's layout: image, cloth, cloth-mask, openpose_json, openpose_img, image-parse
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Which persons wear what: lines of PERSON GARMENT [default: test_pairs.txt in or above the folder]
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pairs: Option<PathBuf>,
+
+    /// Leave out pairs whose picture is there already
+    #[arg(long, requires = "data")]
+    skip_done: bool,
+
+    /// The picture, a PNG or JPEG; with --data a folder, for PERSON_GARMENT.png
+    #[arg(short, long, alias = "out", value_name = "OUT")]
+    output: PathBuf,
+
+    /// What the numbers in label maps mean
+    #[arg(long, value_name = "SET", value_enum, default_value = "lip")]
+    labels: Labels,
+
+    /// Add noise from this seed in the two networks that use it, as the authors do [default: no noise]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+
+    /// Size at which pictures are drawn, height x width in multiples of 128; photos of other sizes are scaled and padded
+    /// [default: four times that of the matching module: 1024x768]
+    #[arg(long, value_name = "HxW", value_parser = parse_size)]
+    size: Option<[usize; 2]>,
+
+    /// Also write what was computed on the way, in the layout that `tryon train` reads: labels, warped garment and its
+    /// mask, gray picture, pose
+    #[arg(long, value_name = "DIR")]
+    stages: Option<PathBuf>,
+
+    /// Also write a contact sheet, of the first fifty pairs
+    #[arg(long, value_name = "FILE")]
+    sheet: Option<PathBuf>,
+
+    /// Write the picture as it was drawn, without putting it into the person's photo
+    #[arg(long)]
+    no_paste: bool,
+
+    /// Replace the garment's background by VITON-HD's gray (246), which its weights know
+    #[arg(long)]
+    replace_background: bool,
+
+    /// Paint over the person with the authors' radii, which do not grow with the picture
+    #[arg(long)]
+    published_radii: bool,
+
+    /// Load one network after the other for each picture: takes two thirds of the memory, and far longer
+    #[arg(long)]
+    one_at_a_time: bool,
+
+    /// Precision in which weights and activations are stored; sums are always float32
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionArgument,
+}
+
+#[derive(clap::Args)]
+struct One {
+    /// The person's photo
+    #[arg(long, value_name = "PHOTO", requires = "cloth")]
+    person: Option<PathBuf>,
+
+    /// The garment's photo, on a plain background
+    #[arg(long = "garment", value_name = "PHOTO", requires = "person")]
+    cloth: Option<PathBuf>,
+
+    /// The garment's mask: white where it is
+    #[arg(long, value_name = "FILE", requires = "person")]
+    garment_mask: Option<PathBuf>,
+
+    /// The person's label map
+    #[arg(long, value_name = "PNG", requires = "person")]
+    parse: Option<PathBuf>,
+
+    /// The person's keypoints, as OpenPose writes them
+    #[arg(long, value_name = "JSON", requires = "person")]
+    keypoints: Option<PathBuf>,
+
+    /// The person's skeleton, drawn on black [default: looked for, or drawn from the keypoints]
+    #[arg(long, value_name = "FILE", requires = "person")]
+    pose: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Labels {
+    /// LIP's twenty, as in VITON-HD's files, and as SCHP and CIHP_PGN write them
+    Lip,
+    /// ATR's eighteen, as SCHP writes them
+    Atr,
+    /// Pascal Person Part's seven
+    Pascal,
+    /// The image generator's seven
+    Seven,
+}
+
+impl From<Labels> for LabelSet {
+    fn from(labels: Labels) -> LabelSet {
+        match labels {
+            Labels::Lip => LabelSet::Lip,
+            Labels::Atr => LabelSet::Atr,
+            Labels::Pascal => LabelSet::Pascal,
+            Labels::Seven => LabelSet::Generator,
+        }
+    }
+}
+
+/// The most rows of a contact sheet.
+const SHEET_ROWS: usize = 50;
+/// Height of a contact sheet's pictures.
+const CELL: usize = 256;
+const TITLES: [&str; 7] = ["person", "garment", "gray", "pose", "labels", "warped", "result"];
+
+/// A person and a garment to draw.
+struct Job {
+    /// The name of the picture, without extension.
+    name: String,
+    person: PersonFiles,
+    garment: GarmentFiles,
+    output: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
+    // Errors that need no device are found before one is opened, and before minutes of work.
+    let (jobs, missing) = jobs(arguments)?;
+    check_outputs(arguments, &jobs)?;
+    let weights = Weights::read(&arguments.weights)?;
+    let checkpoints = Checkpoints {
+        segmentation: needed(&weights.segmentation, "segmentation generator", "seg_final.pth")?,
+        matching: needed(&weights.matching, "geometric matching module", "gmm_final.pth")?,
+        generator: needed(&weights.generator, "image generator", "alias_final.pth")?,
+    };
+    let precision = arguments.precision.into();
+    let device = device.open(precision)?;
+    let (target, options) = (Target::of(&device, precision), LoadOptions::default());
+    let load = if arguments.one_at_a_time { TryOn::one_at_a_time } else { TryOn::load_with };
+    let try_on = load(device, &checkpoints, options, target)?;
+    drop(weights);
+    let work = Work::new(arguments, try_on)?;
+    if let Some(folder) = arguments.data.as_ref().map(|_| &arguments.output) {
+        std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+    }
+    let total = jobs.len() + missing;
+    let failed = missing + work.all(&jobs)?;
+    ensure!(
+        failed < total,
+        if total == 1 { "nothing was drawn, see above".into() } else { format!("all {failed} failed, see above") }
+    );
+    ensure!(failed == 0, "{failed} of {total} failed, see above; the others are in {}", arguments.output.display());
+    Ok(String::new())
+}
+
+/// What to draw, and how many pairs lack a file, which were told.
+fn jobs(arguments: &Arguments) -> Result<(Vec<Job>, usize)> {
+    let One { person, cloth, garment_mask, parse, keypoints, pose } = &arguments.one;
+    if let (Some(person), Some(cloth)) = (person, cloth) {
+        for path in [person, cloth] {
+            ensure!(
+                path.is_file(),
+                "{} is no file; --person and --garment name photos, --data a folder",
+                path.display()
+            );
+        }
+        let given = [parse, keypoints, pose].map(Option::clone);
+        let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let job = Job {
+            name: format!("{}_{}", stem(person), stem(cloth)),
+            person: PersonFiles::of_photo(person, given)?,
+            garment: GarmentFiles::of_photo(cloth, garment_mask.clone()),
+            output: arguments.output.clone(),
+        };
+        return Ok((vec![job], 0));
+    }
+    let root = arguments.data.as_deref().context("--data names a folder")?;
+    let wardrobe = Wardrobe::open(root)?;
+    let mut missing = 0;
+    let mut jobs = Vec::new();
+    for [person, garment] in wardrobe.pairs(arguments.pairs.as_deref())? {
+        let name = format!("{person}_{garment}");
+        let output = arguments.output.join(format!("{name}.png"));
+        if arguments.skip_done && output.is_file() {
+            continue;
+        }
+        match (wardrobe.person(&person), wardrobe.garment(&garment)) {
+            (Ok(person), Ok(garment)) => jobs.push(Job { name, person, garment, output }),
+            (Err(error), _) | (_, Err(error)) => {
+                tell(format_args!("{name}: {error}"));
+                missing += 1;
+            }
+        }
+    }
+    Ok((jobs, missing))
+}
+
+/// An error if an output would replace an input, or cannot be written.
+fn check_outputs(arguments: &Arguments, jobs: &[Job]) -> Result<()> {
+    let Arguments { output, sheet, stages, weights, .. } = arguments;
+    let inputs = jobs.iter().flat_map(|Job { person, garment, .. }| {
+        let PersonFiles { photo, parse, keypoints, pose } = person;
+        [photo, parse, keypoints, &garment.photo].into_iter().chain(pose).chain(&garment.mask)
+    });
+    let inputs: Vec<&Path> = inputs.chain(weights).map(PathBuf::as_path).collect();
+    if arguments.data.is_some() {
+        ensure!(!output.is_file(), "{} is a file; with --data, -o names a folder", output.display());
+        for job in jobs {
+            verify_not_input(&job.output, inputs.iter().copied())?;
+        }
+    } else {
+        super::verify_picture_place(output)?;
+        verify_not_input(output, inputs.iter().copied())?;
+    }
+    if let Some(sheet) = sheet {
+        super::verify_picture_place(sheet)?;
+        verify_not_input(sheet, inputs.iter().copied())?;
+    }
+    if let Some(stages) = stages {
+        ensure!(!stages.is_file(), "{} is a file; --stages names a folder", stages.display());
+        for folder in STAGES.iter().map(|folder| stages.join(folder)) {
+            std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
+            let is_input =
+                |input: &&Path| input.parent().and_then(|own| own.canonicalize().ok()) == folder.canonicalize().ok();
+            if let Some(input) = inputs.iter().find(|input| is_input(input)) {
+                bail!("--stages would write beside {}, an input; name another folder", input.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Folders of the stages, by the names that `tryon train` reads.
+const STAGES: [&str; 5] = ["agnostic-v3.2", "openpose_img", "image-parse-v3", "warped-cloth", "warped-cloth-mask"];
+
+/// LIP's label of each of the 13 classes; `tryon train` maps it back to the image generator's.
+const LIP_OF_PARSED: [u8; 13] = [0, 2, 13, 5, 9, 14, 15, 16, 17, 18, 19, 8, 3];
+
+/// Everything that does not change from pair to pair.
+struct Work<'a> {
+    arguments: &'a Arguments,
+    try_on: TryOn,
+    framing: Framing,
+    seeds: Seeds,
+    /// The last person and the last garment, since pairs often have one of them in common.
+    last_person: Mutex<Option<(PersonFiles, Arc<PreparedPerson>)>>,
+    last_garment: Mutex<Option<(GarmentFiles, Arc<PreparedGarment>)>>,
+    /// What owners of files should know, to be told between bars.
+    notes: Mutex<Vec<String>>,
+    rows: Mutex<Vec<Vec<Image>>>,
+}
+
+/// A person and a garment, prepared.
+struct Ready {
+    person: Arc<PreparedPerson>,
+    garment: Arc<PreparedGarment>,
+}
+
+impl<'a> Work<'a> {
+    fn new(arguments: &'a Arguments, try_on: TryOn) -> Result<Work<'a>> {
+        // VITON-HD's aspect, at four times the resolution of the first two networks, as the authors have it.
+        let size = match arguments.size {
+            Some(size) => size,
+            None => try_on.low_size(4, 3)?.map(|side| 4 * side),
+        };
+        let radii = if arguments.published_radii { Radii::PUBLISHED } else { Framing::of_size(size).radii };
+        let noise = arguments.seed.map_or(Noise::None, Noise::Seed);
+        Ok(Work {
+            arguments,
+            try_on,
+            framing: Framing { size, radii },
+            seeds: Seeds { segmentation: noise, image: noise },
+            last_person: Mutex::default(),
+            last_garment: Mutex::default(),
+            notes: Mutex::default(),
+            rows: Mutex::default(),
+        })
+    }
+
+    /// Draws all, and returns how many failed.
+    fn all(&self, jobs: &[Job]) -> Result<usize> {
+        let bar = progress(jobs.len());
+        let mut failed = 0;
+        let draw = |_: &Job, ready: Ready| {
+            let worn = self.try_on.draw(&ready.person.wearer, &ready.garment.garment, self.seeds)?;
+            Ok((ready, worn))
+        };
+        let report = |job: &Job, result: Result<()>| {
+            let told = std::mem::take(&mut *lock(&self.notes));
+            bar.suspend(|| told.iter().for_each(tell));
+            if let Err(mut error) = result {
+                if self.arguments.data.is_some() && job.output.exists() {
+                    error = error.context(format!("{} is of an earlier run", job.output.display()));
+                }
+                bar.suspend(|| tell(format_args!("{}: {error:#}", job.name)));
+                failed += 1;
+            }
+            bar.set_message(job.name.clone());
+            bar.inc(1);
+        };
+        overlapped(jobs, |job| self.read(job), draw, |job, (ready, worn)| self.write(job, &ready, &worn), report);
+        bar.finish_and_clear();
+        let rows = std::mem::take(&mut *lock(&self.rows));
+        if let Some(path) = self.arguments.sheet.as_ref().filter(|_| !rows.is_empty()) {
+            write_sheet(path, &sheet::sheet(&TITLES, &rows, CELL))?;
+        }
+        Ok(failed)
+    }
+
+    /// Reads and prepares a person and a garment.
+    fn read(&self, job: &Job) -> Result<Ready> {
+        let person = cached(&self.last_person, &job.person, || {
+            let read = job.person.read(self.arguments.labels.into())?;
+            let photo = PersonPhoto {
+                photo: &read.photo,
+                labels: &read.labels,
+                keypoints: &read.keypoints,
+                skeleton: read.pose.as_ref(),
+            };
+            let path = job.person.photo.display();
+            let prepared = self.try_on.person(&photo, self.framing).with_context(|| format!("{path}"))?;
+            let file = job.person.keypoints.display();
+            self.note(read.notes.into_iter().chain(prepared.warnings.iter().map(|w| format!("{file}: {w}"))));
+            Ok(prepared)
+        })?;
+        let garment = cached(&self.last_garment, &job.garment, || {
+            let read = job.garment.read()?;
+            let replaces_background = self.arguments.replace_background;
+            let photo = GarmentPhoto { photo: &read.photo, mask: read.mask.as_ref(), replaces_background };
+            let path = job.garment.photo.display();
+            let prepared = self.try_on.garment_photo(&photo, self.framing).with_context(|| format!("{path}"))?;
+            self.note(read.notes.into_iter().chain(prepared.warnings.iter().map(|w| format!("{path}: {w}"))));
+            Ok(prepared)
+        })?;
+        Ok(Ready { person, garment })
+    }
+
+    fn note(&self, notes: impl Iterator<Item = String>) {
+        lock(&self.notes).extend(notes);
+    }
+
+    /// Writes the picture, and what else was asked for.
+    fn write(&self, job: &Job, ready: &Ready, worn: &Worn) -> Result<()> {
+        let picture = if self.arguments.no_paste { ready.person.drawn(worn)? } else { ready.person.paste(worn)? };
+        write_rgb8(&job.output, &picture)?;
+        if let Some(stages) = &self.arguments.stages {
+            write_stages(stages, &job.name, ready, worn)?;
+        }
+        let mut rows = lock(&self.rows);
+        if self.arguments.sheet.is_some() && rows.len() < SHEET_ROWS {
+            rows.push(row(ready, worn, &picture));
+        }
+        Ok(())
+    }
+}
+
+/// The last value if it was made of the same files, else a new one.
+fn cached<K: PartialEq + Clone, T>(
+    last: &Mutex<Option<(K, Arc<T>)>>,
+    files: &K,
+    make: impl FnOnce() -> Result<T>,
+) -> Result<Arc<T>> {
+    if let Some((known, value)) = &*lock(last)
+        && known == files
+    {
+        return Ok(value.clone());
+    }
+    let made = Arc::new(make()?);
+    *lock(last) = Some((files.clone(), made.clone()));
+    Ok(made)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_stages(folder: &Path, name: &str, ready: &Ready, worn: &Worn) -> Result<()> {
+    let [agnostic, pose, labels, cloth, mask] = STAGES.map(|stage| folder.join(stage).join(format!("{name}.png")));
+    let (height, width) = (worn.sample.height, worn.sample.width);
+    write_rgb8(&agnostic, &ready.person.agnostic)?;
+    write_rgb8(&pose, &ready.person.pose)?;
+    let lip = worn.parsed.iter().map(|&class| LIP_OF_PARSED[usize::from(class)]).collect();
+    write_lip_labels(&labels, &Plane { height, width, data: lip })?;
+    write_rgb(&cloth, &Image { height, width, data: worn.sample.warped_cloth.clone() })?;
+    write_mask(&mask, &Plane { height, width, data: worn.sample.warped_mask.clone() })?;
+    Ok(())
+}
+
+/// A row of the contact sheet, at its size.
+fn row(ready: &Ready, worn: &Worn, picture: &Rgb8) -> Vec<Image> {
+    let (height, width) = (worn.sample.height, worn.sample.width);
+    let of_bytes = |picture: &Rgb8| Image {
+        height: picture.height(),
+        width: picture.width(),
+        data: rgb8_to_planes(picture.bytes()),
+    };
+    let of_planes = |data: &[f32]| Image { height, width, data: data.to_vec() };
+    let image = of_planes(&worn.image);
+    let [_, _, labels, ..] = sheet::columns(&worn.sample, image.clone(), image);
+    let all = [
+        of_bytes(ready.person.photo()),
+        of_bytes(&ready.garment.picture),
+        of_bytes(&ready.person.agnostic),
+        of_bytes(&ready.person.pose),
+        labels,
+        of_planes(&worn.sample.warped_cloth),
+        of_bytes(picture),
+    ];
+    let cell = |image: Image| resize::image(&image, CELL, (image.width * CELL).div_ceil(image.height));
+    all.map(cell).into()
+}
