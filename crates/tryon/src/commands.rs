@@ -17,7 +17,7 @@ use alias_model::plan::{Method, Step};
 use alias_model::{Checkpoint, Device, GeneratorConfig, Layers, LoadOptions, Noise, Painter, Precision, Sample};
 use alias_pictures::images::Image;
 use alias_train::RunCheckpointError;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
@@ -39,6 +39,16 @@ fn verify_not_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path
         ensure!(!is_input, "{} is an input; write elsewhere", output.display());
     }
     Ok(())
+}
+
+/// Creates a folder to write to, and writes to it: an error now instead of after the work.
+fn prepare_folder(folder: &Path) -> Result<()> {
+    let folder = if folder == Path::new("") { Path::new(".") } else { folder };
+    let probe = folder.join(format!(".tryon.{}.tmp", std::process::id()));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&probe, ""))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .with_context(|| format!("{} cannot be written to; write elsewhere", folder.display()))
 }
 
 /// Reports damaged checkpoints that are passed over for an earlier one.

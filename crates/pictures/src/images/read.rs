@@ -132,7 +132,7 @@ pub fn read_mask(path: &Path) -> Result<Plane<f32>> {
     read_mask_noting(path, &mut Vec::new())
 }
 
-fn read_mask_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<f32>> {
+pub(super) fn read_mask_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<f32>> {
     let pixels = Pixels::read(path)?;
     // Gray must stay exactly as it is, which the sum of rounded weights would not guarantee.
     let luminance = |[r, g, b]: [f32; 3]| {
@@ -143,7 +143,7 @@ fn read_mask_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<f32>> {
     // Of 16 bits, 0 and 255 are as dark.
     let is_scaled = white <= 1.0 / 255.0
         || pixels.is_palette && white < 1.0 && data.iter().all(|&value| value == 0.0 || value == white);
-    let largest = (white * 255.0 * 100.0).round() / 100.0;
+    let largest = (white * 255.0 * 1000.0).round() / 1000.0;
     if white > 0.0 && is_scaled {
         data.iter_mut().for_each(|value| *value /= white);
         notes.push(Note::MaskScaled { path: path.into(), largest });
@@ -163,7 +163,7 @@ pub fn read_labels(path: &Path) -> Result<Plane<u8>> {
     read_labels_noting(path, &mut Vec::new())
 }
 
-fn read_labels_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<u8>> {
+pub(super) fn read_labels_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<u8>> {
     let refused = |found: &str| Error::NotIndices { path: path.into(), found: found.into() };
     match Format::of(path)? {
         Format::Png => read_png_labels(path, notes),
