@@ -1,6 +1,7 @@
 //! The device: choice of adapter, limits, errors, counters, sharing between threads and with a host application.
 
 use alias_kernels::{add, conv2d, leaky_relu, scale};
+use alias_model::{GeneratorConfig, Layers, Painter, fill};
 use alias_oracle::gpu;
 use alias_tensor::wgpu::{self, DeviceType, Features, Limits};
 use alias_tensor::{AdapterChoice, Error, Gpu, GpuOptions, Kernel, Recording, Tensor, Work, adapters};
@@ -378,4 +379,25 @@ fn a_host_applications_device_serves_as_well() {
     device.destroy();
     // The host application owns the callback for a lost device; reading must return an error all the same.
     y.to_vec().unwrap_err();
+}
+
+#[test]
+fn a_device_with_too_small_limits_names_those_to_request() {
+    let limits = [wgpu::Limits::downlevel_defaults(), wgpu::Limits::downlevel_webgl2_defaults()];
+    for (required_limits, words) in limits.into_iter().zip([
+        "max_storage_buffers_per_shader_stage is 4 and must be 8, max_compute_workgroup_storage_size is 16352 and must be",
+        "max_compute_invocations_per_workgroup is 0 and must be 256",
+    ]) {
+        let descriptor = wgpu::DeviceDescriptor { required_limits: required_limits.clone(), ..Default::default() };
+        let (device, queue) = pollster::block_on(adapters()[0].request_device(&descriptor)).unwrap();
+        let gpu = Gpu::from_device(device, queue);
+        let error = Tensor::new(&gpu, &[1], &[1.0]).unwrap_err();
+        assert!(matches!(error, Error::DeviceLimits(_)) && error.to_string().contains(words), "{error}");
+        let network = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) }.network().unwrap();
+        let error = Painter::load(&gpu, &fill(&network, 1)).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        let options = GpuOptions { limits: Some(required_limits), ..Default::default() };
+        let error = Gpu::open(&options).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }

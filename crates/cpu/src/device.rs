@@ -40,8 +40,6 @@ pub struct CpuOptions {
 pub enum Error {
     /// The processor does not have these instructions.
     Instructions(Instructions),
-    /// Not even one thread could be started.
-    Threads(rayon::ThreadPoolBuildError),
     /// The system has no memory for a plan's buffers.
     OutOfMemory {
         /// How much was asked for.
@@ -60,9 +58,6 @@ impl std::fmt::Display for Error {
             Error::Instructions(which) => {
                 let has: Vec<_> = Cpu::available().iter().map(Instructions::to_string).collect();
                 write!(f, "this processor has no {which} instructions; it has {}", has.join(", "))
-            }
-            Error::Threads(error) => {
-                write!(f, "not even one thread could be started: {error}; raise the system's limit, as by ulimit -u")
             }
             Error::OutOfMemory { bytes } => {
                 write!(f, "out of memory: an image's buffers take {bytes} bytes more; use a smaller image or batch")
@@ -84,7 +79,8 @@ impl std::error::Error for Error {}
 #[derive(Clone)]
 pub struct Cpu {
     arch: Arch,
-    pool: Arc<rayon::ThreadPool>,
+    /// None where the system refuses every thread: callers then compute on their own.
+    pool: Option<Arc<rayon::ThreadPool>>,
 }
 
 impl std::fmt::Debug for Cpu {
@@ -94,10 +90,10 @@ impl std::fmt::Debug for Cpu {
 }
 
 impl Cpu {
-    /// Starts the threads: fewer than asked for where the system refuses more.
+    /// Starts the threads: fewer than asked for where the system refuses more, even none.
     ///
     /// # Errors
-    /// If the processor does not have the requested instructions or not even one thread can be started.
+    /// If the processor does not have the requested instructions.
     pub fn open(options: CpuOptions) -> Result<Cpu, Error> {
         let arch = match options.instructions {
             None => Arch::new(),
@@ -111,7 +107,7 @@ impl Cpu {
             threads /= 2;
             pool = build(threads);
         }
-        Ok(Cpu { arch, pool: Arc::new(pool.map_err(Error::Threads)?) })
+        Ok(Cpu { arch, pool: pool.ok().map(Arc::new) })
     }
 
     /// The sets of vector instructions that this processor has.
@@ -133,26 +129,36 @@ impl Cpu {
 
     /// Number of threads.
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.pool.as_ref().map_or(1, |pool| pool.current_num_threads())
     }
 
     /// Runs `work` in this device's thread pool, so that rayon's parallel iterators use its threads.
     pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.apart(|| self.pool.install(work))
+        let Some(pool) = &self.pool else {
+            if rayon::current_thread_index().is_none()
+                && let Ok(alone) = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build()
+            {
+                // From now on, this thread is a rayon pool of its own, which starts no other.
+                std::mem::forget(alone);
+            }
+            return work();
+        };
+        self.apart(|| pool.install(work))
     }
 
     /// Runs `work`, on a new thread if the caller is a worker of another rayon pool, such as the application's. A
     /// blocked rayon worker steals tasks of its own pool; if a stolen task draws too, draws nest without end or
     /// deadlock. A new thread steals nothing. Where the system refuses one, the caller runs `work`.
     pub fn apart<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let is_others = rayon::current_thread_index().is_some() && self.pool.current_thread_index().is_none();
+        let Some(pool) = &self.pool else { return work() };
+        let is_others = rayon::current_thread_index().is_some() && pool.current_thread_index().is_none();
         if !is_others {
             return work();
         }
         // In a mutex, since a thread that is refused drops its closure.
         let work = Mutex::new(Some(work));
         let run = || work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work());
-        let finished = std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, &run) {
+        let finished = std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, run) {
             Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             Err(_) => run(),
         });

@@ -22,6 +22,8 @@ pub(crate) struct Device {
     waiting: Mutex<()>,
     /// Why the device was lost, once it is.
     lost: Arc<OnceLock<String>>,
+    /// The limits that are too small for the kernels, in words.
+    too_small: Vec<String>,
 }
 
 impl Device {
@@ -55,13 +57,16 @@ impl Device {
         device.wgpu.set_device_lost_callback(move |_, message| {
             let _ = lost.set(if message.is_empty() { "no reason given".into() } else { message });
         });
+        device.check_alive()?;
         Ok(device)
     }
 
     /// A device that the host application opened. Its callback for device loss is left alone.
     pub(crate) fn shared(device: wgpu::Device, queue: wgpu::Queue) -> Device {
+        let limits = device.limits();
         Device {
-            limits: device.limits(),
+            too_small: too_small(&limits),
+            limits,
             software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
             wgpu: device,
             queue,
@@ -75,8 +80,11 @@ impl Device {
         }
     }
 
-    /// An error once the device is lost.
+    /// An error once the device is lost, or if it was opened with too small limits.
     pub(crate) fn check_alive(&self) -> Result<()> {
+        if !self.too_small.is_empty() {
+            return Err(Error::DeviceLimits(self.too_small.clone()));
+        }
         match self.lost.get() {
             Some(reason) => Err(Error::DeviceLost { reason: reason.clone() }),
             None => Ok(()),
@@ -159,6 +167,29 @@ impl Device {
     pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
         lock(&self.pool)
     }
+}
+
+/// The limits that are too small for the kernels, which need what WebGPU guarantees: each with its value and the smallest
+/// that serves.
+fn too_small(limits: &wgpu::Limits) -> Vec<String> {
+    let guaranteed = wgpu::Limits::defaults();
+    macro_rules! check {
+        ($($limit:ident),*) => {
+            [$((stringify!($limit), u64::from(limits.$limit), u64::from(guaranteed.$limit))),*]
+        };
+    }
+    let mut needed = check![
+        max_storage_buffers_per_shader_stage,
+        max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup,
+        max_compute_workgroup_size_x
+    ]
+    .to_vec();
+    // Small images do with smaller ones, and what does not fit is told when it is planned.
+    let sized = check![max_compute_workgroups_per_dimension, max_storage_buffer_binding_size];
+    needed.extend(sized.into_iter().filter(|(_, has, _)| *has == 0));
+    let told = |(name, has, needs)| format!("{name} is {has} and must be {needs}");
+    needed.into_iter().filter(|(_, has, needs)| has < needs).map(told).collect()
 }
 
 /// Nothing here is left half changed by a panic.

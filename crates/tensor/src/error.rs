@@ -68,6 +68,16 @@ pub enum Error {
         adapter: String,
     },
 
+    /// A device was opened with smaller limits than the kernels need, as GUI toolkits do.
+    #[error(
+        "the wgpu device was opened with too small limits: {}; request at least these, as in wgpu::DeviceDescriptor {{ \
+         required_limits: wgpu::Limits::default(), .. }}", .0.join(", ")
+    )]
+    DeviceLimits(
+        /// Each limit: its name in wgpu, what it is and what it must be.
+        Vec<String>,
+    ),
+
     /// The device has no memory left for a buffer, even after all free buffers were destroyed.
     #[error(
         "out of device memory: a buffer of {bytes} bytes does not fit beside {live} bytes in use; use a smaller image or batch"

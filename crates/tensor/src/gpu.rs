@@ -40,7 +40,9 @@ impl Gpu {
     /// Works on a device and queue that the host application already has, within the limits it requested.
     ///
     /// The host's callback for device loss is left alone, so that here a loss shows as [`Error::Validation`] with
-    /// wgpu's words. The host's callbacks must not use this `Gpu`: they may run while it holds its locks.
+    /// wgpu's words. A device with smaller limits than WebGPU guarantees, such as those of
+    /// [`wgpu::Limits::downlevel_defaults`], which GUI toolkits request, cannot run the kernels: the first use of it, such
+    /// as loading weights, is [`Error::DeviceLimits`] with the limits to request. The host's callbacks must not use this `Gpu`: they may run while it holds its locks.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
         Gpu::assemble(Device::shared(device, queue), None)
     }

@@ -244,6 +244,8 @@ fn check_size(gpu: &Gpu, shape: Shape) -> Result<()> {
     if needed <= allowed {
         return Ok(());
     }
+    // A device without storage buffers has a remedy of its own.
+    gpu.0.device.check_alive()?;
     let what = format!("a float32 tensor of shape {shape} (in bytes)");
     Err(Error::Limit { what, needed, allowed, adapter: gpu.info().name })
 }

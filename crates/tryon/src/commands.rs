@@ -18,7 +18,7 @@ use alias_model::plan::{Method, Step};
 use alias_model::{Checkpoint, Device, GeneratorConfig, Layers, LoadOptions, Noise, Painter, Precision, Sample};
 use alias_pictures::images::Image;
 use alias_train::RunCheckpointError;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
@@ -53,7 +53,17 @@ fn verify_picture_place(output: &Path) -> Result<()> {
     ensure!(!output.is_dir(), "{} is a folder; name a file in it", output.display());
     let folder = output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     ensure!(folder.is_dir(), "{} is no folder to write to; create it first", folder.display());
-    Ok(())
+    prepare_folder(folder)
+}
+
+/// Creates a folder to write to, and writes to it: an error now instead of after the work.
+fn prepare_folder(folder: &Path) -> Result<()> {
+    let folder = if folder == Path::new("") { Path::new(".") } else { folder };
+    let probe = folder.join(format!(".tryon.{}.tmp", std::process::id()));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&probe, ""))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .with_context(|| format!("{} cannot be written to; write elsewhere", folder.display()))
 }
 
 /// Reports damaged checkpoints that are passed over for an earlier one.

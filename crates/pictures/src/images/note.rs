@@ -22,8 +22,12 @@ pub enum Note {
         /// Its largest value, where white is 255.
         largest: f32,
     },
-    /// A parse map whose colours are those of a known palette, but not its indices.
-    #[error("{}: labels are taken from its colours, which are those of {palette}; its indices are in another order", path.display())]
+    /// A parse map in the colours of a known palette, with other indices or none.
+    #[error(
+        "{}: its indices are not in the order of any known palette, but its colours are those of {palette}; labels are \
+         taken from them",
+        path.display()
+    )]
     LabelsByColour {
         /// The file.
         path: PathBuf,

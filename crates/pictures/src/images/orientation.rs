@@ -53,3 +53,26 @@ impl From<image::metadata::Orientation> for Orientation {
         Orientation(orientation.to_exif())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Orientation;
+    use image::{DynamicImage, RgbImage};
+
+    /// The `image` crate turns pictures in the same way.
+    #[test]
+    fn every_orientation_is_turned_upright() {
+        let (width, height) = (4, 3);
+        let bytes: Vec<u8> = (0..36).collect();
+        for exif in 1..=8 {
+            let orientation = image::metadata::Orientation::from_exif(exif).unwrap();
+            let mut expected = DynamicImage::from(RgbImage::from_raw(width, height, bytes.clone()).unwrap());
+            expected.apply_orientation(orientation);
+            let orientation = Orientation::from(orientation);
+            let size = orientation.size(height as usize, width as usize);
+            assert_eq!(size, (expected.height() as usize, expected.width() as usize), "{exif}");
+            let upright = orientation.apply(bytes.clone(), height as usize, width as usize);
+            assert_eq!(upright, expected.into_bytes(), "{exif}");
+        }
+    }
+}

@@ -147,7 +147,7 @@ pub fn read_mask_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<f32>
     // Of 16 bits, 0 and 255 are as dark.
     let is_scaled = white <= 1.0 / 255.0
         || pixels.is_palette && white < 1.0 && data.iter().all(|&value| value == 0.0 || value == white);
-    let largest = (white * 255.0 * 100.0).round() / 100.0;
+    let largest = (white * 255.0 * 1000.0).round() / 1000.0;
     if white > 0.0 && is_scaled {
         data.iter_mut().for_each(|value| *value /= white);
         notes.push(Note::MaskScaled { path: path.into(), largest });

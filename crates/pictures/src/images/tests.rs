@@ -75,6 +75,62 @@ fn masks_are_brightness() {
     assert!((read(ColorType::Rgb, &[255, 0, 0, 0, 255, 0])[1] - 0.587).abs() < 1e-6);
 }
 
+/// Encodes indices as a palette PNG.
+fn encode_palette(dir: &TempDir, palette: &[[u8; 3]], (height, width): (u32, u32), indices: &[u8]) -> PathBuf {
+    let path = dir.path().join("palette.png");
+    let mut encoder = Encoder::new(fs::File::create(&path).unwrap(), width, height);
+    encoder.set_color(ColorType::Indexed);
+    encoder.set_palette(palette.concat());
+    encoder.write_header().unwrap().write_image_data(indices).unwrap();
+    path
+}
+
+#[test]
+fn masks_of_two_values_are_black_and_white() {
+    let dir = directory();
+    let eight = |color, bytes: &[u8]| encode(&dir, color, BitDepth::Eight, (1, 2), bytes);
+    for path in [
+        eight(ColorType::Grayscale, &[0, 1]),
+        eight(ColorType::Rgb, &[0, 0, 0, 1, 1, 1]),
+        encode(&dir, ColorType::Grayscale, BitDepth::Sixteen, (1, 2), &[0, 0, 0, 1]),
+        encode(&dir, ColorType::Grayscale, BitDepth::Sixteen, (1, 2), &[0, 0, 0, 255]),
+        encode_palette(&dir, &[[0; 3], [1; 3]], (1, 2), &[0, 1]),
+        encode_palette(&dir, &[[0; 3], [128, 0, 0]], (1, 2), &[0, 1]),
+    ] {
+        let mut notes = Vec::new();
+        let mask = read::read_mask_noting(&path, &mut notes).unwrap();
+        assert_eq!(mask.data, [0.0, 1.0], "{}", path.display());
+        assert!(matches!(notes[..], [Note::MaskScaled { .. }]), "{notes:?}");
+    }
+    let noted = |bytes: &[u8]| {
+        let mut notes = Vec::new();
+        (read::read_mask_noting(&eight(ColorType::Grayscale, bytes), &mut notes).unwrap().data, notes)
+    };
+    let (mask, notes) = noted(&[0, 51]);
+    assert_eq!(mask, [0.0, 0.2]);
+    assert!(matches!(notes[..], [Note::MaskDark { largest: 51.0, .. }]), "{notes:?}");
+    assert!(noted(&[0, 200]).1.is_empty() && noted(&[0, 0]).1.is_empty());
+}
+
+#[test]
+fn labels_of_a_known_palette_are_found_by_colour() {
+    let dir = directory();
+    // Skin, background, hair in LIP's colours.
+    let (face, background, hair) = ([0, 0, 255], [0; 3], [255, 0, 0]);
+    let path = encode_palette(&dir, &[face, background, hair], (1, 4), &[0, 1, 2, 0]);
+    let mut notes = Vec::new();
+    assert_eq!(read::read_labels_noting(&path, &mut notes).unwrap().data, [13, 0, 2, 13]);
+    assert!(notes[0].to_string().contains("those of LIP and CIHP"), "{notes:?}");
+    let path = encode(&dir, ColorType::Rgb, BitDepth::Eight, (1, 3), &[face, background, hair].concat());
+    assert_eq!(read_labels(&path).unwrap().data, [13, 0, 2]);
+    // Labels as gray, stored in colour.
+    let path = encode(&dir, ColorType::Rgb, BitDepth::Eight, (1, 2), &[5, 5, 5, 0, 0, 0]);
+    assert_eq!(read_labels(&path).unwrap().data, [5, 0]);
+    // Colours of no palette.
+    let path = encode(&dir, ColorType::Rgb, BitDepth::Eight, (1, 3), &[1, 2, 3, 0, 0, 0, 255, 0, 0]);
+    assert!(matches!(read_labels(&path), Err(Error::NotIndices { .. })));
+}
+
 #[test]
 fn labels_are_indices_at_every_depth() {
     let dir = directory();

@@ -1,6 +1,6 @@
 //! `tryon bench`: the time, operations and memory that an image takes.
 
-use super::Drawing;
+use super::{Drawing, prepare_folder};
 use crate::device::{DeviceArguments, name, target, tuning_file};
 use alias_kernels::Peak;
 use alias_model::plan::Step;
@@ -62,9 +62,9 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
             bail!("there is nothing to tune on processor cores; --tune is for GPUs")
         };
         let path = tuning_file(gpu, precision, config).context("no cache folder to store the tuning in; set HOME")?;
-        let found = Tuning::measure(gpu, &checkpoint, options, &sample, &Target::of(gpu, precision))?;
-        std::fs::create_dir_all(path.parent().unwrap_or(&path)).with_context(|| format!("{}", path.display()))?;
-        found.write(&path)?;
+        let folder = prepare_folder(path.parent().unwrap_or(&path));
+        folder.context("the cache folder; set XDG_CACHE_HOME to one that can")?;
+        Tuning::measure(gpu, &checkpoint, options, &sample, &Target::of(gpu, precision))?.write(&path)?;
     }
     let (packed, painter) = timed(|| {
         let painter = Painter::load_with(&device, &checkpoint, options, target(&device, precision, config)?)?;

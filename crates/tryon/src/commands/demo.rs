@@ -1,7 +1,7 @@
 //! `tryon demo`: garments tried on in drawn scenes.
 
 use super::report::{Report, Scored};
-use super::{draw, load, progress, to_image};
+use super::{draw, load, prepare_folder, progress, to_image};
 use crate::device::{DeviceArguments, name};
 use alias_model::{Checkpoint, Precision, Sample};
 use alias_pictures::images::{Image, Plane, write_labels, write_rgb, write_sheet};
@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         Some(path) => read_generator(path)?,
         None => Checkpoint::from_bytes(WEIGHTS.to_vec())?,
     };
+    prepare_folder(&arguments.output)?;
     let device = device.open(Precision::F32)?;
     let painter = load(&checkpoint, &device, Precision::F32, false)?;
     drop(checkpoint);

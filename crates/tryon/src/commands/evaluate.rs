@@ -1,7 +1,9 @@
 //! `tryon evaluate`: how close a generator's pictures are to the true ones.
 
 use super::report::{Report, Scored, paste};
-use super::{PrecisionArgument, cores, draw, in_parallel, load, parse_size, progress, to_image, verify_not_input};
+use super::{
+    PrecisionArgument, cores, draw, in_parallel, load, parse_size, prepare_folder, progress, to_image, verify_not_input,
+};
 use crate::device::{DeviceArguments, name};
 use crate::terminal::print;
 use alias_model::{GeneratorConfig, Painter, Precision};
@@ -11,7 +13,6 @@ use alias_pictures::sheet;
 use alias_train::read_generator;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use std::fs::create_dir_all;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -140,10 +141,10 @@ fn prepare_outputs(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.json {
         verify_not_input(path, [arguments.weights.as_path()])?;
         ensure!(!path.is_dir(), "{} is a folder; --json takes a file", path.display());
-        create_dir_all(path.parent().unwrap_or(path)).with_context(|| format!("{}", path.display()))?;
+        prepare_folder(path.parent().unwrap_or(path))?;
     }
     if let Some(folder) = &arguments.output {
-        create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
+        prepare_folder(folder)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `tryon synth`: draws a person in a garment, from tensors, from five pictures, or from five folders of pictures.
 
-use super::{PrecisionArgument, draw, finite, load, progress, to_image, verify_not_input};
+use super::{PrecisionArgument, draw, finite, load, prepare_folder, progress, to_image, verify_not_input, verify_picture_place};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use alias_checkpoint::Array;
@@ -147,18 +147,11 @@ fn check_output(arguments: &Arguments, job: &Job) -> Result<()> {
         if matches!(job, Job::Folders(_)) { (output.is_dir(), "folder") } else { (output.is_file(), "file") };
     ensure!(fits || !output.exists(), "{} exists and is not a {kind}; write elsewhere", output.display());
     if let Job::Picture(_) = job {
-        let is_known = output
-            .extension()
-            .is_none_or(|extension| ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
-        ensure!(
-            is_known,
-            "{}: pictures are written as PNGs or JPEGs; give a name that ends in .png or .jpg",
-            output.display()
-        );
+        return verify_picture_place(output);
     }
     let folder = output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     ensure!(kind == "folder" || folder.is_dir(), "{} is no folder to write to; create it first", folder.display());
-    Ok(())
+    prepare_folder(if kind == "folder" { output } else { folder })
 }
 
 /// Draws every item and reports those that fail; an error at the end if any did.
@@ -169,7 +162,6 @@ fn run_all<R: Send, D: Send>(
     draw: impl Fn(&Item, R) -> Result<D>,
     write: impl Fn(&Item, D) -> Result<()> + Send,
 ) -> Result<()> {
-    std::fs::create_dir_all(output).with_context(|| format!("{}", output.display()))?;
     let bar = progress(items.len());
     let mut failed = 0;
     overlapped(items, read, draw, write, |item, result| {

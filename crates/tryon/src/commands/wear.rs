@@ -1,6 +1,6 @@
 //! `tryon wear`: dresses persons in garments, from photos to photos.
 
-use super::{PrecisionArgument, parse_size, progress, verify_not_input};
+use super::{PrecisionArgument, parse_size, prepare_folder, progress, verify_not_input, verify_picture_place};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use crate::weights::{Weights, needed};
@@ -180,9 +180,6 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let try_on = load(device, &checkpoints, options, target)?;
     drop(weights);
     let work = Work::new(arguments, try_on)?;
-    if let Some(folder) = arguments.data.as_ref().map(|_| &arguments.output) {
-        std::fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
-    }
     let total = jobs.len() + missing;
     let failed = missing + work.all(&jobs)?;
     ensure!(
@@ -245,21 +242,22 @@ fn check_outputs(arguments: &Arguments, jobs: &[Job]) -> Result<()> {
     let inputs: Vec<&Path> = inputs.chain(weights).map(PathBuf::as_path).collect();
     if arguments.data.is_some() {
         ensure!(!output.is_file(), "{} is a file; with --data, -o names a folder", output.display());
+        prepare_folder(output)?;
         for job in jobs {
             verify_not_input(&job.output, inputs.iter().copied())?;
         }
     } else {
-        super::verify_picture_place(output)?;
+        verify_picture_place(output)?;
         verify_not_input(output, inputs.iter().copied())?;
     }
     if let Some(sheet) = sheet {
-        super::verify_picture_place(sheet)?;
+        verify_picture_place(sheet)?;
         verify_not_input(sheet, inputs.iter().copied())?;
     }
     if let Some(stages) = stages {
         ensure!(!stages.is_file(), "{} is a file; --stages names a folder", stages.display());
         for folder in STAGES.iter().map(|folder| stages.join(folder)) {
-            std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
+            prepare_folder(&folder)?;
             let is_input =
                 |input: &&Path| input.parent().and_then(|own| own.canonicalize().ok()) == folder.canonicalize().ok();
             if let Some(input) = inputs.iter().find(|input| is_input(input)) {
