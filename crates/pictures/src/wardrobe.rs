@@ -372,10 +372,12 @@ impl Around<'_> {
         // `own/..`, not the parent of the path, which a relative path may lack.
         let beside = folders.iter().map(|name| own.join("..").join(name)).filter(|folder| folder.is_dir());
         let found = beside.filter_map(|folder| look(&folder, &self.name)).next();
-        // Only names that tell what a file holds: the photo itself is no mask of its own.
-        let bare = if suffix == "_rendered" || is_keypoints { String::new() } else { suffix.to_owned() };
-        let own_file = || look(own, &format!("{}{bare}", self.name)).filter(|path| path != self.photo);
-        let own_file = || own_file().filter(|path| path.to_string_lossy().contains(suffix));
+        let own_file = || {
+            let stem = format!("{}{suffix}", self.name);
+            let path = if is_keypoints { Folder::keypoints_of(own, &stem) } else { Folder::picture_of(own, &stem) };
+            // The photo is no skeleton of its own, whatever its name.
+            path.filter(|path| path != self.photo)
+        };
         found.or_else(own_file).ok_or_else(|| Error::Missing {
             what,
             name: self.photo.display().to_string(),

@@ -66,6 +66,9 @@ fn files_are_found_beside_a_photo() {
     let found = PersonFiles::of_photo(&photo, given()).unwrap();
     assert!(found.parse.ends_with("p_parse.png") && found.keypoints.ends_with("p_keypoints.json"), "{found:?}");
     assert_eq!(GarmentFiles::of_photo(&photo, None).mask, None, "the photo is no mask of its own");
+    assert_eq!(found.pose, None, "nor a skeleton");
+    copy("image/a.png", "p_rendered.png");
+    assert!(PersonFiles::of_photo(&photo, given()).unwrap().pose.unwrap().ends_with("p_rendered.png"));
 }
 
 #[test]
