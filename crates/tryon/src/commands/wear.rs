@@ -325,7 +325,7 @@ impl<'a> Work<'a> {
         };
         let report = |job: &Job, result: Result<()>| {
             let told = std::mem::take(&mut *lock(&self.notes));
-            bar.suspend(|| told.iter().for_each(tell));
+            bar.suspend(|| told.iter().for_each(|note| tell(format_args!("warning: {note}"))));
             if let Err(mut error) = result {
                 if self.arguments.data.is_some() && job.output.exists() {
                     error = error.context(format!("{} is of an earlier run", job.output.display()));
