@@ -1,10 +1,8 @@
-//! Writes PNG and JPEG files, each whole or not at all.
+//! Writes PNG files, each whole or not at all.
 
 use super::{Error, Image, Plane, Result};
 use alias_checkpoint::write_atomically;
 use alias_model::{CLASSES, planes_to_rgb8};
-use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, ImageError};
 use png::{BitDepth, ColorType, Compression, Encoder, EncodingError};
 use std::path::Path;
 
@@ -12,11 +10,7 @@ use std::path::Path;
 pub const PALETTE: [[u8; 3]; CLASSES as usize] =
     [[236, 236, 232], [128, 152, 186], [226, 122, 92], [98, 76, 70], [240, 196, 108], [122, 182, 142], [176, 116, 176]];
 
-/// How far JPEGs are compressed, of 100.
-const JPEG_QUALITY: u8 = 95;
-
-/// Writes a picture as a PNG of 8 bits, or as a JPEG if its name ends in .jpg or .jpeg: -1 becomes 0, 1 becomes 255,
-/// values beyond are clamped.
+/// Writes a picture as a PNG of 8 bits: -1 becomes 0, 1 becomes 255, values beyond are clamped.
 ///
 /// Photos compress no better with more effort: 0.80 MB at 1024x768 in 8 ms, where zlib's default level takes 290 ms for
 /// 0.81 MB. [`write_sheet`] is for pictures with areas of one colour.
@@ -50,27 +44,7 @@ fn write_image(path: &Path, image: &Image, compression: Compression) -> Result<(
         let (channel, i) = (["red", "green", "blue"][i / plane], i % plane);
         return Err(Error::NotANumber { path: path.into(), channel, x: i % width, y: i / width });
     }
-    let rgb = planes_to_rgb8(data);
-    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-    if extension == "jpg" || extension == "jpeg" {
-        return write_jpeg(path, width, height, &rgb);
-    }
-    write(path, width, height, ColorType::Rgb, compression, &rgb)
-}
-
-fn write_jpeg(path: &Path, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
-    let written = write_atomically(path, |out| {
-        JpegEncoder::new_with_quality(out, JPEG_QUALITY).encode(
-            rgb,
-            width as u32,
-            height as u32,
-            ExtendedColorType::Rgb8,
-        )
-    });
-    written.map_err(|error| match error {
-        ImageError::IoError(cause) => Error::Io { path: path.into(), cause },
-        cause => Error::Encode { path: path.into(), cause: cause.to_string() },
-    })
+    write(path, width, height, ColorType::Rgb, compression, &planes_to_rgb8(data))
 }
 
 /// Writes a label map of the seven classes as a palette PNG, from which `read_labels` reads the same indices.

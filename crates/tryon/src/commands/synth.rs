@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pictures: Pictures,
 
-    /// The output: a safetensors file with --tensors, a .png or .jpg for five pictures, a folder for five folders
+    /// The output: a safetensors file with --tensors, a PNG for five pictures, a folder for five folders
     #[arg(short, long, alias = "out", value_name = "OUT")]
     output: PathBuf,
 
@@ -147,14 +147,8 @@ fn check_output(arguments: &Arguments, job: &Job) -> Result<()> {
         if matches!(job, Job::Folders(_)) { (output.is_dir(), "folder") } else { (output.is_file(), "file") };
     ensure!(fits || !output.exists(), "{} exists and is not a {kind}; write elsewhere", output.display());
     if let Job::Picture(_) = job {
-        let is_known = output
-            .extension()
-            .is_none_or(|extension| ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
-        ensure!(
-            is_known,
-            "{}: pictures are written as PNGs or JPEGs; give a name that ends in .png or .jpg",
-            output.display()
-        );
+        let is_png = output.extension().is_none_or(|extension| extension.eq_ignore_ascii_case("png"));
+        ensure!(is_png, "{}: pictures are written as PNGs; give a name that ends in .png", output.display());
     }
     let folder = output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     ensure!(kind == "folder" || folder.is_dir(), "{} is no folder to write to; create it first", folder.display());
