@@ -48,12 +48,8 @@ fn verify_not_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path
 
 /// An error unless a picture can be written to `output`.
 fn verify_picture_place(output: &Path) -> Result<()> {
-    let extension = output.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    ensure!(
-        ["", "png", "jpg", "jpeg"].contains(&extension.as_str()),
-        "{}: pictures are written as PNGs or JPEGs; give a name that ends in .png or .jpg",
-        output.display()
-    );
+    let is_png = output.extension().is_none_or(|extension| extension.eq_ignore_ascii_case("png"));
+    ensure!(is_png, "{}: pictures are written as PNGs; give a name that ends in .png", output.display());
     ensure!(!output.is_dir(), "{} is a folder; name a file in it", output.display());
     let folder = output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     ensure!(folder.is_dir(), "{} is no folder to write to; create it first", folder.display());

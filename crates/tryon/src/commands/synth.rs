@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pictures: Pictures,
 
-    /// The output: a safetensors file with --tensors, a .png or .jpg for five pictures, a folder for five folders
+    /// The output: a safetensors file with --tensors, a PNG for five pictures, a folder for five folders
     #[arg(short, long, alias = "out", value_name = "OUT")]
     output: PathBuf,
 
