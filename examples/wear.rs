@@ -4,9 +4,9 @@
 //! `seg_final.pth`, `gmm_final.pth` and `alias_final.pth`, PARSE a human parser's map of LIP's labels, and KEYPOINTS
 //! OpenPose's JSON. The garment lies on a plain background.
 
-use alias_model::preprocess::{Keypoints, Labels, Rgb8, labels::LabelSet};
+use alias_model::preprocess::{Keypoints, Labels, labels::LabelSet};
 use alias_model::{Checkpoint, Checkpoints, Device, Framing, GarmentPhoto, PersonPhoto, Seeds, TryOn};
-use alias_pictures::images::{read_labels, write_rgb8};
+use alias_pictures::images::{read_labels, read_rgb8, write_rgb8};
 use std::{error::Error, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -14,14 +14,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [weights, person, parse, keypoints, garment, out] = &arguments[..] else {
         return Err("usage: wear WEIGHTS PERSON PARSE KEYPOINTS GARMENT OUT".into());
     };
-    let rgb8 = |path: &str| -> Result<Rgb8, Box<dyn Error>> {
-        let picture = image::open(path)?.into_rgb8();
-        Ok(Rgb8::from_bytes(picture.height() as usize, picture.width() as usize, &picture)?)
-    };
-    let (photo, garment) = (rgb8(person)?, rgb8(garment)?);
+    let (photo, garment) = (read_rgb8(Path::new(person))?, read_rgb8(Path::new(garment))?);
     let [height, width] = photo.size();
     let (keypoints, mut warnings) = Keypoints::from_json(&std::fs::read(keypoints)?, height, width)?;
-    let map = read_labels(Path::new(parse))?; // a palette's indices, which `image` does not give
+    let map = read_labels(Path::new(parse))?;
     let (labels, more) = LabelSet::Lip.read(&Labels::new(map.height, map.width, map.data)?, Some(&keypoints))?;
     warnings.extend(more);
 

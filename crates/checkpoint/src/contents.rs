@@ -178,16 +178,7 @@ fn not_a_file(path: &Path, is_folder: bool) -> Problem {
         let what = "this is a checkpoint that was unpacked into a folder".into();
         return Problem::Unsupported { what, remedy: "download the file again, without unpacking it" };
     }
-    let is_checkpoint = |path: &PathBuf| {
-        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-        ["pth", "pt", "ckpt", "safetensors"].iter().any(|known| extension == *known)
-    };
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let what = match entries.map(|entry| entry.path()).filter(is_checkpoint).min() {
-        Some(file) => format!("this is a folder, with '{}' in it", file.file_name().unwrap_or_default().display()),
-        None => "this is a folder, without a checkpoint in it".into(),
-    };
-    Problem::Unsupported { what, remedy: "name a checkpoint file" }
+    Problem::Unsupported { what: "this is a folder".into(), remedy: "name a checkpoint file, such as one in it" }
 }
 
 struct Stream<'a> {

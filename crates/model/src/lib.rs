@@ -1,8 +1,9 @@
-//! VITON-HD's image generator ALIAS, and a way to run any other network of the same kinds of layers: on GPUs with
-//! hand-written WGSL, on processor cores with vector code, and on a tape with gradients.
+//! VITON-HD (Choi et al., CVPR 2021), from the photos of a person and a garment to the person in that garment, and a way to
+//! run any other network of the same kinds of layers: on GPUs with hand-written WGSL, on processor cores with vector code, and
+//! on a tape with gradients.
 //!
-//! Given a person with the torso blanked out, the drawn pose, the garment warped roughly into place and a segmentation of the
-//! result, the generator draws the person wearing the garment (Choi et al., "VITON-HD", CVPR 2021).
+//! [`TryOn`] runs all three networks. Given a person with the torso blanked out, the drawn pose, the garment warped roughly into
+//! place and a segmentation of the result, the last of them, ALIAS, draws the person wearing the garment:
 //!
 //! ```
 //! # fn main() -> alias_model::Result<()> {
@@ -36,7 +37,9 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | draw images | [`Painter`], on a GPU or on cores |
+//! | dress a person in a garment, from photos | [`TryOn`], on a GPU or on cores |
+//! | do one of its stages alone | [`Segmenter`], [`Matcher`], [`Painter`] |
+//! | draw images from segmentations and warped garments | [`Painter`] |
 //! | draw one person in many garments of one outline | [`Painter::person`], then [`Person::draw`] |
 //! | keep images on the application's GPU | [`Person::draw_to_rgba8`] |
 //! | know what an image costs, without a device | [`Cost::of_image`] |

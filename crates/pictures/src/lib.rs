@@ -2,7 +2,7 @@
 //!
 //! Not a general image library. Pictures in memory are RGB planes of `f32` in [-1, 1], as the networks take them; files
 //! are read as PNG, JPEG, WebP, GIF, BMP or TIFF, by their content, and turned upright as EXIF says; they are written as
-//! PNG or JPEG. Nothing is cropped.
+//! PNG. Nothing is cropped.
 //!
 //! Start with [`images::Image`], a picture in memory, and [`images::read_rgb`] and [`images::write_rgb`].
 //! [`images::read_sample`] reads the generator's inputs, [`dataset::Dataset`] a folder of examples,

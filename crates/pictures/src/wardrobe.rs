@@ -13,9 +13,8 @@
 //! `C_mask.png`.
 
 use crate::folder::{Folder, name_of};
-use crate::images::{Note, Plane, read_labels_noting, read_mask_noting, read_rgb};
+use crate::images::{Note, Plane, read_labels_noting, read_mask_noting, read_rgb8};
 use crate::pairs::{decode, person_and_garment};
-use alias_model::planes_to_rgb8;
 use alias_model::preprocess::labels::LabelSet;
 use alias_model::preprocess::{self, Keypoints, Labels, MOST_BYTES, Mask, Rgb8, Warning};
 use std::collections::BTreeMap;
@@ -316,7 +315,7 @@ impl PersonFiles {
     /// # Errors
     /// If a file cannot be read, is not what it should be, or is of another size than the photo.
     pub fn read(&self, set: LabelSet) -> Result<PersonPictures> {
-        let photo = rgb8(&self.photo)?;
+        let photo = read_rgb8(&self.photo)?;
         let [height, width] = photo.size();
         let mut notes = Vec::new();
         let in_file = |path: &Path| {
@@ -336,7 +335,7 @@ impl PersonFiles {
         let labels = Labels::new(h, w, data).map_err(in_file(&self.parse))?;
         let (labels, warnings) = set.read(&labels, Some(&keypoints)).map_err(in_file(&self.parse))?;
         notes.extend(told(&self.parse, warnings));
-        let pose = self.pose.as_deref().map(rgb8).transpose()?;
+        let pose = self.pose.as_deref().map(read_rgb8).transpose()?;
         if let (Some(path), Some(pose)) = (&self.pose, &pose) {
             self.same_size(path, pose.size(), [height, width])?;
         }
@@ -361,7 +360,7 @@ impl GarmentFiles {
     /// # Errors
     /// If a file cannot be read, or the mask is of another size than the photo, all black or all white.
     pub fn read(&self) -> Result<GarmentPicture> {
-        let photo = rgb8(&self.photo)?;
+        let photo = read_rgb8(&self.photo)?;
         let mut notes = Vec::new();
         let Some(path) = &self.mask else { return Ok(GarmentPicture { photo, mask: None, notes: Vec::new() }) };
         let mask = read_mask_noting(path, &mut notes)?;
@@ -439,12 +438,6 @@ fn same_size(path: &Path, [height, width]: [usize; 2], photo: &Path, photo_size:
 
 fn list(path: &Path) -> Result<Folder> {
     Folder::list(path).map_err(|cause| Error::Io { path: path.into(), cause })
-}
-
-fn rgb8(path: &Path) -> Result<Rgb8> {
-    let image = read_rgb(path)?;
-    let picture = Rgb8::from_bytes(image.height, image.width, &planes_to_rgb8(&image.data));
-    picture.map_err(|cause| Error::Preprocess { path: path.into(), cause })
 }
 
 /// A file of keypoints. One that is too long is cut off, so that the error tells.

@@ -15,8 +15,12 @@ pub(crate) mod wear;
 
 use crate::device::target;
 use crate::terminal::tell;
+use alias_model::network::Network;
 use alias_model::plan::{Method, Step};
-use alias_model::{Checkpoint, Device, GeneratorConfig, Layers, LoadOptions, Noise, Painter, Precision, Sample};
+use alias_model::{
+    Checkpoint, Device, GeneratorConfig, Layers, LoadOptions, MatchingConfig, Noise, Painter, Precision, Sample,
+    SegmentationConfig,
+};
 use alias_pictures::images::Image;
 use alias_train::RunCheckpointError;
 use anyhow::{Context, Result, ensure};
@@ -45,12 +49,8 @@ fn verify_not_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path
 
 /// An error unless a picture can be written to `output`.
 fn verify_picture_place(output: &Path) -> Result<()> {
-    let extension = output.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    ensure!(
-        ["", "png", "jpg", "jpeg"].contains(&extension.as_str()),
-        "{}: pictures are written as PNGs or JPEGs; give a name that ends in .png or .jpg",
-        output.display()
-    );
+    let is_png = output.extension().is_none_or(|extension| extension.eq_ignore_ascii_case("png"));
+    ensure!(is_png, "{}: pictures are written as PNGs; give a name that ends in .png", output.display());
     ensure!(!output.is_dir(), "{} is a folder; name a file in it", output.display());
     let folder = output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     ensure!(folder.is_dir(), "{} is no folder to write to; create it first", folder.display());
@@ -149,14 +149,18 @@ fn kernel(step: &Step) -> &'static str {
     }
 }
 
-/// The drawn sample, and the generator for it, that `bench` and `info --plan` work on.
+/// The drawn sample, and the networks for it, that `bench` and `info --plan` work on.
 #[derive(clap::Args)]
 pub(crate) struct Drawing {
+    /// Which network: that of the image alone, one of the two before it, or all three in a row
+    #[arg(long, value_enum, default_value = "image")]
+    pub(crate) stage: Stage,
+
     /// Size of the image, height x width
     #[arg(long, value_name = "HxW", default_value = "1024x768", value_parser = parse_size)]
     pub(crate) size: [usize; 2],
 
-    /// Width of the generator; 64 in the published one
+    /// Width of the networks; 64 in the published ones
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     ngf: u16,
 
@@ -173,6 +177,19 @@ pub(crate) struct Drawing {
 pub(crate) enum PrecisionArgument {
     F32,
     F16,
+}
+
+/// What is measured or planned.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stage {
+    /// The segmentation generator, at a quarter of the size
+    Seg,
+    /// The geometric matching module, at a quarter of the size
+    Gmm,
+    /// The image generator
+    Image,
+    /// All three, and what lies between them
+    Wear,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -206,6 +223,27 @@ fn parse_size(text: &str) -> Result<[usize; 2], String> {
 }
 
 impl Drawing {
+    /// Height and width at which the first two networks work: a quarter of the size, as the authors have it.
+    pub(crate) fn low_size(&self) -> Result<[usize; 2]> {
+        let multiple = 4 * MatchingConfig::MULTIPLE;
+        let [height, width] = self.size;
+        ensure!(
+            self.size.iter().all(|side| side.is_multiple_of(multiple)),
+            "with this --stage, height and width are multiples of {multiple}, not {height}x{width}"
+        );
+        Ok(self.size.map(|side| side / 4))
+    }
+
+    /// The network of a stage.
+    pub(crate) fn network_of(&self, stage: Stage) -> Result<Network> {
+        let ngf = self.ngf.into();
+        Ok(match stage {
+            Stage::Seg => SegmentationConfig { ngf }.network()?,
+            Stage::Gmm => MatchingConfig::of_size(ngf, self.low_size()?).network()?,
+            Stage::Image | Stage::Wear => self.config().network()?,
+        })
+    }
+
     /// The generator to draw with.
     pub(crate) fn config(&self) -> GeneratorConfig {
         GeneratorConfig::PUBLISHED.with_ngf(self.ngf.into())

@@ -14,7 +14,7 @@ use device::DeviceArguments;
 use std::process::ExitCode;
 use terminal::{print, tell};
 
-/// Virtual try-on on any GPU, or none: VITON-HD's ALIAS generator.
+/// Virtual try-on on any GPU, or none: VITON-HD, from photos to a photo.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Arguments {

@@ -1,6 +1,6 @@
 //! A person and a garment as the networks read them, each prepared once.
 
-use super::stages::{concatenate, resize_bilinear, resize_nearest, resize_one_hot};
+use super::stages::{concatenate, resize_bilinear, resize_bilinear_of, resize_nearest, resize_one_hot};
 use crate::sample::check_pixels;
 use crate::{InputError, Result, rgb8_to_planes};
 use alias_preprocess::labels::LIP_TO_13;
@@ -109,15 +109,14 @@ impl Garment {
         }
         let mask: Vec<f32> = mask.iter().map(|&value| value.into()).collect();
         let picture = planes(picture, batch);
-        // Gray, which is 0, where the garment is not.
         let plane = height * width;
-        let mask_of = |at: usize| mask[at / (3 * plane) * plane + at % plane];
-        let masked: Vec<f32> = picture.iter().enumerate().map(|(at, value)| value * mask_of(at)).collect();
-        let for_scores = [resize_bilinear(&mask, size, low), resize_bilinear(&masked, size, low)];
+        // Gray, which is 0, where the garment is not.
+        let masked = |at: usize| picture[at] * mask[at / (3 * plane) * plane + at % plane];
+        let masked = resize_bilinear_of(3 * batch, size, low, masked);
         Ok(Garment {
             batch,
             size,
-            for_scores: concatenate(batch, &for_scores.each_ref().map(Vec::as_slice)),
+            for_scores: concatenate(batch, &[&resize_bilinear(&mask, size, low), &masked]),
             nearest: resize_nearest(&picture, size, low),
             picture_and_mask: concatenate(batch, &[&picture, &mask]),
         })
@@ -133,7 +132,10 @@ impl Garment {
 
 /// (N, H, W, 3) bytes as (N, 3, H, W) in [-1, 1].
 fn planes(bytes: &[u8], batch: usize) -> Vec<f32> {
-    bytes.chunks_exact(bytes.len() / batch).flat_map(rgb8_to_planes).collect()
+    let mut images = bytes.chunks_exact(bytes.len() / batch).map(rgb8_to_planes);
+    let mut all = images.next().unwrap_or_default();
+    images.for_each(|image| all.extend(image));
+    all
 }
 
 fn check_length(name: &'static str, bytes: &[u8], channels: usize, [n, h, w]: [usize; 3], pixels: usize) -> Result<()> {

@@ -28,14 +28,25 @@ fn places(from: usize, to: usize) -> Vec<([usize; 2], [f32; 2])> {
 /// Resizes planes from `from` to `to` [h, w], bilinear, without aligned corners and without smoothing, as
 /// `interpolate` of PyTorch.
 pub(super) fn resize_bilinear(planes: &[f32], from @ [h, w]: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    resize_bilinear_of(planes.len() / (h * w), from, to, |at| planes[at])
+}
+
+/// [`resize_bilinear`] of `count` planes (h, w) that need not be stored: `value` computes an element by its index. Where planes
+/// shrink by four, only a quarter of them is looked at.
+pub(super) fn resize_bilinear_of(
+    count: usize,
+    from @ [h, w]: [usize; 2],
+    to: [usize; 2],
+    value: impl Fn(usize) -> f32,
+) -> Vec<f32> {
     let (rows, columns) = (places(from[0], to[0]), places(from[1], to[1]));
-    let mut out = Vec::with_capacity(planes.len() / (h * w) * to[0] * to[1]);
-    for plane in planes.chunks_exact(h * w) {
+    let mut out = Vec::with_capacity(count * to[0] * to[1]);
+    for plane in 0..count {
         for ([top, bottom], [above, below]) in &rows {
-            let (top, bottom) = (&plane[top * w..][..w], &plane[bottom * w..][..w]);
+            let [top, bottom] = [top, bottom].map(|row| (plane * h + row) * w);
             out.extend(columns.iter().map(|([left, right], [before, after])| {
-                above * (before * top[*left] + after * top[*right])
-                    + below * (before * bottom[*left] + after * bottom[*right])
+                above * (before * value(top + left) + after * value(top + right))
+                    + below * (before * value(bottom + left) + after * value(bottom + right))
             }));
         }
     }
@@ -85,13 +96,14 @@ pub(super) fn noise(noise: Noise, count: usize) -> Vec<f32> {
 
 /// Concatenates tensors (N, C, ...) of `batch` images along the channels.
 pub(super) fn concatenate(batch: usize, tensors: &[&[f32]]) -> Vec<f32> {
-    let of_image = |image: usize| {
-        tensors.iter().flat_map(move |tensor| {
+    let mut all = Vec::with_capacity(tensors.iter().map(|tensor| tensor.len()).sum());
+    for image in 0..batch {
+        for tensor in tensors {
             let each = tensor.len() / batch;
-            &tensor[image * each..][..each]
-        })
-    };
-    (0..batch).flat_map(of_image).copied().collect()
+            all.extend_from_slice(&tensor[image * each..][..each]);
+        }
+    }
+    all
 }
 
 #[cfg(test)]

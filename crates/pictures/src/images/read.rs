@@ -6,7 +6,8 @@ use super::orientation::Orientation;
 use super::palette::{self, Order};
 use super::parse::{ParseLabels, labels_from_parse};
 use super::{Error, Image, Note, Plane, Result, jpeg};
-use alias_model::{Sample, rgb8_to_planes};
+use alias_model::preprocess::Rgb8;
+use alias_model::{Sample, rgb8_to_planes, to_byte};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 use std::collections::BTreeSet;
@@ -121,6 +122,22 @@ pub fn read_rgb(path: &Path) -> Result<Image> {
         }
     }
     Ok(Image { height, width, data })
+}
+
+/// [`read_rgb`], as bytes: RGB row by row.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn read_rgb8(path: &Path) -> Result<Rgb8> {
+    let pixels = Pixels::read(path)?;
+    let (height, width) = (pixels.height, pixels.width);
+    let bytes = if (pixels.color, pixels.depth) == (ColorType::Rgb, BitDepth::Eight) {
+        pixels.bytes
+    } else {
+        let composited = |[r, g, b, alpha]: [f32; 4]| [r, g, b].map(|v| to_byte((v * alpha + 1.0 - alpha) * 2.0 - 1.0));
+        pixels.rgba().flat_map(composited).collect()
+    };
+    Ok(Rgb8::from_bytes(height, width, &bytes).expect("a picture that was decoded has pixels"))
 }
 
 /// Reads a file that [`read_rgb`] reads as a mask: its luminance times alpha, white being 1. A mask of 0 and 1, or a

@@ -1,12 +1,10 @@
-//! Writes PNG and JPEG files, each whole or not at all.
+//! Writes PNG files, each whole or not at all.
 
 use super::palette::LIP;
 use super::{Error, Image, Plane, Result};
 use alias_checkpoint::write_atomically;
 use alias_model::preprocess::Rgb8;
 use alias_model::{CLASSES, planes_to_rgb8};
-use image::codecs::jpeg::JpegEncoder;
-use image::{ExtendedColorType, ImageError};
 use png::{BitDepth, ColorType, Compression, Encoder, EncodingError};
 use std::path::Path;
 
@@ -14,11 +12,7 @@ use std::path::Path;
 pub const PALETTE: [[u8; 3]; CLASSES as usize] =
     [[236, 236, 232], [128, 152, 186], [226, 122, 92], [98, 76, 70], [240, 196, 108], [122, 182, 142], [176, 116, 176]];
 
-/// How far JPEGs are compressed, of 100.
-const JPEG_QUALITY: u8 = 95;
-
-/// Writes a picture as a PNG of 8 bits, or as a JPEG if its name ends in .jpg or .jpeg: -1 becomes 0, 1 becomes 255,
-/// values beyond are clamped.
+/// Writes a picture as a PNG of 8 bits: -1 becomes 0, 1 becomes 255, values beyond are clamped.
 ///
 /// Photos compress no better with more effort: 0.80 MB at 1024x768 in 8 ms, where zlib's default level takes 290 ms for
 /// 0.81 MB. [`write_sheet`] is for pictures with areas of one colour.
@@ -52,7 +46,7 @@ fn write_image(path: &Path, image: &Image, compression: Compression) -> Result<(
         let (channel, i) = (["red", "green", "blue"][i / plane], i % plane);
         return Err(Error::NotANumber { path: path.into(), channel, x: i % width, y: i / width });
     }
-    write_bytes(path, [height, width], &planes_to_rgb8(data), compression)
+    write(path, [width, height], &planes_to_rgb8(data), compression, None)
 }
 
 /// Writes a picture's bytes, RGB row by row, as [`write_rgb`] does.
@@ -60,30 +54,8 @@ fn write_image(path: &Path, image: &Image, compression: Compression) -> Result<(
 /// # Errors
 /// What the file system reports. A file that was there is then unchanged.
 pub fn write_rgb8(path: &Path, picture: &Rgb8) -> Result<()> {
-    write_bytes(path, picture.size(), picture.bytes(), Compression::Fast)
-}
-
-fn write_bytes(path: &Path, [height, width]: [usize; 2], rgb: &[u8], compression: Compression) -> Result<()> {
-    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-    if extension == "jpg" || extension == "jpeg" {
-        return write_jpeg(path, width, height, rgb);
-    }
-    write(path, [width, height], rgb, compression, None)
-}
-
-fn write_jpeg(path: &Path, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
-    let written = write_atomically(path, |out| {
-        JpegEncoder::new_with_quality(out, JPEG_QUALITY).encode(
-            rgb,
-            width as u32,
-            height as u32,
-            ExtendedColorType::Rgb8,
-        )
-    });
-    written.map_err(|error| match error {
-        ImageError::IoError(cause) => Error::Io { path: path.into(), cause },
-        cause => Error::Encode { path: path.into(), cause: cause.to_string() },
-    })
+    let [height, width] = picture.size();
+    write(path, [width, height], picture.bytes(), Compression::Fast, None)
 }
 
 /// Writes a label map of the seven classes as a palette PNG, from which `read_labels` reads the same indices.

@@ -1,10 +1,12 @@
 //! `tryon bench`: the time, operations and memory that an image takes.
 
-use super::{Drawing, prepare_folder};
+mod stages;
+
+use super::{Drawing, Stage, prepare_folder};
 use crate::device::{DeviceArguments, name, target, tuning_file};
 use alias_kernels::Peak;
 use alias_model::plan::Step;
-use alias_model::{Device, GeneratorConfig, LoadOptions, Noise, Painter, Person, PlanOptions, Target, Tuning, fill};
+use alias_model::{Device, GeneratorConfig, LoadOptions, Noise, Painter, Plan, PlanOptions, Target, Tuning, fill};
 use alias_tensor::Counters;
 use alias_train::read_generator;
 use anyhow::{Context, Result, bail, ensure};
@@ -41,6 +43,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     let drawing = &arguments.drawing;
+    if drawing.stage != Stage::Image {
+        let others = arguments.weights.is_some() || arguments.keep_tables || arguments.tune;
+        ensure!(!others, "--weights, --keep-tables and --tune are for the image generator; leave --stage out");
+        return stages::run(arguments, device);
+    }
     let [height, width] = drawing.size;
     let precision = drawing.precision.into();
     // Errors that need no device are found before one is opened.
@@ -123,7 +130,27 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         launches: (after.launches - before.launches) / runs,
         submits: (after.submits - before.submits) / runs,
     };
-    if arguments.json { Ok(report.json() + "\n") } else { report.text(&device, &person) }
+    if arguments.json {
+        return Ok(report.json() + "\n");
+    }
+    let profile = person.profile()?;
+    report.text(&device, "an image", profile.into_iter().map(|(step, time)| Line::of_step(step, time, plan)).collect())
+}
+
+/// A line of the table: something that was timed on its own.
+struct Line {
+    name: String,
+    kernel: &'static str,
+    time: Duration,
+    flops: u64,
+    bytes: u64,
+}
+
+impl Line {
+    fn of_step(step: &Step, time: Duration, plan: &Plan) -> Line {
+        let (flops, bytes) = (step.flops(), step.bytes_moved(plan));
+        Line { name: step.name(), kernel: super::kernel(step), time, flops, bytes }
+    }
 }
 
 struct Measurement {
@@ -181,15 +208,14 @@ impl Measurement {
         report.to_string()
     }
 
-    /// A line for every step, timed on its own, and one for the whole image.
-    fn text(&self, device: &Device, person: &Person) -> Result<String> {
+    /// A line for everything that was timed on its own, and one for the whole, which is `what`.
+    fn text(&self, device: &Device, what: &str, lines: Vec<Line>) -> Result<String> {
         let peak = match device {
             Device::Gpu(gpu) => Peak::measure(gpu)?,
             Device::Cpu(cpu) => Peak { gflops: self.peak_gflops.unwrap_or_default(), gbs: cpu.copy_gbs() },
         };
-        let plan = &person.cost().plan;
         let mut text = format!(
-            "{:18}{:12}{:>10}{:>9}{:>10}{:>9}{:>8}\n",
+            "{:24}{:12}{:>10}{:>9}{:>10}{:>9}{:>8}\n",
             "step", "kernel", "ms", "GFLOP", "GFLOP/s", "GB/s", "peak"
         );
         let mut line = |name: &str, kernel: &str, time: Duration, flops: u64, bytes: u64| {
@@ -198,14 +224,14 @@ impl Measurement {
             // The share of the peak, of arithmetic or of bandwidth, that it is closer to.
             let share = 100.0 * (gflops / peak.gflops).max(gbs / peak.gbs);
             let (ms, gflop) = (milliseconds(time), flops as f64 / 1e9);
-            text += &format!("{name:18}{kernel:12}{ms:10.3}{gflop:9.2}{gflops:10.1}{gbs:9.1}{share:7.0}%\n");
+            text += &format!("{name:24}{kernel:12}{ms:10.3}{gflop:9.2}{gflops:10.1}{gbs:9.1}{share:7.0}%\n");
         };
-        for (step, time) in person.profile()? {
-            line(&step.name(), super::kernel(step), time, step.flops(), step.bytes_moved(plan));
+        for Line { name, kernel, time, flops, bytes } in lines {
+            line(&name, kernel, time, flops, bytes);
         }
-        line("an image", "", self.median, self.executed, self.moved);
+        line(what, "", self.median, self.executed, self.moved);
         text += &format!(
-            "{} on {}, {}: median {:.1} ms, minimum {:.1} ms, first image {:.1} ms; preparing a person {:.1} ms, \
+            "{} on {}, {}: median {:.1} ms, minimum {:.1} ms, the first {:.1} ms; preparing {:.1} ms, \
              loading {:.1} ms; {} launches, {} submits\n",
             self.size,
             self.adapter,

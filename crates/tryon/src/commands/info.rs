@@ -1,8 +1,9 @@
 //! `tryon info`: the devices to compute on, which one would be used, and what an image takes on it.
 
+use super::Stage;
 use crate::device::{DeviceArguments, float32_on_cores, name};
 use alias_model::plan::{Input, ModulationTable, Step};
-use alias_model::{Cost, CpuOptions, Device, PlanOptions, Target};
+use alias_model::{Conditioning, Cost, CpuOptions, Device, PlanOptions, Target};
 use alias_tensor::adapters;
 use alias_tensor::wgpu::{Adapter, Features};
 use anyhow::Result;
@@ -86,10 +87,49 @@ fn describe(adapter: &Adapter) -> String {
     )
 }
 
-/// The plan of an image as a table.
+/// The plans of the networks in question, each as a table.
 fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
-    let config = drawing.config();
-    let cost = Cost::of_image(config, &drawing.sample(config.layers)?, PlanOptions::default(), &target)?;
+    let [height, width] = drawing.size;
+    let image = || {
+        let config = drawing.config();
+        let cost = Cost::of_image(config, &drawing.sample(config.layers)?, PlanOptions::default(), &target)?;
+        anyhow::Ok((cost, config.network()?.dense_flops(height, width)?))
+    };
+    let first = |stage: Stage| {
+        let ([height, width], network) = (drawing.low_size()?, drawing.network_of(stage)?);
+        let cost = Cost::new(&network, &Conditioning::size(1, height, width), PlanOptions::default(), &target)?;
+        anyhow::Ok((cost, network.dense_flops(height, width)?))
+    };
+    match drawing.stage {
+        Stage::Image => image().map(|(cost, dense)| table(&cost, dense, &target)),
+        Stage::Seg | Stage::Gmm => first(drawing.stage).map(|(cost, dense)| table(&cost, dense, &target)),
+        Stage::Wear => {
+            let all = [first(Stage::Seg)?, first(Stage::Gmm)?, image()?];
+            let titles = ["segmentation generator", "geometric matching module", "image generator"];
+            let tables = titles
+                .iter()
+                .zip(&all)
+                .map(|(title, (cost, dense))| format!("{title}\n{}\n", table(cost, *dense, &target)));
+            let mut text: String = tables.collect();
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            let sum = |of: fn(&Cost) -> u64| all.iter().map(|(cost, _)| of(cost)).sum::<u64>();
+            let weights = sum(|cost| cost.weight_bytes);
+            let buffers = all.iter().map(|(cost, _)| cost.memory.total()).max().unwrap_or(0);
+            let largest = all.iter().map(|(cost, _)| cost.device_bytes()).max().unwrap_or(0);
+            let gflop = sum(|cost| cost.plan.flops()) as f64 / 1e9;
+            text += &format!(
+                "all three: {gflop:.1} GFLOP, {} launches; {:.1} MiB with weights of all, {:.1} MiB with one network at a time\n",
+                all.iter().map(|(cost, _)| cost.launches()).sum::<usize>(),
+                mib(weights + buffers),
+                mib(largest),
+            );
+            Ok(text)
+        }
+    }
+}
+
+/// A plan as a table. `dense` is the number of operations of the dense network.
+fn table(cost: &Cost, dense: u64, target: &Target) -> String {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let plan = &cost.plan;
     let mut text = format!("{:18}{:12}{:46}{:>8}{:>10}{:>9}\n", "step", "kernel", "shape", "GFLOP", "MiB", "launches");
@@ -118,7 +158,7 @@ fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
     text += &format!("{:76}{gflop:8.2}{moved:10.1}{launches:9}\n", "all");
     text += &format!(
         "the dense network takes {:.1} GFLOP; weights {:.1} MiB, buffers {:.1} MiB, largest binding {:.1} MiB\n",
-        config.network()?.dense_flops(drawing.size[0], drawing.size[1])? as f64 / 1e9,
+        dense as f64 / 1e9,
         mib(cost.weight_bytes),
         mib(cost.memory.total()),
         mib(cost.largest_binding),
@@ -126,7 +166,7 @@ fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
     if cost.largest_binding > target.max_binding {
         text += &format!("too large: the device allows {:.1} MiB in a binding\n", mib(target.max_binding));
     }
-    Ok(text)
+    text
 }
 
 fn shape(input: &Input) -> String {

@@ -1,6 +1,8 @@
 //! `tryon synth`: draws a person in a garment, from tensors, from five pictures, or from five folders of pictures.
 
-use super::{PrecisionArgument, draw, finite, load, prepare_folder, progress, to_image, verify_not_input, verify_picture_place};
+use super::{
+    PrecisionArgument, draw, finite, load, prepare_folder, progress, to_image, verify_not_input, verify_picture_place,
+};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use alias_checkpoint::Array;
@@ -35,7 +37,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pictures: Pictures,
 
-    /// The output: a safetensors file with --tensors, a .png or .jpg for five pictures, a folder for five folders
+    /// The output: a safetensors file with --tensors, a PNG for five pictures, a folder for five folders
     #[arg(short, long, alias = "out", value_name = "OUT")]
     output: PathBuf,
 

@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long, requires = "data")]
     skip_done: bool,
 
-    /// The picture, a PNG or JPEG; with --data a folder, for PERSON_GARMENT.png
+    /// The picture, a PNG; with --data a folder, for PERSON_GARMENT.png
     #[arg(short, long, alias = "out", value_name = "OUT")]
     output: PathBuf,
 

@@ -1,7 +1,7 @@
 //! Persons of simple shapes with everything that `tryon wear` reads, garments, and narrow weights of the three networks.
 
-use alias_model::{GeneratorConfig, Layers, MatchingConfig, SegmentationConfig, fill, planes_to_rgb8, rgb8_to_planes};
-use alias_pictures::images::{Image, Plane, read_rgb, write_lip_labels, write_mask, write_rgb};
+use alias_model::{GeneratorConfig, Layers, MatchingConfig, SegmentationConfig, fill, rgb8_to_planes};
+use alias_pictures::images::{Image, Plane, read_rgb8, write_lip_labels, write_mask, write_rgb};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -128,6 +128,6 @@ pub(crate) fn write_garment(root: &Path, name: &str, size: [usize; 2], tint: u8,
 
 /// Height, width and bytes (H, W, 3) of a picture.
 pub(crate) fn bytes(path: &Path) -> ([usize; 2], Vec<u8>) {
-    let image = read_rgb(path).unwrap();
-    ([image.height, image.width], planes_to_rgb8(&image.data))
+    let picture = read_rgb8(path).unwrap();
+    (picture.size(), picture.bytes().to_vec())
 }
