@@ -344,3 +344,14 @@ fn row(ready: &Ready, worn: &Worn, picture: &Rgb8) -> Vec<Image> {
     let cell = |image: Image| resize::image(&image, CELL, (image.width * CELL).div_ceil(image.height));
     all.map(cell).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::LIP_OF_PARSED;
+    use alias_model::preprocess::labels::LIP_TO_13;
+
+    #[test]
+    fn labels_of_stages_are_read_as_the_classes_that_they_are() {
+        assert!(LIP_OF_PARSED.iter().map(|&lip| usize::from(LIP_TO_13[usize::from(lip)])).eq(0..13));
+    }
+}
