@@ -2,7 +2,7 @@
 
 mod prepare;
 
-use super::{cores, in_parallel, parse_size, progress, to_image};
+use super::{cores, in_parallel, parse_size, progress, stages, to_image};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use alias_model::Layers;
@@ -120,17 +120,9 @@ fn draw(folder: &Path, count: u64, seed: u64, size: [usize; 2]) -> Result<String
         Ok(())
     })?;
     bar.finish_and_clear();
-    write_pairs(folder, (seed..=last).map(name))?;
+    stages::write_pairs(folder, (seed..=last).map(name))?;
     let [height, width] = size;
     Ok(format!("{count} examples of {height}x{width} in {shown}\n"))
-}
-
-/// Writes `train_pairs.txt`, in which each picture has the garment of its own name.
-fn write_pairs(folder: &Path, names: impl Iterator<Item = String>) -> Result<()> {
-    let pairs: String = names.map(|name| format!("{name} {name}\n")).collect();
-    let path = folder.join("train_pairs.txt");
-    alias_checkpoint::write_atomically(&path, |file| std::io::Write::write_all(file, pairs.as_bytes()))
-        .with_context(|| format!("{}", path.display()))
 }
 
 fn name(seed: u64) -> String {

@@ -47,6 +47,14 @@ pub(super) fn file(root: &Path, folder: &str, name: &str) -> PathBuf {
     root.join(folder).join(format!("{name}.png"))
 }
 
+/// Writes `train_pairs.txt`, in which each picture has the garment of its own name.
+pub(super) fn write_pairs(root: &Path, names: impl Iterator<Item = String>) -> Result<()> {
+    let pairs: String = names.map(|name| format!("{name} {name}\n")).collect();
+    let path = root.join("train_pairs.txt");
+    alias_checkpoint::write_atomically(&path, |file| std::io::Write::write_all(file, pairs.as_bytes()))
+        .with_context(|| format!("{}", path.display()))
+}
+
 /// Creates `folders` in `root`. An error if one of `inputs` lies in any of them, or if one cannot be written to; `option`
 /// named `root`.
 pub(super) fn create_folders(root: &Path, option: &str, folders: &[&str], inputs: &[&Path]) -> Result<()> {

@@ -2,7 +2,6 @@
 
 use super::super::stages::{self, Preparer, Preparing, Stages};
 use super::super::{parse_size, progress};
-use super::write_pairs;
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use crate::weights::{Weights, needed};
@@ -87,7 +86,10 @@ pub(super) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     finished.extend(all(&preparer, &matcher, output, &jobs));
     let failed = names.len() - finished.len();
     ensure!(!finished.is_empty(), "all {failed} failed, see above");
-    write_pairs(output, names.iter().filter(|name| finished.contains(*name)).map(|name| format!("{name}.png")))?;
+    stages::write_pairs(
+        output,
+        names.iter().filter(|name| finished.contains(*name)).map(|name| format!("{name}.png")),
+    )?;
     let ([height, width], shown) = (preparer.size(), output.display());
     ensure!(failed == 0, "{failed} of {} failed, see above; the others are in {shown}", names.len());
     Ok(format!("{} examples of {height}x{width} in {shown}\n", finished.len()))
