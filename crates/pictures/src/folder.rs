@@ -39,6 +39,16 @@ impl Folder {
         Folder::list_of(path, &["json"], KEYPOINTS)
     }
 
+    /// The picture of exactly this stem in a folder, `_rendered` included.
+    pub(crate) fn picture_of(folder: &Path, stem: &str) -> Option<PathBuf> {
+        Folder::list_of(folder, &EXTENSIONS, "").ok()?.files.remove(&normalized(stem)).map(|(_, file)| file)
+    }
+
+    /// The file of keypoints of exactly this stem in a folder, `_keypoints` included.
+    pub(crate) fn keypoints_of(folder: &Path, stem: &str) -> Option<PathBuf> {
+        Folder::list_of(folder, &["json"], "").ok()?.files.remove(&normalized(stem)).map(|(_, file)| file)
+    }
+
     fn list_of(path: &Path, extensions: &[&str], suffix: &str) -> std::io::Result<Folder> {
         let mut files = BTreeMap::<String, (usize, PathBuf)>::new();
         for entry in std::fs::read_dir(path)? {

@@ -1,4 +1,4 @@
-//! Persons and garments to try on, in the layout of VITON-HD's test set.
+//! Persons and garments, in the layout of VITON-HD's set.
 //!
 //! | of | what | folder | file |
 //! |---|---|---|---|
@@ -145,10 +145,36 @@ type Result<T> = std::result::Result<T, Error>;
 /// A person's and a garment's name.
 pub type Pair = [String; 2];
 
+/// The two parts of VITON-HD's set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// Folder `train`, and `train_pairs.txt`.
+    Train,
+    /// Folder `test`, and `test_pairs.txt`.
+    Test,
+}
+
+impl Split {
+    fn folder(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Test => "test",
+        }
+    }
+
+    fn pairs(self) -> &'static str {
+        match self {
+            Split::Train => "train_pairs.txt",
+            Split::Test => "test_pairs.txt",
+        }
+    }
+}
+
 /// A folder of persons and garments.
 #[derive(Clone, Debug)]
 pub struct Wardrobe {
     root: PathBuf,
+    split: Split,
     images: Folder,
     /// The folders that there are, by what they hold.
     others: BTreeMap<&'static str, Folder>,
@@ -156,17 +182,17 @@ pub struct Wardrobe {
 }
 
 impl Wardrobe {
-    /// Lists the folders in `root`, or in `root/test` where they are in the published archive.
+    /// Lists the folders in `root`, or in the split's folder in it, where they are in the published archive.
     ///
     /// # Errors
     /// [`Error::Missing`] if there is no folder `image`; [`Error::Io`].
-    pub fn open(root: &Path) -> Result<Wardrobe> {
+    pub fn open(root: &Path, split: Split) -> Result<Wardrobe> {
         let is_root = |root: &Path| root.join("image").is_dir();
-        let Some(root) = [root.to_owned(), root.join("test")].into_iter().find(|root| is_root(root)) else {
+        let Some(root) = [root.to_owned(), root.join(split.folder())].into_iter().find(|root| is_root(root)) else {
             return Err(Error::Missing {
                 what: "folder of photos",
                 name: root.display().to_string(),
-                looked_for: "image and test/image in it".into(),
+                looked_for: format!("image and {}/image in it", split.folder()),
                 remedy: "Name the folder that holds `image`, `cloth` and the others",
             });
         };
@@ -182,7 +208,7 @@ impl Wardrobe {
             others.insert("keypoints", listed);
         }
         let cloth = first(&["cloth"]).map(|path| list(&path)).transpose()?;
-        Ok(Wardrobe { images: list(&root.join("image"))?, root, others, cloth })
+        Ok(Wardrobe { images: list(&root.join("image"))?, root, split, others, cloth })
     }
 
     /// The folder that holds `image`.
@@ -221,19 +247,21 @@ impl Wardrobe {
         self.images.names()
     }
 
-    /// Reads a pairs file, `A.jpg C.jpg` in each line; without a path, `test_pairs.txt` beside the folders or above them.
+    /// The split's pairs file, beside the folders or above them, if there is one.
+    pub fn pairs_file(&self) -> Option<PathBuf> {
+        // `root/..`, not the parent of the path, which a relative path may lack.
+        let folders = [self.root.clone(), self.root.join("..")];
+        folders.into_iter().map(|folder| folder.join(self.split.pairs())).find(|path| path.is_file())
+    }
+
+    /// Reads a pairs file, `A.jpg C.jpg` in each line; without a path, [`Wardrobe::pairs_file`].
     ///
     /// # Errors
     /// [`Error::Pairs`] if there is no such file, or a line does not name a person and a garment; [`Error::Io`].
     pub fn pairs(&self, path: Option<&Path>) -> Result<Vec<Pair>> {
-        let usual = || {
-            let above = self.root.parent().map(Path::to_owned);
-            let folders = [Some(self.root.clone()), above].into_iter().flatten();
-            folders.map(|folder| folder.join("test_pairs.txt")).find(|path| path.is_file())
-        };
-        let Some(path) = path.map(Path::to_owned).or_else(usual) else {
+        let Some(path) = path.map(Path::to_owned).or_else(|| self.pairs_file()) else {
             let problem = "there is no such file; write one with a line PERSON GARMENT for each picture".into();
-            return Err(Error::Pairs { path: self.root.join("test_pairs.txt"), line: None, problem });
+            return Err(Error::Pairs { path: self.root.join(self.split.pairs()), line: None, problem });
         };
         let bytes = std::fs::read(&path).map_err(|cause| Error::Io { path: path.clone(), cause })?;
         let refused = |line, problem: String| Error::Pairs { path: path.clone(), line, problem };
@@ -371,10 +399,12 @@ impl Around<'_> {
         // `own/..`, not the parent of the path, which a relative path may lack.
         let beside = folders.iter().map(|name| own.join("..").join(name)).filter(|folder| folder.is_dir());
         let found = beside.filter_map(|folder| look(&folder, &self.name)).next();
-        // Only names that tell what a file holds: the photo itself is no mask of its own.
-        let bare = if suffix == "_rendered" || is_keypoints { String::new() } else { suffix.to_owned() };
-        let own_file = || look(own, &format!("{}{bare}", self.name)).filter(|path| path != self.photo);
-        let own_file = || own_file().filter(|path| path.to_string_lossy().contains(suffix));
+        let own_file = || {
+            let stem = format!("{}{suffix}", self.name);
+            let path = if is_keypoints { Folder::keypoints_of(own, &stem) } else { Folder::picture_of(own, &stem) };
+            // The photo is no skeleton of its own, whatever its name.
+            path.filter(|path| path != self.photo)
+        };
         found.or_else(own_file).ok_or_else(|| Error::Missing {
             what,
             name: self.photo.display().to_string(),

@@ -94,7 +94,7 @@ pub enum Error {
         count: usize,
     },
     /// A coordinate that cannot be a pixel's.
-    #[error("the {joint} lies at {value}, which is no pixel; write 0, 0, 0 for a joint that was not found")]
+    #[error("the {joint} lies at {value:?}, which is no pixel; write 0, 0, 0 for a joint that was not found")]
     Coordinate {
         /// Whose.
         joint: Joint,

@@ -8,6 +8,7 @@ pub(crate) mod export;
 pub(crate) mod info;
 pub(crate) mod inspect;
 mod report;
+mod stages;
 pub(crate) mod synth;
 pub(crate) mod train;
 pub(crate) mod wear;

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Command::Wear(arguments) => wear::run(arguments, &device),
         Command::Synth(arguments) => synth::run(arguments, &device),
         Command::Demo(arguments) => demo::run(arguments, &device),
-        Command::Dataset(arguments) => dataset::run(arguments),
+        Command::Dataset(arguments) => dataset::run(arguments, &device),
         Command::Train(arguments) => train::run(arguments, &device),
         Command::Export(arguments) => export::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments, &device),

@@ -42,18 +42,19 @@ impl Weights {
     /// Reads a file. Returns whether it is one of the three.
     fn add(&mut self, path: &Path) -> Result<bool> {
         let checkpoint = read_generator(path)?;
-        let (slot, name) = if SegmentationConfig::infer(&checkpoint).is_ok() {
-            (&mut self.segmentation, "segmentation generator")
+        let (slot, name, state) = if SegmentationConfig::infer(&checkpoint).is_ok() {
+            (&mut self.segmentation, "segmentation generator", SegmentationConfig::state_dict_in(&checkpoint))
         } else if MatchingConfig::infer(&checkpoint).is_ok() {
-            (&mut self.matching, "geometric matching module")
+            (&mut self.matching, "geometric matching module", MatchingConfig::state_dict_in(&checkpoint))
         } else if GeneratorConfig::infer(&checkpoint).is_ok() {
-            (&mut self.generator, "image generator")
+            (&mut self.generator, "image generator", GeneratorConfig::state_dict_in(&checkpoint))
         } else {
             return Ok(false);
         };
         if let Some((other, _)) = slot {
             bail!("{} and {} are both weights of the {name}; name one of them", other.display(), path.display());
         }
+        verify_finite(&*state?).with_context(|| format!("{}", path.display()))?;
         *slot = Some((path.into(), checkpoint));
         Ok(true)
     }
@@ -69,6 +70,21 @@ pub(crate) fn needed<'w>(
     found.with_context(|| {
         format!("--weights names no {name} ({published}); name its file as well, or a folder with all")
     })
+}
+
+/// An error if a tensor holds NaN or infinity. ReLU turns NaN into 0 on some devices, so the picture would be wrong without a
+/// word.
+fn verify_finite(state: &Checkpoint) -> Result<()> {
+    for (key, array) in state.iter() {
+        if let Some(value) = array.to_f32()?.into_iter().find(|value| !value.is_finite()) {
+            bail!(
+                "tensor '{}' holds {value}, which no weight can be; download or train the weights again (`tryon inspect` \
+                 names every such tensor)",
+                key.escape_debug()
+            );
+        }
+    }
+    Ok(())
 }
 
 fn checkpoints_in(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -47,6 +47,10 @@ pub struct Framing {
 pub struct PreparedPerson {
     /// What the networks read.
     pub wearer: Wearer,
+    /// The picture, at the drawn size.
+    pub picture: Rgb8,
+    /// LIP's labels of the picture, at the drawn size.
+    pub labels: Labels,
     /// The picture with torso, neck and arms painted gray, at the drawn size.
     pub agnostic: Rgb8,
     /// LIP's labels without garment, neck and arms, at the drawn size.
@@ -113,6 +117,8 @@ impl PreparedPerson {
             region: fit.mask_back(&painted_area(&labels, &keypoints, gray))?,
             photo: photo.clone(),
             fit,
+            picture,
+            labels,
             agnostic,
             parse_agnostic,
             pose,

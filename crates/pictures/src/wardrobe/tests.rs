@@ -29,7 +29,7 @@ fn set() -> tempfile::TempDir {
 #[test]
 fn a_set_is_read_by_its_pairs() {
     let folder = set();
-    let wardrobe = Wardrobe::open(folder.path()).unwrap();
+    let wardrobe = Wardrobe::open(folder.path(), Split::Test).unwrap();
     let pairs = wardrobe.pairs(None).unwrap();
     assert_eq!(pairs, [["a", "c"], ["a", "d 1"]], "each once");
     let person = wardrobe.person("a").unwrap();
@@ -66,28 +66,31 @@ fn files_are_found_beside_a_photo() {
     let found = PersonFiles::of_photo(&photo, given()).unwrap();
     assert!(found.parse.ends_with("p_parse.png") && found.keypoints.ends_with("p_keypoints.json"), "{found:?}");
     assert_eq!(GarmentFiles::of_photo(&photo, None).mask, None, "the photo is no mask of its own");
+    assert_eq!(found.pose, None, "nor a skeleton");
+    copy("image/a.png", "p_rendered.png");
+    assert!(PersonFiles::of_photo(&photo, given()).unwrap().pose.unwrap().ends_with("p_rendered.png"));
 }
 
 #[test]
 fn what_does_not_fit_is_told() {
     let folder = set();
     let root = folder.path();
-    let person = Wardrobe::open(root).unwrap().person("a").unwrap();
+    let person = Wardrobe::open(root, Split::Test).unwrap().person("a").unwrap();
     write_rgb(&root.join("image/a.png"), &Image::filled(20, 16, [0.5; 3])).unwrap();
     let error = person.read(LabelSet::Lip).unwrap_err().to_string();
     assert!(error.contains("is 20x15") && error.contains("is 20x16"), "{error}");
     for (value, word) in [(0.0, "black"), (1.0, "white")] {
         let mask = Plane { height: 20, width: 15, data: vec![value; 300] };
         write_mask(&root.join("cloth-mask/c.png"), &mask).unwrap();
-        let error = Wardrobe::open(root).unwrap().garment("c").unwrap().read().unwrap_err().to_string();
+        let error = Wardrobe::open(root, Split::Test).unwrap().garment("c").unwrap().read().unwrap_err().to_string();
         assert!(error.contains(word) && error.contains("c.png"), "{error}");
     }
     fs::write(root.join("test_pairs.txt"), "a.png").unwrap();
-    let error = Wardrobe::open(root).unwrap().pairs(None).unwrap_err().to_string();
+    let error = Wardrobe::open(root, Split::Test).unwrap().pairs(None).unwrap_err().to_string();
     assert!(error.contains("line 1") && error.contains("PERSON GARMENT"), "{error}");
     fs::write(root.join("test_pairs.txt"), "\n\n").unwrap();
-    assert!(Wardrobe::open(root).unwrap().pairs(None).unwrap_err().to_string().contains("names no pair"));
-    assert!(Wardrobe::open(&root.join("cloth")).unwrap_err().to_string().contains("folder that holds"));
+    assert!(Wardrobe::open(root, Split::Test).unwrap().pairs(None).unwrap_err().to_string().contains("names no pair"));
+    assert!(Wardrobe::open(&root.join("cloth"), Split::Test).unwrap_err().to_string().contains("folder that holds"));
     fs::write(root.join("openpose-json/a_keypoints.json"), "{").unwrap();
     let error = person.read(LabelSet::Lip).unwrap_err().to_string();
     assert!(error.contains("a_keypoints.json"), "{error}");

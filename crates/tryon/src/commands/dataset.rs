@@ -1,6 +1,9 @@
 //! `tryon dataset`: folders of examples to train on.
 
+mod prepare;
+
 use super::{cores, in_parallel, parse_size, progress, to_image};
+use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use alias_model::Layers;
 use alias_pictures::dataset::Dataset;
@@ -10,7 +13,7 @@ use clap::Subcommand;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// Draw a dataset, or check one.
+/// Make a dataset to train on, from photos or drawn, or check one.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -50,15 +53,17 @@ enum Action {
         #[arg(long, value_name = "HxW", default_value = "256x128", value_parser = parse_size)]
         size: [usize; 2],
     },
+    Prepare(prepare::Arguments),
 }
 
 /// The most warnings that are shown: hundreds usually have one cause.
 const NOTES: usize = 20;
 
-pub(crate) fn run(arguments: &Arguments) -> Result<String> {
+pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     match &arguments.action {
         Action::Check { folder } => check(folder),
         Action::Draw { folder, count, seed, size } => draw(folder, *count, *seed, *size),
+        Action::Prepare(arguments) => prepare::run(arguments, device),
     }
 }
 
@@ -115,12 +120,17 @@ fn draw(folder: &Path, count: u64, seed: u64, size: [usize; 2]) -> Result<String
         Ok(())
     })?;
     bar.finish_and_clear();
-    let pairs: String = (seed..=last).map(|seed| format!("{0} {0}\n", name(seed))).collect();
-    let path = folder.join("train_pairs.txt");
-    alias_checkpoint::write_atomically(&path, |file| std::io::Write::write_all(file, pairs.as_bytes()))
-        .with_context(|| format!("{}", path.display()))?;
+    write_pairs(folder, (seed..=last).map(name))?;
     let [height, width] = size;
     Ok(format!("{count} examples of {height}x{width} in {shown}\n"))
+}
+
+/// Writes `train_pairs.txt`, in which each picture has the garment of its own name.
+fn write_pairs(folder: &Path, names: impl Iterator<Item = String>) -> Result<()> {
+    let pairs: String = names.map(|name| format!("{name} {name}\n")).collect();
+    let path = folder.join("train_pairs.txt");
+    alias_checkpoint::write_atomically(&path, |file| std::io::Write::write_all(file, pairs.as_bytes()))
+        .with_context(|| format!("{}", path.display()))
 }
 
 fn name(seed: u64) -> String {

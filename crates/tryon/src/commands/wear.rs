@@ -1,24 +1,22 @@
 //! `tryon wear`: dresses persons in garments, from photos to photos.
 
+use super::stages::{self, Preparer, Preparing, Stages, lock};
 use super::{PrecisionArgument, parse_size, prepare_folder, progress, verify_not_input, verify_picture_place};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use crate::weights::{Weights, needed};
 use alias_model::preprocess::Rgb8;
-use alias_model::preprocess::agnostic::Radii;
-use alias_model::preprocess::labels::LabelSet;
 use alias_model::{
-    Checkpoints, Framing, GarmentPhoto, LoadOptions, Noise, PersonPhoto, PreparedGarment, PreparedPerson, Seeds,
-    Target, TryOn, Worn, rgb8_to_planes,
+    Checkpoints, LoadOptions, Noise, PreparedGarment, PreparedPerson, Seeds, Target, TryOn, Worn, rgb8_to_planes,
 };
-use alias_pictures::images::{Image, Plane, write_lip_labels, write_mask, write_rgb, write_rgb8, write_sheet};
+use alias_pictures::images::{Image, write_rgb8, write_sheet};
 use alias_pictures::pipeline::overlapped;
-use alias_pictures::wardrobe::{GarmentFiles, PersonFiles, Wardrobe};
+use alias_pictures::wardrobe::{GarmentFiles, PersonFiles, Split, Wardrobe};
 use alias_pictures::{resize, sheet};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ArgGroup;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Dress a person in a garment: from photos to a photo.
 ///
@@ -55,9 +53,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, alias = "out", value_name = "OUT")]
     output: PathBuf,
 
-    /// What the numbers in label maps mean
-    #[arg(long, value_name = "SET", value_enum, default_value = "lip")]
-    labels: Labels,
+    #[command(flatten)]
+    preparing: Preparing,
 
     /// Add noise from this seed in the two networks that use it, as the authors do [default: no noise]
     #[arg(long, value_name = "SEED")]
@@ -80,14 +77,6 @@ pub(crate) struct Arguments {
     /// Write the picture as it was drawn, without putting it into the person's photo
     #[arg(long)]
     no_paste: bool,
-
-    /// Replace the garment's background by VITON-HD's gray (246), which its weights know
-    #[arg(long)]
-    replace_background: bool,
-
-    /// Paint over the person with the authors' radii, which do not grow with the picture
-    #[arg(long)]
-    published_radii: bool,
 
     /// Load one network after the other for each picture: takes two thirds of the memory, and far longer
     #[arg(long)]
@@ -125,29 +114,6 @@ struct One {
     pose: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Labels {
-    /// LIP's twenty, as in VITON-HD's files, and as SCHP and CIHP_PGN write them
-    Lip,
-    /// ATR's eighteen, as SCHP writes them
-    Atr,
-    /// Pascal Person Part's seven
-    Pascal,
-    /// The image generator's seven
-    Seven,
-}
-
-impl From<Labels> for LabelSet {
-    fn from(labels: Labels) -> LabelSet {
-        match labels {
-            Labels::Lip => LabelSet::Lip,
-            Labels::Atr => LabelSet::Atr,
-            Labels::Pascal => LabelSet::Pascal,
-            Labels::Seven => LabelSet::Generator,
-        }
-    }
-}
-
 /// The most rows of a contact sheet.
 const SHEET_ROWS: usize = 50;
 /// Height of a contact sheet's pictures.
@@ -166,6 +132,9 @@ struct Job {
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     // Errors that need no device are found before one is opened, and before minutes of work.
     let (jobs, missing) = jobs(arguments)?;
+    if jobs.is_empty() && missing == 0 {
+        return Ok(format!("{} already holds the picture of every pair\n", arguments.output.display()));
+    }
     check_outputs(arguments, &jobs)?;
     let weights = Weights::read(&arguments.weights)?;
     let checkpoints = Checkpoints {
@@ -212,7 +181,7 @@ fn jobs(arguments: &Arguments) -> Result<(Vec<Job>, usize)> {
         return Ok((vec![job], 0));
     }
     let root = arguments.data.as_deref().context("--data names a folder")?;
-    let wardrobe = Wardrobe::open(root)?;
+    let wardrobe = Wardrobe::open(root, Split::Test)?;
     let mut missing = 0;
     let mut jobs = Vec::new();
     for [person, garment] in wardrobe.pairs(arguments.pairs.as_deref())? {
@@ -255,21 +224,10 @@ fn check_outputs(arguments: &Arguments, jobs: &[Job]) -> Result<()> {
         verify_not_input(sheet, inputs.iter().copied())?;
     }
     if let Some(stages) = stages {
-        ensure!(!stages.is_file(), "{} is a file; --stages names a folder", stages.display());
-        for folder in STAGES.iter().map(|folder| stages.join(folder)) {
-            prepare_folder(&folder)?;
-            let is_input =
-                |input: &&Path| input.parent().and_then(|own| own.canonicalize().ok()) == folder.canonicalize().ok();
-            if let Some(input) = inputs.iter().find(|input| is_input(input)) {
-                bail!("--stages would write beside {}, an input; name another folder", input.display());
-            }
-        }
+        stages::create_folders(stages, "--stages", &stages::FOLDERS, &inputs)?;
     }
     Ok(())
 }
-
-/// Folders of the stages, by the names that `tryon train` reads.
-const STAGES: [&str; 5] = ["agnostic-v3.2", "openpose_img", "image-parse-v3", "warped-cloth", "warped-cloth-mask"];
 
 /// LIP's label of each of the 13 classes; `tryon train` maps it back to the image generator's.
 const LIP_OF_PARSED: [u8; 13] = [0, 2, 13, 5, 9, 14, 15, 16, 17, 18, 19, 8, 3];
@@ -278,13 +236,8 @@ const LIP_OF_PARSED: [u8; 13] = [0, 2, 13, 5, 9, 14, 15, 16, 17, 18, 19, 8, 3];
 struct Work<'a> {
     arguments: &'a Arguments,
     try_on: TryOn,
-    framing: Framing,
+    preparer: Preparer<'a>,
     seeds: Seeds,
-    /// The last person and the last garment, since pairs often have one of them in common.
-    last_person: Mutex<Option<(PersonFiles, Arc<PreparedPerson>)>>,
-    last_garment: Mutex<Option<(GarmentFiles, Arc<PreparedGarment>)>>,
-    /// What owners of files should know, to be told between bars.
-    notes: Mutex<Vec<String>>,
     rows: Mutex<Vec<Vec<Image>>>,
 }
 
@@ -296,21 +249,13 @@ struct Ready {
 
 impl<'a> Work<'a> {
     fn new(arguments: &'a Arguments, try_on: TryOn) -> Result<Work<'a>> {
-        // VITON-HD's aspect, at four times the resolution of the first two networks, as the authors have it.
-        let size = match arguments.size {
-            Some(size) => size,
-            None => try_on.low_size(4, 3)?.map(|side| 4 * side),
-        };
-        let radii = if arguments.published_radii { Radii::PUBLISHED } else { Framing::of_size(size).radii };
+        let preparer = Preparer::new(&arguments.preparing, arguments.size, try_on.matching())?;
         let noise = arguments.seed.map_or(Noise::None, Noise::Seed);
         Ok(Work {
             arguments,
             try_on,
-            framing: Framing { size, radii },
+            preparer,
             seeds: Seeds { segmentation: noise, image: noise },
-            last_person: Mutex::default(),
-            last_garment: Mutex::default(),
-            notes: Mutex::default(),
             rows: Mutex::default(),
         })
     }
@@ -324,8 +269,7 @@ impl<'a> Work<'a> {
             Ok((ready, worn))
         };
         let report = |job: &Job, result: Result<()>| {
-            let told = std::mem::take(&mut *lock(&self.notes));
-            bar.suspend(|| told.iter().for_each(|note| tell(format_args!("warning: {note}"))));
+            bar.suspend(|| self.preparer.take_notes().iter().for_each(|note| tell(format_args!("warning: {note}"))));
             if let Err(mut error) = result {
                 if self.arguments.data.is_some() && job.output.exists() {
                     error = error.context(format!("{} is of an earlier run", job.output.display()));
@@ -347,34 +291,7 @@ impl<'a> Work<'a> {
 
     /// Reads and prepares a person and a garment.
     fn read(&self, job: &Job) -> Result<Ready> {
-        let person = cached(&self.last_person, &job.person, || {
-            let read = job.person.read(self.arguments.labels.into())?;
-            let photo = PersonPhoto {
-                photo: &read.photo,
-                labels: &read.labels,
-                keypoints: &read.keypoints,
-                skeleton: read.pose.as_ref(),
-            };
-            let path = job.person.photo.display();
-            let prepared = self.try_on.person(&photo, self.framing).with_context(|| format!("{path}"))?;
-            let file = job.person.keypoints.display();
-            self.note(read.notes.into_iter().chain(prepared.warnings.iter().map(|w| format!("{file}: {w}"))));
-            Ok(prepared)
-        })?;
-        let garment = cached(&self.last_garment, &job.garment, || {
-            let read = job.garment.read()?;
-            let replaces_background = self.arguments.replace_background;
-            let photo = GarmentPhoto { photo: &read.photo, mask: read.mask.as_ref(), replaces_background };
-            let path = job.garment.photo.display();
-            let prepared = self.try_on.garment_photo(&photo, self.framing).with_context(|| format!("{path}"))?;
-            self.note(read.notes.into_iter().chain(prepared.warnings.iter().map(|w| format!("{path}: {w}"))));
-            Ok(prepared)
-        })?;
-        Ok(Ready { person, garment })
-    }
-
-    fn note(&self, notes: impl Iterator<Item = String>) {
-        lock(&self.notes).extend(notes);
+        Ok(Ready { person: self.preparer.person(&job.person)?, garment: self.preparer.garment(&job.garment)? })
     }
 
     /// Writes the picture, and what else was asked for.
@@ -392,36 +309,16 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The last value if it was made of the same files, else a new one.
-fn cached<K: PartialEq + Clone, T>(
-    last: &Mutex<Option<(K, Arc<T>)>>,
-    files: &K,
-    make: impl FnOnce() -> Result<T>,
-) -> Result<Arc<T>> {
-    if let Some((known, value)) = &*lock(last)
-        && known == files
-    {
-        return Ok(value.clone());
-    }
-    let made = Arc::new(make()?);
-    *lock(last) = Some((files.clone(), made.clone()));
-    Ok(made)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn write_stages(folder: &Path, name: &str, ready: &Ready, worn: &Worn) -> Result<()> {
-    let [agnostic, pose, labels, cloth, mask] = STAGES.map(|stage| folder.join(stage).join(format!("{name}.png")));
-    let (height, width) = (worn.sample.height, worn.sample.width);
-    write_rgb8(&agnostic, &ready.person.agnostic)?;
-    write_rgb8(&pose, &ready.person.pose)?;
-    let lip = worn.parsed.iter().map(|&class| LIP_OF_PARSED[usize::from(class)]).collect();
-    write_lip_labels(&labels, &Plane { height, width, data: lip })?;
-    write_rgb(&cloth, &Image { height, width, data: worn.sample.warped_cloth.clone() })?;
-    write_mask(&mask, &Plane { height, width, data: worn.sample.warped_mask.clone() })?;
-    Ok(())
+    let lip: Vec<u8> = worn.parsed.iter().map(|&class| LIP_OF_PARSED[usize::from(class)]).collect();
+    let stages = Stages {
+        agnostic: &ready.person.agnostic,
+        pose: &ready.person.pose,
+        labels: &lip,
+        warped_cloth: &worn.sample.warped_cloth,
+        warped_mask: &worn.sample.warped_mask,
+    };
+    stages.write(folder, name)
 }
 
 /// A row of the contact sheet, at its size.
@@ -446,4 +343,15 @@ fn row(ready: &Ready, worn: &Worn, picture: &Rgb8) -> Vec<Image> {
     ];
     let cell = |image: Image| resize::image(&image, CELL, (image.width * CELL).div_ceil(image.height));
     all.map(cell).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LIP_OF_PARSED;
+    use alias_model::preprocess::labels::LIP_TO_13;
+
+    #[test]
+    fn labels_of_stages_are_read_as_the_classes_that_they_are() {
+        assert!(LIP_OF_PARSED.iter().map(|&lip| usize::from(LIP_TO_13[usize::from(lip)])).eq(0..13));
+    }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "no test uses all of it")]
 
+pub(crate) mod people;
+
 use alias_model::{GeneratorConfig, Layers, fill};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -18,12 +20,33 @@ pub(crate) fn succeeds(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs it, which must succeed, and returns its warnings.
+#[track_caller]
+pub(crate) fn warnings(arguments: &[&str]) -> String {
+    let output = tryon(arguments);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {complaint}");
+    complaint
+}
+
 /// Runs it, which must fail with `code`, and returns the complaint.
 #[track_caller]
 pub(crate) fn fails(code: i32, arguments: &[&str]) -> String {
     let output = tryon(arguments);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}");
     String::from_utf8(output.stderr).unwrap()
+}
+
+pub(crate) fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+/// Fails unless the text holds all of these.
+#[track_caller]
+pub(crate) fn assert_holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no '{part}' in: {text}");
+    }
 }
 
 pub(crate) fn text(path: &Path) -> &str {
