@@ -2,13 +2,14 @@
 //! processor cores with each instruction set that they have, where the number of threads must not change a bit.
 
 use alias_cpu::{
-    BLOCK, ConvolutionWeights, Cpu, CpuOptions, Filter, HostBuffers, StepWeights, TableWeights, run, scratch_elements,
+    BLOCK, ConvolutionWeights, Cpu, CpuOptions, Filter, HostBuffers, LinearWeights, StepWeights, TableWeights, run,
+    scratch_elements,
 };
 use alias_kernels::plan::{self as kernels, DeviceBuffers, staged_elements, winograd_weight};
 use alias_oracle::{Array, Random, gpu, relative_l2};
 use alias_plan::{
-    Activation, Buffer, BufferId, Convolution, Input, Memory, Method, Modulation, ModulationTable, NoisePlane,
-    Normalization, Operand, Plan, Pool, Precision, Role, Statistics, Step, philox,
+    Activation, Buffer, BufferId, Convolution, Correlation, Input, L2Normalization, Linear, Memory, Method, Modulation,
+    ModulationTable, NoisePlane, Normalization, Operand, Plan, Pool, Precision, Role, Statistics, Step, philox,
 };
 use alias_tensor::{Recording, Tensor};
 use std::ops::Range;
@@ -107,6 +108,7 @@ enum OwnedWeights {
     None,
     Table(TableWeights),
     Convolution(ConvolutionWeights),
+    Linear(LinearWeights),
     NoiseScale(Vec<f32>),
 }
 
@@ -116,6 +118,7 @@ impl OwnedWeights {
             OwnedWeights::None => StepWeights::None,
             OwnedWeights::Table(weights) => StepWeights::Table(weights),
             OwnedWeights::Convolution(weights) => StepWeights::Convolution(weights),
+            OwnedWeights::Linear(weights) => StepWeights::Linear(weights),
             OwnedWeights::NoiseScale(scale) => StepWeights::NoiseScale(scale),
         }
     }
@@ -371,6 +374,7 @@ impl Case {
             let y = sum + drawn.bias[[co]] + if self.accumulate { drawn.before[[n, co, i, j]] } else { 0.0 };
             match self.activation {
                 Activation::Tanh => y.tanh(),
+                Activation::Sigmoid => 1.0 / (1.0 + (-y).exp()),
                 Activation::LeakyRelu(slope) => {
                     if y < 0.0 {
                         y * f64::from(slope)
@@ -462,6 +466,7 @@ fn cases(kernel: usize, method: Method) -> Vec<Case> {
     let plain = Case { kernel, padding: kernel / 2, method, ..PLAIN };
     vec![
         Case { sources: vec![(9, 1.0)], cout: 3, activation: Activation::Tanh, ..plain.clone() },
+        Case { sources: vec![(9, 1.0)], cout: 21, activation: Activation::Sigmoid, ..plain.clone() },
         Case {
             sources: vec![(21, 1.0)],
             norm: NormCase::Plain,
@@ -549,6 +554,87 @@ fn poolings_are_their_twins() {
             let got = buffers.run_on_gpu(Step::Pool(on_gpu), kernels::StepWeights::None, output);
             close(&format!("{name}, GPU"), &got, &want.data, 3e-7);
         }
+    }
+}
+
+#[test]
+fn linear_layers_are_their_twins() {
+    for (norm, activation) in [(NormCase::None, Activation::Tanh), (NormCase::Plain, Activation::LeakyRelu(0.0))] {
+        let case = Case { kernel: 1, size: [6, 4], sources: vec![(19, 1.0), (5, 0.5)], norm, ..PLAIN };
+        let (drawn, [h, w]) = (case.draw(), case.size);
+        let activated = case.activated(&drawn);
+        let (inputs, outputs) = (24 * h * w, 21);
+        let mut random = Random::new(9);
+        let (weight, bias) = (random.array(&[outputs, inputs]).map(|w| w / 20.0), random.array(&[outputs]));
+        let shape = [BATCH, outputs, 1, 1];
+        let want = Array::from_fn(shape, |[n, o, _, _]| {
+            let product = |k: usize| weight[[o, k]] * activated[[n, k / (h * w), k / w % h, k % w]];
+            let y = bias[[o]] + (0..inputs).map(product).sum::<f64>();
+            if activation == Activation::Tanh { y.tanh() } else { y.max(0.0) }
+        });
+        let step = |block: usize| {
+            let (mut buffers, input) = case.input(&drawn, block, 0..h);
+            let output = buffers.put_blocks(&Array::from_fn(shape, |_| f64::NAN));
+            (buffers, Step::Linear(Linear { name: String::new(), input, outputs, activation, output }), output)
+        };
+        let (weight, bias) = (weight.to_f32(), bias.to_f32());
+        let (buffers, on_cores, output) = step(BLOCK);
+        let weights = |_: &Cpu| OwnedWeights::Linear(LinearWeights::new(&weight, &bias, &[19, 5]));
+        for (which, got) in buffers.run_by_all(&on_cores, &weights, output) {
+            close(&format!("{activation:?}, {which}"), &from_blocks(&got, shape), &want.data, 5e-7);
+        }
+        let (buffers, on_gpu, output) = step(1);
+        let weights = uploaded(&[weight, bias].concat());
+        let got = buffers.run_on_gpu(on_gpu, kernels::StepWeights::Linear(&weights), output);
+        close(&format!("{activation:?}, GPU"), &got, &want.data, 5e-7);
+    }
+}
+
+/// Runs a step without weights on everything that there is, on tensors of one shape (N, C, H, W).
+fn on_tensors(name: &str, tensors: &[Array], want: &Array, step: &dyn Fn(&mut StepBuffers, Input, BufferId) -> Step) {
+    let ([batch, channels, height, width], shape) = (tensors[0].nchw(), want.nchw());
+    let made = |block: usize| {
+        let mut buffers = StepBuffers::new(block);
+        let operand = |x: &Array| Operand { buffer: buffers.put_blocks(x), channels, height, width };
+        let operands = tensors.iter().map(operand).collect();
+        let input = Input { batch, height, width, operands, noise: None, norm: None, slope: 1.0 };
+        let output = buffers.put_blocks(&Array::from_fn(shape, |_| f64::NAN));
+        let step = step(&mut buffers, input, output);
+        (buffers, step, output)
+    };
+    let (buffers, on_cores, output) = made(BLOCK);
+    for (which, got) in buffers.run_by_all(&on_cores, &|_| OwnedWeights::None, output) {
+        close(&format!("{name}, {which}"), &from_blocks(&got, shape), &want.data, 4e-7);
+    }
+    let (buffers, on_gpu, output) = made(1);
+    let got = buffers.run_on_gpu(on_gpu, kernels::StepWeights::None, output);
+    close(&format!("{name}, GPU"), &got, &want.data, 4e-7);
+}
+
+#[test]
+fn l2_normalizations_are_their_twins() {
+    for shape in [[2, 19, 3, 5], [1, 517, 2, 3], [3, 1, 1, 1]] {
+        let x = Random::new(4).array(&shape);
+        let length = |[n, _, i, j]: [usize; 4]| (0..shape[1]).map(|c| x[[n, c, i, j]].powi(2)).sum::<f64>().sqrt();
+        let want = Array::from_fn(shape, |at| x[at] / length(at));
+        on_tensors(&format!("{shape:?}"), &[x.clone()], &want, &|buffers, input, output| {
+            let lengths = Some(buffers.put(vec![f32::NAN; shape[0] * shape[2] * shape[3]]));
+            Step::L2Normalization(L2Normalization { name: String::new(), input, lengths, output })
+        });
+    }
+}
+
+#[test]
+fn correlations_are_their_twins() {
+    for shape @ [n, channels, h, w] in [[2, 19, 3, 5], [1, 40, 7, 6], [2, 3, 2, 1]] {
+        let mut random = Random::new(5);
+        let (a, b) = (random.array(&shape), random.array(&shape));
+        let want = Array::from_fn([n, w * h, h, w], |[n, at, i, j]| {
+            (0..channels).map(|c| a[[n, c, at % h, at / h]] * b[[n, c, i, j]]).sum()
+        });
+        on_tensors(&format!("{shape:?}"), &[a, b], &want, &|_, input, output| {
+            Step::Correlation(Correlation { name: String::new(), input, output })
+        });
     }
 }
 

@@ -52,9 +52,7 @@ impl WithSimd for Panel<'_> {
                 // Channels of the result count the first map's pixels column by column.
                 let channel = panel * PANEL + column;
                 let at = channel % height * width + channel / height;
-                // What pads the last block need not be zero.
-                let of_block = (step.channels() - block * BLOCK).min(BLOCK);
-                for (k, &v) in from[at * BLOCK..][..of_block].iter().enumerate() {
+                for (k, &v) in from[at * BLOCK..][..BLOCK].iter().enumerate() {
                     weights[(block * BLOCK + k) * PANEL + column] = v;
                 }
             }

@@ -12,7 +12,7 @@ pub(crate) fn run(cpu: &Cpu, step: &L2Normalization, buffers: &mut HostBuffers) 
         let image = view.blocks() * step.input.plane() * BLOCK;
         out.par_chunks_mut(image).take(step.input.batch).enumerate().for_each(|(n, out)| {
             let planes: Vec<&[f32]> = (0..view.blocks()).map(|block| view.plane(n, block).0).collect();
-            cpu.dispatch(Image { planes: &planes, channels: step.input.channels(), out });
+            cpu.dispatch(Image { planes: &planes, out });
         });
     });
 }
@@ -21,7 +21,6 @@ pub(crate) fn run(cpu: &Cpu, step: &L2Normalization, buffers: &mut HostBuffers) 
 struct Image<'a> {
     /// (H, W, BLOCK) of each block.
     planes: &'a [&'a [f32]],
-    channels: usize,
     out: &'a mut [f32],
 }
 
@@ -31,14 +30,12 @@ impl WithSimd for Image<'_> {
     // The compiler vectorizes these plain loops over a block.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Image { planes, channels, out } = self;
+        let Image { planes, out } = self;
         let plane = planes[0].len();
         for pixel in (0..plane).step_by(BLOCK) {
             let mut squares = [0.0; BLOCK];
-            for (block, from) in planes.iter().enumerate() {
-                // What pads the last block need not be zero.
-                let of_block = (channels - block * BLOCK).min(BLOCK);
-                squares.iter_mut().zip(&from[pixel..][..of_block]).for_each(|(sum, v)| *sum += v * v);
+            for from in planes {
+                squares.iter_mut().zip(&from[pixel..][..BLOCK]).for_each(|(sum, v)| *sum += v * v);
             }
             // `max` would drop NaN.
             let length = squares.iter().sum::<f32>().sqrt();

@@ -2,7 +2,7 @@
 
 use crate::exp::sigmoid;
 use crate::tanh::tanh;
-use crate::{BLOCK, PANEL, blocks};
+use crate::{BLOCK, HostBuffers, PANEL, blocks};
 use alias_plan::{Activation, Convolution};
 use pulp::Simd;
 use std::ops::Range;
@@ -69,6 +69,20 @@ impl Epilogue {
             value = simd.add_f32s(value, *to);
         }
         *to = activated(simd, self.activation, value);
+    }
+}
+
+/// Makes what pads the last block of channels zero again, as every step leaves it: a sigmoid of zero is not zero.
+pub(crate) fn clear_padding(step: &Convolution, buffers: &mut HostBuffers) {
+    let (used, line) = (step.cout % BLOCK, step.width() * BLOCK);
+    if used == 0 {
+        return;
+    }
+    let plane = step.height() * line;
+    let images = buffers.get_mut(step.output).chunks_exact_mut(blocks(step.cout) * plane);
+    for image in images.take(step.input.batch) {
+        let last = &mut image[(blocks(step.cout) - 1) * plane..];
+        last.chunks_exact_mut(BLOCK).for_each(|pixel| pixel[used..].fill(0.0));
     }
 }
 

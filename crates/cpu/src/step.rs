@@ -2,9 +2,10 @@
 
 use crate::linear::{self, LinearWeights};
 use crate::modulation_table::{self, TableWeights};
+use crate::output::clear_padding;
 use crate::weights::ConvolutionWeights;
 use crate::{Cpu, HostBuffers, convolution, correlation, l2_normalization, noise, pool, statistics, winograd};
-use alias_plan::{Method, Step};
+use alias_plan::{Activation, Method, Step};
 
 /// The weights of a step.
 #[derive(Clone, Copy, Debug)]
@@ -30,11 +31,16 @@ pub fn run(cpu: &Cpu, step: &Step, buffers: &mut HostBuffers, weights: StepWeigh
         (Step::Table(step), StepWeights::Table(weights)) => modulation_table::run(cpu, step, buffers, weights),
         (Step::Noise(step), StepWeights::None) => noise::run(step, buffers),
         (Step::Statistics(step), StepWeights::NoiseScale(scale)) => statistics::run(cpu, step, buffers, scale),
-        (Step::Convolution(step), StepWeights::Convolution(weights)) => match step.method {
-            Method::Winograd(_) => winograd::run(cpu, step, buffers, weights),
-            Method::Fused => convolution::run(cpu, step, buffers, weights),
-            Method::Staged(_) => panic!("{}: bands are staged for GPUs", step.name),
-        },
+        (Step::Convolution(step), StepWeights::Convolution(weights)) => {
+            match step.method {
+                Method::Winograd(_) => winograd::run(cpu, step, buffers, weights),
+                Method::Fused => convolution::run(cpu, step, buffers, weights),
+                Method::Staged(_) => panic!("{}: bands are staged for GPUs", step.name),
+            }
+            if step.activation == Activation::Sigmoid {
+                clear_padding(step, buffers);
+            }
+        }
         (Step::Pool(step), StepWeights::None) => pool::run(cpu, step, buffers),
         (Step::Linear(step), StepWeights::Linear(weights)) => linear::run(cpu, step, buffers, weights),
         (Step::L2Normalization(step), StepWeights::None) => l2_normalization::run(cpu, step, buffers),
