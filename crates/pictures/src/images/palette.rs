@@ -1,9 +1,13 @@
 //! The colours in which parse maps are drawn, by which labels are found again when a program has changed their indices.
 
-use super::write::PALETTE;
+use alias_model::CLASSES;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Colour = [u8; 3];
+
+/// The colour of each class in label maps: background, kept parts, garment, hair, left arm, right arm, noise.
+pub const PALETTE: [[u8; 3]; CLASSES as usize] =
+    [[236, 236, 232], [128, 152, 186], [226, 122, 92], [98, 76, 70], [240, 196, 108], [122, 182, 142], [176, 116, 176]];
 
 /// How many labels LIP has, the most of a parse map.
 pub(super) const LABELS: usize = LIP.len();

@@ -1,16 +1,12 @@
 //! Writes PNG files, each whole or not at all.
 
-use super::palette::LIP;
+use super::palette::{LIP, PALETTE};
 use super::{Error, Image, Plane, Result};
 use alias_checkpoint::write_atomically;
+use alias_model::planes_to_rgb8;
 use alias_model::preprocess::Rgb8;
-use alias_model::{CLASSES, planes_to_rgb8};
 use png::{BitDepth, ColorType, Compression, Encoder, EncodingError};
 use std::path::Path;
-
-/// The colour of each class in label maps: background, kept parts, garment, hair, left arm, right arm, noise.
-pub const PALETTE: [[u8; 3]; CLASSES as usize] =
-    [[236, 236, 232], [128, 152, 186], [226, 122, 92], [98, 76, 70], [240, 196, 108], [122, 182, 142], [176, 116, 176]];
 
 /// Writes a picture as a PNG of 8 bits: -1 becomes 0, 1 becomes 255, values beyond are clamped.
 ///

@@ -1,17 +1,16 @@
 //! `tryon bench`: the time, operations and memory that an image takes.
 
+mod measurement;
 mod stages;
 
 use super::{Drawing, Stage, prepare_folder};
 use crate::device::{DeviceArguments, name, target, tuning_file};
-use alias_kernels::Peak;
 use alias_model::plan::Step;
-use alias_model::{Device, GeneratorConfig, LoadOptions, Noise, Painter, Plan, PlanOptions, Target, Tuning, fill};
-use alias_tensor::Counters;
+use alias_model::{Device, GeneratorConfig, LoadOptions, Noise, Painter, PlanOptions, Target, Tuning, fill};
 use alias_train::read_generator;
 use anyhow::{Context, Result, bail, ensure};
+use measurement::{Line, Measurement, counters, resident, timed};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// Time the generator on a drawn sample, and count operations and memory.
 #[derive(clap::Args)]
@@ -46,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     if drawing.stage != Stage::Image {
         let others = arguments.weights.is_some() || arguments.keep_tables || arguments.tune;
         ensure!(!others, "--weights, --keep-tables and --tune are for the image generator; leave --stage out");
-        return stages::run(arguments, device);
+        return stages::run(drawing, arguments.runs, arguments.json, device);
     }
     let [height, width] = drawing.size;
     let precision = drawing.precision.into();
@@ -123,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         moved: person.steps().iter().map(|step| step.bytes_moved(plan)).sum(),
         peak: match cores {
             None => after.peak_device_bytes,
-            Some(_) => self::resident().saturating_sub(resident),
+            Some(_) => measurement::resident().saturating_sub(resident),
         },
         peak_gflops: cores,
         largest: person.cost().largest_binding,
@@ -135,147 +134,4 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     }
     let profile = person.profile()?;
     report.text(&device, "an image", profile.into_iter().map(|(step, time)| Line::of_step(step, time, plan)).collect())
-}
-
-/// A line of the table: something that was timed on its own.
-struct Line {
-    name: String,
-    kernel: &'static str,
-    time: Duration,
-    flops: u64,
-    bytes: u64,
-}
-
-impl Line {
-    fn of_step(step: &Step, time: Duration, plan: &Plan) -> Line {
-        let (flops, bytes) = (step.flops(), step.bytes_moved(plan));
-        Line { name: step.name(), kernel: super::kernel(step), time, flops, bytes }
-    }
-}
-
-struct Measurement {
-    adapter: String,
-    size: String,
-    precision: String,
-    median: Duration,
-    min: Duration,
-    first: Duration,
-    prepared: Duration,
-    loaded: Duration,
-    executed: u64,
-    dense: u64,
-    moved: u64,
-    /// In bytes: on a GPU, the most that was allocated; on cores, by how much the process has grown.
-    peak: u64,
-    largest: u64,
-    launches: u64,
-    submits: u64,
-    /// Peak of processor cores; None on a GPU.
-    peak_gflops: Option<f64>,
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
-impl Measurement {
-    fn json(&self) -> String {
-        let round = |v: f64| (v * 1e3).round() / 1e3;
-        let mut report = serde_json::json!({
-            "adapter": self.adapter,
-            "size": self.size,
-            "precision": self.precision,
-            "ms_median": round(milliseconds(self.median)),
-            "ms_min": round(milliseconds(self.min)),
-            "ms_first": round(milliseconds(self.first)),
-            "ms_person": round(milliseconds(self.prepared)),
-            "ms_load": round(milliseconds(self.loaded)),
-            "executed_gflop": round(self.executed as f64 / 1e9),
-            "dense_gflop": round(self.dense as f64 / 1e9),
-            "bytes_moved_mib": round(mib(self.moved)),
-            "peak_mib": round(mib(self.peak)),
-            "largest_binding_mib": round(mib(self.largest)),
-            "launches": self.launches,
-            "submits": self.submits,
-        });
-        if let Some(peak) = self.peak_gflops {
-            report["peak_gflops"] = round(peak).into();
-        }
-        report.to_string()
-    }
-
-    /// A line for everything that was timed on its own, and one for the whole, which is `what`.
-    fn text(&self, device: &Device, what: &str, lines: Vec<Line>) -> Result<String> {
-        let peak = match device {
-            Device::Gpu(gpu) => Peak::measure(gpu)?,
-            Device::Cpu(cpu) => Peak { gflops: self.peak_gflops.unwrap_or_default(), gbs: cpu.copy_gbs() },
-        };
-        let mut text = format!(
-            "{:24}{:12}{:>10}{:>9}{:>10}{:>9}{:>8}\n",
-            "step", "kernel", "ms", "GFLOP", "GFLOP/s", "GB/s", "peak"
-        );
-        let mut line = |name: &str, kernel: &str, time: Duration, flops: u64, bytes: u64| {
-            let seconds = time.as_secs_f64();
-            let (gflops, gbs) = (flops as f64 / 1e9 / seconds, bytes as f64 / 1e9 / seconds);
-            // The share of the peak, of arithmetic or of bandwidth, that it is closer to.
-            let share = 100.0 * (gflops / peak.gflops).max(gbs / peak.gbs);
-            let (ms, gflop) = (milliseconds(time), flops as f64 / 1e9);
-            text += &format!("{name:24}{kernel:12}{ms:10.3}{gflop:9.2}{gflops:10.1}{gbs:9.1}{share:7.0}%\n");
-        };
-        for Line { name, kernel, time, flops, bytes } in lines {
-            line(&name, kernel, time, flops, bytes);
-        }
-        line(what, "", self.median, self.executed, self.moved);
-        text += &format!(
-            "{} on {}, {}: median {:.1} ms, minimum {:.1} ms, the first {:.1} ms; preparing {:.1} ms, \
-             loading {:.1} ms; {} launches, {} submits\n",
-            self.size,
-            self.adapter,
-            self.precision,
-            milliseconds(self.median),
-            milliseconds(self.min),
-            milliseconds(self.first),
-            milliseconds(self.prepared),
-            milliseconds(self.loaded),
-            self.launches,
-            self.submits,
-        );
-        text += &format!(
-            "{:.1} GFLOP, where the dense network takes {:.1}; {:.0} MiB moved; {} {:.0} MiB, largest binding {:.1} MiB\n",
-            self.executed as f64 / 1e9,
-            self.dense as f64 / 1e9,
-            mib(self.moved),
-            if self.peak_gflops.is_some() { "the process grew by" } else { "peak memory" },
-            mib(self.peak),
-            mib(self.largest),
-        );
-        text += &format!(
-            "peak: {:.1} GFLOP/s of multiply-adds in registers, {:.1} GB/s of copying; shares are of the closer one\n",
-            peak.gflops, peak.gbs
-        );
-        Ok(text)
-    }
-}
-
-/// A GPU's counters; processor cores have none.
-fn counters(device: &Device) -> Counters {
-    match device {
-        Device::Gpu(gpu) => gpu.counters(),
-        Device::Cpu(_) => Counters::default(),
-    }
-}
-
-/// Resident memory of this process in bytes.
-fn resident() -> u64 {
-    memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem as u64)
-}
-
-fn timed<T>(run: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
-    let start = Instant::now();
-    let value = run()?;
-    Ok((start.elapsed(), value))
 }

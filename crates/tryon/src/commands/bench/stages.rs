@@ -1,6 +1,6 @@
 //! The networks before the image generator, and all three in a row.
 
-use super::{Arguments, Line, Measurement, counters, resident, timed};
+use super::measurement::{Line, Measurement, counters, resident, timed};
 use crate::commands::{Drawing, Stage};
 use crate::device::{DeviceArguments, name};
 use alias_model::plan::Step;
@@ -12,7 +12,8 @@ use alias_model::{
 use anyhow::{Result, ensure};
 use std::time::Duration;
 
-pub(super) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
+pub(super) fn run(drawing: &Drawing, runs: u32, json: bool, device: &DeviceArguments) -> Result<String> {
+    let arguments = &Runs { drawing, runs, json };
     // Errors that need no device are found before one is opened.
     arguments.drawing.low_size()?;
     let before = resident();
@@ -24,9 +25,16 @@ pub(super) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     }
 }
 
+/// What to run, and how often.
+struct Runs<'a> {
+    drawing: &'a Drawing,
+    runs: u32,
+    json: bool,
+}
+
 /// One of the first two networks.
-fn first(arguments: &Arguments, device: &Device, before: u64) -> Result<String> {
-    let Arguments { drawing, .. } = arguments;
+fn first(arguments: &Runs, device: &Device, before: u64) -> Result<String> {
+    let Runs { drawing, .. } = *arguments;
     let ([height, width], network) = (drawing.low_size()?, drawing.network_of(drawing.stage)?);
     let checkpoint = fill(&network, 1);
     let target = Target::of(device, drawing.precision.into());
@@ -62,8 +70,8 @@ fn first(arguments: &Arguments, device: &Device, before: u64) -> Result<String> 
 }
 
 /// All three networks, from preprocessed pictures of a drawn person to the image.
-fn chain(arguments: &Arguments, device: &Device, before: u64) -> Result<String> {
-    let Arguments { drawing, .. } = arguments;
+fn chain(arguments: &Runs, device: &Device, before: u64) -> Result<String> {
+    let Runs { drawing, .. } = *arguments;
     let ([height, width], [low_h, low_w]) = (drawing.size, drawing.low_size()?);
     let target = Target::of(device, drawing.precision.into());
     let networks = [Stage::Seg, Stage::Gmm, Stage::Image].map(|stage| drawing.network_of(stage));
@@ -151,7 +159,7 @@ struct Totals<'a> {
 type Counted = [alias_tensor::Counters; 2];
 
 /// Times of several runs, sorted.
-fn repeated(arguments: &Arguments, device: &Device, run: impl Fn() -> Result<()>) -> Result<(Vec<Duration>, Counted)> {
+fn repeated(arguments: &Runs, device: &Device, run: impl Fn() -> Result<()>) -> Result<(Vec<Duration>, Counted)> {
     let before = counters(device);
     let mut times = Vec::new();
     for _ in 0..arguments.runs {
@@ -162,7 +170,7 @@ fn repeated(arguments: &Arguments, device: &Device, run: impl Fn() -> Result<()>
 }
 
 fn measurement(
-    arguments: &Arguments,
+    arguments: &Runs,
     device: &Device,
     [loaded, prepared, first]: [Duration; 3],
     times: &[Duration],
@@ -170,7 +178,7 @@ fn measurement(
     totals: &Totals,
     resident_before: u64,
 ) -> Measurement {
-    let Drawing { size: [height, width], precision, .. } = arguments.drawing;
+    let Drawing { size: [height, width], precision, .. } = *arguments.drawing;
     let steps = || totals.costs.iter().flat_map(|cost| cost.plan.steps.iter().map(move |step| (step, &cost.plan)));
     let runs = u64::from(arguments.runs);
     let cores = match device {

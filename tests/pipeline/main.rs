@@ -1,6 +1,8 @@
 //! The stages before the image generator against PyTorch: every `pipeline_*` golden case, whatever its sizes, widths and
 //! batch.
 
+mod agnostic;
+#[path = "../support/mod.rs"]
 mod support;
 
 use alias_checkpoint::{Array, Checkpoint};

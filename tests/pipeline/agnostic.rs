@@ -1,9 +1,9 @@
 //! Every case of kind `pipeline_agnostic`, drawn by the authors' method with Pillow, is found again to the pixel.
 
+use alias_model::preprocess::agnostic::{GRAY, gray_area, image_agnostic, painted_area, parse_agnostic};
+use alias_model::preprocess::labels::{FROM_13_TO_7, LIP_TO_13, LabelSet};
+use alias_model::preprocess::{Keypoints, Labels, Rgb8, Warning};
 use alias_oracle::golden::{Golden, cases};
-use alias_preprocess::agnostic::{GRAY, gray_area, image_agnostic, painted_area, parse_agnostic};
-use alias_preprocess::labels::{FROM_13_TO_7, LIP_TO_13, LabelSet};
-use alias_preprocess::{Keypoints, Labels, Rgb8, Warning};
 
 fn bytes(values: &[f32]) -> Vec<u8> {
     values.iter().map(|&v| v as u8).collect()
