@@ -617,7 +617,7 @@ fn l2_normalizations_are_their_twins() {
         let x = Random::new(4).array(&shape);
         let length = |[n, _, i, j]: [usize; 4]| (0..shape[1]).map(|c| x[[n, c, i, j]].powi(2)).sum::<f64>().sqrt();
         let want = Array::from_fn(shape, |at| x[at] / length(at));
-        on_tensors(&format!("{shape:?}"), &[x.clone()], &want, &|buffers, input, output| {
+        on_tensors(&format!("{shape:?}"), std::slice::from_ref(&x), &want, &|buffers, input, output| {
             let lengths = Some(buffers.put(vec![f32::NAN; shape[0] * shape[2] * shape[3]]));
             Step::L2Normalization(L2Normalization { name: String::new(), input, lengths, output })
         });
