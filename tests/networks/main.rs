@@ -205,10 +205,19 @@ fn what_cannot_be_run_is_refused_by_name() {
     assert!(error.contains("layer y") && error.contains("needed again"), "{error}");
 
     let linear = |inputs| of(&|net, x| net.linear(Reading::of(x), Linear::new("last", inputs, 5)));
-    let error = refused(&linear(4 * 8 * 8), [8, 8]);
-    assert!(error.contains("Test, layer last: plans do not support linear layers; use the tape"), "{error}");
+    assert!(prepare(&linear(4 * 8 * 8), [8, 8]).is_ok());
     let error = refused(&linear(7), [8, 8]);
     assert!(error.contains("layer last: it reads 256 elements, not 7"), "{error}");
+
+    let normalized = of(&|net, x| net.l2_normalize("last", Reading::of(x).relu()));
+    let error = refused(&normalized, [8, 8]);
+    assert!(error.contains("layer last") && error.contains("anything but tensors as they are"), "{error}");
+    assert!(Module::load(gpu(), &normalized, &fill(&normalized, 1)).is_ok(), "the tape has it");
+
+    let pixels = of(&|net, x| net.correlation("last", x, x, 64));
+    assert!(prepare(&pixels, [8, 8]).is_ok());
+    let error = refused(&pixels, [8, 16]);
+    assert!(error.contains("layer last: it reads 8x16 pixels, not 64"), "{error}");
 
     let sum = of(&|net, x| {
         let y = net.convolution(Reading::of(x), Conv::same("last", 4, 4, 3));
@@ -308,7 +317,7 @@ fn a_description_that_means_nothing_is_refused() {
     });
     refused("already has a norm", &|_, x| drop(Reading::of(x).instance_norm("a").relu().instance_norm("b")));
     refused("already has an activation", &|_, x| drop(Reading::of(x).relu().leaky_relu(0.2)));
-    refused("tanh can only", &|net, x| {
+    refused("tanh and sigmoid can only", &|net, x| {
         net.convolution(Reading::of(x).activation(Activation::Tanh), same("a"));
     });
     refused("comes from a later layer", &|net, x| {
