@@ -12,12 +12,10 @@ use alias_oracle::{gpu, relative_l2};
 use alias_tensor::{Counters, Gpu, GpuOptions, Tensor};
 use alias_train::{Batch, Error, Gan, Losses, Trainer, TrainerOptions, Vgg19};
 use std::collections::BTreeMap;
-use support::{BAR, pair, sample};
+use support::{BAR, compare_training, pair, sample};
 
 /// The inputs in a case; all its other tensors are results to compare.
 const INPUTS: [&str; 6] = ["agnostic", "pose", "warped_cloth", "warped_mask", "labels", "real"];
-/// The largest norm of a gradient that should be zero, relative to the largest of its network.
-const ZERO: f64 = 1e-5;
 
 /// A case's trainer, its batch, and the number of its steps.
 fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
@@ -25,6 +23,7 @@ fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
     let known = [
         "height",
         "width",
+        "layers",
         "ngf",
         "ndf",
         "gan",
@@ -43,7 +42,8 @@ fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
     assert_eq!(stored["loss_columns"], serde_json::json!(columns), "{}", case.name);
     let gan: Gan = stored["gan"].as_str().unwrap().parse().unwrap();
     let seed = case.integer("weights_seed");
-    let config = GeneratorConfig::PUBLISHED.with_ngf(integer("ngf"));
+    let layers = stored.get("layers").map_or("most", |layers| layers.as_str().unwrap()).parse().unwrap();
+    let config = GeneratorConfig { layers, ..GeneratorConfig::PUBLISHED.with_ngf(integer("ngf")) };
     let discriminator = DiscriminatorConfig {
         layers: integer("n_layers"),
         ndf: integer("ndf"),
@@ -95,54 +95,10 @@ fn run(case: &Golden) -> BTreeMap<String, Vec<f32>> {
     got
 }
 
-/// The group of results that share a bar: the gradients or the states of one network, or a single tensor.
-fn group(name: &str) -> String {
-    name.split('.').take(2).collect::<Vec<_>>().join(".")
-}
-
 #[test]
 fn every_golden_case_is_as_close_to_float64_as_pytorch() {
-    let mut failures = Vec::new();
-    for case in golden::cases("training") {
-        let got = run(&case);
-        let norm = |values: &[f32]| values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-        let mut errors: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        for (name, expected) in case.tensors.iter().filter(|(name, _)| !INPUTS.contains(&name.as_str())) {
-            let got = got.get(name).unwrap_or_else(|| panic!("{}: nothing computes {name}", case.name));
-            let want: Vec<f64> = expected.data.iter().map(|&v| v.into()).collect();
-            assert_eq!(got.len(), want.len(), "{}: elements of {name}", case.name);
-            errors.entry(group(name)).or_default().push(relative_l2(got, &want));
-        }
-        let bars = case.meta["torch_float32_error"].as_object().unwrap();
-        assert_eq!(errors.keys().collect::<Vec<_>>(), bars.keys().collect::<Vec<_>>(), "{}: groups", case.name);
-        for (group, mut errors) in errors {
-            // NaN sorts last, and then fails.
-            errors.sort_by(f64::total_cmp);
-            let found = [errors[errors.len() / 2], errors[errors.len() - 1]];
-            for (k, what) in ["median", "worst"].into_iter().enumerate() {
-                let bar = bars[&group][k].as_f64().unwrap();
-                assert!(bar > 0.0 && bar < 1e-2, "{}: PyTorch's error of {group} is {bar}", case.name);
-                let ratio = found[k] / bar;
-                println!("{} {group}: {what} {ratio:.2} times PyTorch's", case.name);
-                if ratio.is_nan() || ratio > BAR {
-                    failures.push(format!("{} {group}: {what} {ratio:.2} times PyTorch's float32 error", case.name));
-                }
-            }
-        }
-        for network in ["generator", "discriminator"] {
-            let of_network = format!("grad.{network}.");
-            let gradients = got.iter().filter(|(name, _)| name.starts_with(&of_network));
-            let largest = gradients.map(|(_, gradient)| norm(gradient)).fold(0.0, f64::max);
-            let zero = case.meta["zero_gradient"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
-            for name in zero.filter(|name| name.starts_with(network)) {
-                let share = norm(&got[&format!("grad.{name}")]) / largest;
-                if share.is_nan() || share > ZERO {
-                    failures
-                        .push(format!("{}: the gradient of {name}, zero, is {share:.1e} of the largest", case.name));
-                }
-            }
-        }
-    }
+    let cases = golden::cases("training");
+    let failures: Vec<String> = cases.iter().flat_map(|case| compare_training(case, &INPUTS, &run(case))).collect();
     assert!(failures.is_empty(), "past {BAR} times PyTorch's float32 error:\n{}", failures.join("\n"));
 }
 

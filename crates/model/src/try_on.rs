@@ -319,11 +319,12 @@ impl TryOn {
     }
 }
 
-/// Runs a network on inputs of size [N, h, w], each given as tensors to concatenate along the channels. The plan's buffers
-/// are given back at the end, so that networks that run one after the other share memory.
-fn run(session: &Session, [batch, h, w]: [usize; 3], inputs: &[&[&[f32]]]) -> Result<Vec<Vec<f32>>> {
+/// Runs a network on inputs of size [N, h, w]. The plan's buffers are given back at the end, so that networks that run one after
+/// the other share memory.
+fn run(session: &Session, [batch, h, w]: [usize; 3], inputs: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
     let prepared = session.plan_and_prepare(&Conditioning::size(batch, h, w), PlanOptions::default())?;
-    prepared.run_parts(inputs, Noise::None)
+    let inputs: Vec<&[&[f32]]> = inputs.iter().map(std::slice::from_ref).collect();
+    prepared.run_parts(&inputs, Noise::None)
 }
 
 fn check_finite(network: &'static str, values: &[f32]) -> Result<()> {

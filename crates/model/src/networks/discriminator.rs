@@ -4,8 +4,6 @@ use super::generator::LABELS;
 use crate::network::{Activation, Builder, Conv, Network, Pool, PoolKind, Reading};
 use crate::{Checkpoint, ConfigError, Result, StateDictError};
 
-/// Input channels: the segmentation with the misaligned region, and an image.
-const INPUT: usize = LABELS + 1 + 3;
 /// Channels of the widest layers.
 const WIDEST: usize = 512;
 /// Slope of the leaky ReLUs.
@@ -27,6 +25,9 @@ const SLOPE: f32 = 0.2;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiscriminatorConfig {
+    /// Channels of its two inputs: of what an image belongs to, and of the image. The image generator's is given the segmentation
+    /// with the misaligned region, 8, and a picture, 3.
+    pub inputs: [usize; 2],
     /// Number of patch discriminators, each at half the resolution of the one before.
     pub scales: usize,
     /// Number of convolutions in each, not counting the last one, which computes the scores.
@@ -39,13 +40,14 @@ pub struct DiscriminatorConfig {
 
 impl DiscriminatorConfig {
     /// SPADE's.
-    pub const SPADE: DiscriminatorConfig = DiscriminatorConfig { scales: 2, layers: 4, ndf: 64, last_stride: 1 };
+    pub const SPADE: DiscriminatorConfig =
+        DiscriminatorConfig { inputs: [LABELS + 1, 3], scales: 2, layers: 4, ndf: 64, last_stride: 1 };
     /// VITON-HD's.
     pub const VITON_HD: DiscriminatorConfig =
         DiscriminatorConfig { scales: 2, layers: 3, last_stride: 2, ..DiscriminatorConfig::SPADE };
 
-    /// Reads the configuration from the names and shapes of a state dict. They do not show the last stride; VITON-HD's
-    /// is assumed.
+    /// Reads the configuration from the names and shapes of a state dict. They do not show the last stride, nor which input has
+    /// how many channels; those of VITON-HD's image generator are assumed.
     ///
     /// # Errors
     /// [`Error::StateDict`](crate::Error::StateDict) if the checkpoint is not a discriminator's.
@@ -64,8 +66,8 @@ impl DiscriminatorConfig {
         Ok(DiscriminatorConfig { scales, layers, ndf, ..DiscriminatorConfig::VITON_HD })
     }
 
-    /// The network. Inputs: `seg_div` (8), the segmentation with the misaligned region as an eighth class, and `image`
-    /// (3). Outputs: the result of each layer at each scale, named `SCALE.LAYER`; the last one of a scale holds the
+    /// The network. Inputs: `seg_div`, the segmentation with the misaligned region as an eighth class, and `image`, with as
+    /// many channels as `inputs` says. Outputs: the result of each layer at each scale, named `SCALE.LAYER`; the last one of a scale holds the
     /// scores, one per patch.
     ///
     /// # Errors
@@ -73,8 +75,8 @@ impl DiscriminatorConfig {
     pub fn network(&self) -> Result<Network> {
         self.verify()?;
         let mut net = Builder::new("MultiscaleDiscriminator");
-        let seg_div = net.input("seg_div", LABELS + 1);
-        let image = net.input("image", 3);
+        let seg_div = net.input("seg_div", self.inputs[0]);
+        let image = net.input("image", self.inputs[1]);
         let mut x = Reading::of(seg_div).and(image);
         for scale in 0..self.scales {
             if scale > 0 {
@@ -93,7 +95,7 @@ impl DiscriminatorConfig {
         let conv = |name, cin, cout, stride| Conv { stride, padding: 2, ..Conv::same(key(name), cin, cout, 4) };
         let leaky = Activation::LeakyRelu { slope: SLOPE };
 
-        let y = net.convolution(x, conv("model0.0".into(), INPUT, self.ndf, 2));
+        let y = net.convolution(x, conv("model0.0".into(), self.inputs.iter().sum(), self.ndf, 2));
         let mut y = net.activate(y, leaky);
         net.output(format!("{scale}.0"), y);
         for layer in 1..self.layers {
@@ -114,8 +116,9 @@ impl DiscriminatorConfig {
 
     /// Errors if a setting is out of range.
     fn verify(&self) -> Result<()> {
-        let DiscriminatorConfig { scales, layers, ndf, last_stride } = *self;
-        if [scales, layers, ndf].contains(&0)
+        let DiscriminatorConfig { inputs: [condition, image], scales, layers, ndf, last_stride } = *self;
+        if [condition, image, scales, layers, ndf].contains(&0)
+            || condition.max(image) > WIDEST
             || scales > 8
             || layers > 8
             || ndf > WIDEST

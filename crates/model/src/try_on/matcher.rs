@@ -52,16 +52,9 @@ impl Matcher {
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if sizes differ, or the module's result is not finite; an error of the device.
     pub fn warp(&self, wearer: &Wearer, garment: &Garment, classes: &[u8]) -> Result<Warped> {
-        garment.check_fits(wearer)?;
+        let [person, cloth] = Matcher::inputs(wearer, garment, classes)?;
         let Wearer { batch, size: [height, width], low: [h, w], .. } = *wearer;
-        let (got, expected, shape) = (classes.len(), batch * height * width, vec![batch, height, width]);
-        if got != expected {
-            return Err(InputError::Elements { name: "classes".into(), got, expected, shape }.into());
-        }
-        let place = stages::resize_nearest(classes, wearer.size, wearer.low);
-        let place: Vec<f32> = place.iter().map(|&class| f32::from(u8::from(class == crate::GARMENT))).collect();
-        let person: [&[f32]; 3] = [&place, &wearer.pose_nearest, &wearer.agnostic_nearest];
-        let outputs = run(&self.session, [batch, h, w], &[&person, &[&garment.nearest]])?;
+        let outputs = run(&self.session, [batch, h, w], &[&person, &cloth])?;
         let theta = outputs.into_iter().next_back().expect("theta is the last output");
         check_finite("the geometric matching module", &theta)?;
 
@@ -74,6 +67,24 @@ impl Matcher {
             mask.extend(image[3 * plane..].iter().map(|v| v.clamp(0.0, 1.0)));
         }
         Ok(Warped { theta, cloth, mask })
+    }
+
+    /// What the network reads, at low resolution: the person (N, 7, h, w), which is the garment's place 1, the pose 3 and the agnostic
+    /// picture 3; and the garment's picture (N, 3, h, w).
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) if sizes differ.
+    pub fn inputs(wearer: &Wearer, garment: &Garment, classes: &[u8]) -> Result<[Vec<f32>; 2]> {
+        garment.check_fits(wearer)?;
+        let Wearer { batch, size: [height, width], .. } = *wearer;
+        let (got, expected, shape) = (classes.len(), batch * height * width, vec![batch, height, width]);
+        if got != expected {
+            return Err(InputError::Elements { name: "classes".into(), got, expected, shape }.into());
+        }
+        let place = stages::resize_nearest(classes, wearer.size, wearer.low);
+        let place: Vec<f32> = place.iter().map(|&class| f32::from(u8::from(class == crate::GARMENT))).collect();
+        let person = stages::concatenate(batch, &[&place, &wearer.pose_nearest, &wearer.agnostic_nearest]);
+        Ok([person, garment.nearest.clone()])
     }
 
     /// Pictures (N, C, H, W) where the splines of `theta` (N, 50) send each pixel, at the same size.

@@ -35,14 +35,23 @@ impl Segmenter {
     /// [`Error::Input`](crate::Error::Input) if person and garment differ in size, or the scores are not finite; an error
     /// of the device.
     pub fn scores(&self, wearer: &Wearer, garment: &Garment, noise: Noise) -> Result<Vec<f32>> {
-        garment.check_fits(wearer)?;
-        let [h, w] = wearer.low;
-        let noise = stages::noise(noise, wearer.batch * h * w);
-        let x = [&garment.for_scores, &wearer.parsed_low, &wearer.pose_bilinear, &noise];
-        let x = x.map(|tensor| tensor.as_slice());
+        let (x, [h, w]) = (Segmenter::input(wearer, garment, noise)?, wearer.low);
         let scores = run(&self.session, [wearer.batch, h, w], &[&x])?.remove(0);
         check_finite("the segmentation generator", &scores)?;
         Ok(scores)
+    }
+
+    /// What the network reads, at low resolution: (N, 21, h, w). The garment's mask 1, the garment on gray 3, the person's classes
+    /// 13, the pose 3, noise 1.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::Error::Input) if person and garment differ in size.
+    pub fn input(wearer: &Wearer, garment: &Garment, noise: Noise) -> Result<Vec<f32>> {
+        garment.check_fits(wearer)?;
+        let [h, w] = wearer.low;
+        let noise = stages::noise(noise, wearer.batch * h * w);
+        let parts: [&[f32]; 4] = [&garment.for_scores, &wearer.parsed_low, &wearer.pose_bilinear, &noise];
+        Ok(stages::concatenate(wearer.batch, &parts))
     }
 
     /// The class of the highest score at each pixel of the person's pictures, after the scores were enlarged and blurred:

@@ -23,8 +23,8 @@ impl MultiscaleDiscriminator {
         Ok(MultiscaleDiscriminator { config, module: Module::from_state(config.network()?, state)? })
     }
 
-    /// The output of every layer, for each scale, on `image` (N, 3, H, W) with the segmentation `seg_div` (N, 8, H, W).
-    /// The last layer of each scale gives its scores, one for each patch.
+    /// The output of every layer, for each scale, on `image` with the segmentation `seg_div`, both (N, C, H, W) with the
+    /// configuration's numbers of channels. The last layer of each scale gives its scores, one for each patch.
     ///
     /// # Errors
     /// If the shapes do not fit; what the device reports.

@@ -34,7 +34,7 @@ impl Trainer {
             }
         }
         let GeneratorConfig { ngf, layers, norm, spectral, plain } = self.config;
-        let DiscriminatorConfig { scales, layers: depth, ndf, last_stride } = self.discriminator_config;
+        let DiscriminatorConfig { scales, layers: depth, ndf, last_stride, .. } = self.discriminator_config;
         let settings = json!({
             "step": self.step,
             "generator": {
@@ -72,6 +72,7 @@ impl Trainer {
             layers: integer(&d["layers"])? as usize,
             ndf: integer(&d["ndf"])? as usize,
             last_stride: integer(&d["last_stride"])? as usize,
+            ..DiscriminatorConfig::SPADE
         };
         let weights = |name: &str, network: &Network| {
             let [state, moments] =
