@@ -3,6 +3,7 @@
 
 mod agnostic;
 mod chain;
+mod checkpoints;
 mod matching;
 mod segmentation;
 #[path = "../support/mod.rs"]

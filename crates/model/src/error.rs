@@ -140,7 +140,9 @@ pub enum ConfigError {
     },
 
     /// A discriminator's setting that is out of range.
-    #[error("{config}: a discriminator has 1 to 8 scales of 1 to 8 layers, ndf of 1 to 512 and last_stride 1 or 2")]
+    #[error(
+        "{config}: a discriminator has inputs of 1 to 512 channels, 1 to 8 scales of 1 to 8 layers, ndf of 1 to 512 and last_stride 1 or 2"
+    )]
     Discriminator {
         /// The requested configuration.
         config: String,
