@@ -158,7 +158,10 @@ fn options_change_what_they_say() {
     let seeds = ["1", "1", "2"].map(|seed| set.drawn("seed.png", &["--seed", seed]));
     assert!(seeds[0] == seeds[1], "the same seed");
     assert!(seeds[0] != expected && seeds[0] != seeds[2], "another seed");
-    assert!(set.drawn("size.png", &["--size", "256x128"]) != expected);
+    // These weights work at 64x64.
+    assert!(set.drawn("size.png", &["--size", "128x128"]) != expected);
+    let squeezed = warnings(&words(&set.one(&set.path("squeezed.png"), &["--size", "256x128"])));
+    assert_holds(&squeezed, &["--size 256x128: ", "64x64, another aspect ratio", "use 256x256"]);
     let whole = set.drawn("whole.png", &["--no-paste"]);
     let (photo, region) = photo_and_region(&set.file("image/a.png"));
     let outside = (0..region.len()).filter(|&i| !region[i] && whole.1[3 * i..][..3] != photo[3 * i..][..3]).count();

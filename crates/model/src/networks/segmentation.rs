@@ -84,14 +84,14 @@ impl SegmentationConfig {
             let name = format!("conv{}", i + 1);
             let x = match levels.last() {
                 None => input,
-                Some(above) => net.pool(format!("pool{i}"), above.read(&format!("pool{i}.norm")), Pool::MAX_2X2),
+                Some(above) => net.pool(format!("pool{i}"), above.read(0, &format!("pool{i}.norm")), Pool::MAX_2X2),
             };
             let unit = double(&mut net, &name, Reading::of(x), ngf << i);
             // Dropout needs the normalized result.
             levels.push(match (i + DROPOUT_STREAMS.len()).checked_sub(LEVELS) {
                 None => unit,
                 Some(at) => {
-                    let read = unit.read(&format!("{name}.norm"));
+                    let read = unit.read(0, &format!("{name}.norm"));
                     Level::Done(net.dropout(format!("{name}.dropout"), read, DROPOUT_STREAMS[at]))
                 }
             });
@@ -100,7 +100,7 @@ impl SegmentationConfig {
         for (i, level) in levels.into_iter().enumerate().rev() {
             let (width, number) = (ngf << i, LEVELS + LEVELS - 1 - i);
             let (up, name) = (format!("up{number}"), format!("conv{number}"));
-            let read = y.read_doubled(&format!("{up}.0"));
+            let read = y.read(1, &format!("{up}.0"));
             let up = net.convolution(read, Conv::same(format!("{up}.1"), 2 * width, width, 3));
             let both = match level {
                 Level::Raw(level) => Reading::of(level).and(up).instance_norm(format!("{name}.norm")).relu(),
@@ -111,7 +111,7 @@ impl SegmentationConfig {
             };
             y = double(&mut net, &name, both, width);
         }
-        let scores = net.convolution(y.read("conv9.4"), Conv::same("conv9.6", ngf, super::PARSED, 3));
+        let scores = net.convolution(y.read(0, "conv9.4"), Conv::same("conv9.6", ngf, super::PARSED, 3));
         let scores = net.activate(scores, Activation::Sigmoid);
         net.output("scores", scores);
         Ok(net.finish())
@@ -128,17 +128,11 @@ enum Level {
 }
 
 impl Level {
-    fn read(self, norm: &str) -> Reading {
+    /// Reads the result at its own size, or twice as large with a `zoom` of 1.
+    fn read(self, zoom: i32, norm: &str) -> Reading {
         match self {
-            Level::Raw(x) => Reading::of(x).instance_norm(norm).relu(),
-            Level::Done(x) => Reading::of(x),
-        }
-    }
-
-    fn read_doubled(self, norm: &str) -> Reading {
-        match self {
-            Level::Raw(x) => Reading::of(x.resized(1)).instance_norm(norm).relu(),
-            Level::Done(x) => Reading::of(x.resized(1)),
+            Level::Raw(x) => Reading::of(x.resized(zoom)).instance_norm(norm).relu(),
+            Level::Done(x) => Reading::of(x.resized(zoom)),
         }
     }
 }

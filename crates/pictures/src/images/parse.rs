@@ -2,6 +2,7 @@
 
 use super::{Error, Plane, Result};
 use alias_model::CLASSES;
+use alias_model::preprocess::labels::{FROM_13_TO_7, LIP_TO_13};
 use std::path::Path;
 
 /// Which labels a parse map holds.
@@ -16,30 +17,6 @@ pub enum ParseLabels {
     Lip,
 }
 
-/// The class of each LIP label. Class 1, kept parts, is face, lower clothes, legs, shoes and socks.
-const LIP: [u8; 20] = [
-    0, // background
-    3, // hat, counted as hair
-    3, // hair
-    6, // glove: noise
-    1, // sunglasses, with the face
-    2, // upper clothes
-    2, // dress
-    2, // coat
-    1, // socks
-    1, // trousers
-    0, // jumpsuit, or bare neck in the maps of VITON-HD: background
-    6, // scarf: noise
-    1, // skirt
-    1, // face
-    4, // left arm
-    5, // right arm
-    1, // left leg
-    1, // right leg
-    1, // left shoe
-    1, // right shoe
-];
-
 /// The seven classes of a parse map; `path` is its file, for errors.
 ///
 /// # Errors
@@ -50,11 +27,11 @@ pub fn labels_from_parse(indices: &Plane<u8>, labels: ParseLabels, path: &Path) 
         ParseLabels::Seven => false,
         ParseLabels::Lip => true,
     };
-    let classes = if lip { LIP.len() as u8 } else { CLASSES };
+    let classes = if lip { LIP_TO_13.len() as u8 } else { CLASSES };
     if let Some(i) = indices.data.iter().position(|&v| v >= classes) {
         let (x, y) = (i % indices.width, i / indices.width);
         return Err(Error::Label { path: path.into(), value: indices.data[i], x, y, classes });
     }
-    let class = |&v: &u8| if lip { LIP[usize::from(v)] } else { v };
+    let class = |&v: &u8| if lip { FROM_13_TO_7[usize::from(LIP_TO_13[usize::from(v)])] } else { v };
     Ok(Plane { data: indices.data.iter().map(class).collect(), ..*indices })
 }

@@ -140,13 +140,22 @@ impl<'a> Preparer<'a> {
         };
         Fit::new(size, size).context("--size")?;
         let radii = if arguments.published_radii { Radii::PUBLISHED } else { Framing::of_size(size).radii };
+        let low = matching.low_size(size[0], size[1])?;
+        let mut notes = Vec::new();
+        if low[0] * size[1] != low[1] * size[0] {
+            let ([height, width], [low_h, low_w], [fits_h, fits_w]) = (size, low, low.map(|side| 4 * side));
+            notes.push(format!(
+                "--size {height}x{width}: these weights work at {low_h}x{low_w}, another aspect ratio, so the first two \
+                 networks see a squeezed person; use {fits_h}x{fits_w}"
+            ));
+        }
         Ok(Preparer {
             arguments,
             matching,
             framing: Framing { size, radii },
             last_person: Mutex::default(),
             last_garment: Mutex::default(),
-            notes: Mutex::default(),
+            notes: Mutex::new(notes),
         })
     }
 
