@@ -6,6 +6,9 @@
 # Some Vulkan layers print a warning at every start if this is not set.
 export XDG_RUNTIME_DIR ?= /tmp
 
+# Where cargo builds; users may have moved it.
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+
 demo: rust
 	cargo run --release --package tryon -- demo
 
@@ -21,10 +24,10 @@ bundle: rust
 	rm -rf bundle && mkdir -p bundle/bin bundle/tests
 	cargo build --release --package tryon
 	@for file in $$(cargo test --release --no-run --package alias --package alias-kernels 2>&1 \
-			| sed -n 's/.*(\(target\/release\/deps\/[^)]*\))/\1/p'); do cp $$file bundle/bin/test-$$(basename $$file); done
+			| sed -n 's/.*(\([^)]*\/release\/deps\/[^)]*\))/\1/p'); do cp $$file bundle/bin/test-$$(basename $$file); done
 	@for file in $$(cargo bench --no-run --bench cpu --bench kernels --bench generator --bench training 2>&1 \
-			| sed -n 's/.*(\(target\/release\/deps\/[^)]*\))/\1/p'); do cp $$file bundle/bin/bench-$$(basename $$file); done
-	cp target/release/tryon bundle/bin/ && strip bundle/bin/*
+			| sed -n 's/.*(\([^)]*\/release\/deps\/[^)]*\))/\1/p'); do cp $$file bundle/bin/bench-$$(basename $$file); done
+	cp $(RELEASE)/tryon bundle/bin/ && strip bundle/bin/*
 	cp -r tests/golden bundle/tests/ && cp -r shaders bundle/
 	rm -f bundle/bin/test-shaders-*
 	@printf '%s\n' '#!/usr/bin/env bash' '# Runs the tests, then the benches, on the adapter that "bin/tryon info" names.' \
@@ -42,7 +45,7 @@ rust:
 # `tryon info --device gpu` fails without an adapter. Mesa's software adapter (lavapipe) needs no GPU.
 adapter: rust
 	cargo build --release --package tryon
-	@target/release/tryon info --device gpu >/dev/null || { \
+	@$(RELEASE)/tryon info --device gpu >/dev/null || { \
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 			echo "no adapter: installing mesa-vulkan-drivers"; \
 			apt-get update -qq && apt-get install -y -qq --no-install-recommends mesa-vulkan-drivers; \
@@ -51,4 +54,4 @@ adapter: rust
 		else \
 			echo "No adapter with Vulkan, Metal or DX12. Install your GPU's Vulkan driver, or Mesa's lavapipe."; exit 1; \
 		fi; }
-	@target/release/tryon info --device gpu
+	@$(RELEASE)/tryon info --device gpu
