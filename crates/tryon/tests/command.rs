@@ -211,6 +211,11 @@ fn inspect_shows_configuration_names_shapes_and_count() {
     assert!(printed.contains("with spectral norm, with mask norm"), "{printed}");
     let printed = succeeds(&["inspect", &format!("{GOLDEN}/checkpoint_legacy.pth")]);
     assert!(printed.contains("not an ALIAS generator"), "{printed}");
+    let printed = succeeds(&["inspect", &format!("{GOLDEN}/pipeline_seg.pth")]);
+    assert!(printed.ends_with("a segmentation generator of 136449 parameters: ngf 4\n"), "{printed}");
+    let printed = succeeds(&["inspect", &format!("{GOLDEN}/pipeline_gmm.pth")]);
+    assert!(printed.contains("a geometric matching module of 77878 parameters: "), "{printed}");
+    assert!(printed.ends_with("ngf 4, for inputs of 64x64\n"), "{printed}");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! `tryon inspect`: the contents of a checkpoint.
 
-use alias_model::{Checkpoint, GeneratorConfig};
+use alias_model::network::Network;
+use alias_model::{Checkpoint, GeneratorConfig, MatchingConfig, SegmentationConfig};
 use alias_train::read_generator;
 use anyhow::Result;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Show the names and shapes of a checkpoint's tensors, values that make images wrong, and the generator's configuration.
+/// Show the names and shapes of a checkpoint's tensors, values that make images wrong, and which of the three networks it is for.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The file: safetensors, or PyTorch's .pth in either format
@@ -47,28 +48,44 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
         writeln!(text, "NaN or infinity in {} tensors: {}", keys.len(), keys.join(", "))?;
     }
     // A training's checkpoint holds the generator beside the rest of the training's state.
-    let config = read_generator(&arguments.file)
-        .map_err(anyhow::Error::from)
-        .and_then(|weights| Ok(GeneratorConfig::infer(&weights)?));
-    match config {
-        Ok(config) => writeln!(text, "{}", description(config)?)?,
+    let weights = read_generator(&arguments.file).map_err(anyhow::Error::from);
+    match weights.and_then(|weights| description(&weights)) {
+        Ok(description) => writeln!(text, "{description}")?,
         Err(error) => writeln!(text, "not an ALIAS generator: {error:#}")?,
     }
     Ok(text)
 }
 
-fn description(config: GeneratorConfig) -> Result<String> {
+/// The network that a checkpoint holds, with its configuration, or why it is not an ALIAS generator.
+fn description(weights: &Checkpoint) -> Result<String> {
+    if let Ok(config) = SegmentationConfig::infer(weights) {
+        let parameters = learned(&config.network()?);
+        return Ok(format!("a segmentation generator of {parameters} parameters: ngf {}", config.ngf));
+    }
+    if let Ok(config) = MatchingConfig::infer(weights) {
+        let parameters = learned(&config.network()?);
+        let [height, width] = config.low_size(4, 3)?;
+        return Ok(format!(
+            "a geometric matching module of {parameters} parameters: ngf {}, for inputs of {height}x{width}",
+            config.ngf
+        ));
+    }
+    let config = GeneratorConfig::infer(weights)?;
     let GeneratorConfig { ngf, layers, norm, spectral, plain } = config;
     let with = |has: bool| if has { "with" } else { "without" };
-    let all = config.network()?.parameters();
-    let learned = all.iter().filter(|parameter| parameter.kind.is_learned());
-    let parameters: usize = learned.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
     Ok(format!(
-        "an ALIAS generator of {parameters} parameters: ngf {ngf}, layers {layers:?}, norm {norm:?}, {} spectral norm, {} mask \
-         norm",
+        "an ALIAS generator of {} parameters: ngf {ngf}, layers {layers:?}, norm {norm:?}, {} spectral norm, {} mask norm",
+        learned(&config.network()?),
         with(spectral),
         with(!plain)
     ))
+}
+
+/// The number of a network's learned values.
+fn learned(network: &Network) -> usize {
+    let all = network.parameters();
+    let learned = all.iter().filter(|parameter| parameter.kind.is_learned());
+    learned.map(|parameter| parameter.shape.iter().product::<usize>()).sum()
 }
 
 /// What makes an image wrong that weights draw.
