@@ -149,11 +149,12 @@ impl TryOn {
     }
 
     /// Loads each network for each picture when it is its turn, and frees it before the next one. The device then never holds
-    /// more than the largest of them, but each picture takes as long as loading all three. Checkpoints that were read from
-    /// files take no memory meanwhile.
+    /// more than the largest of them, but each picture waits for all three to be loaded. Checkpoints that were read from files
+    /// take no memory meanwhile.
     ///
     /// # Errors
-    /// As [`TryOn::load_with`], except that weights are not looked at before the first picture.
+    /// [`Error::StateDict`](crate::Error::StateDict) if a checkpoint is another network's. Missing and unexpected weights are errors
+    /// of the first picture.
     pub fn one_at_a_time(
         device: impl Into<Device>,
         checkpoints: &Checkpoints,
