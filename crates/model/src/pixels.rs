@@ -135,6 +135,17 @@ impl Sample {
     }
 }
 
+/// The value in [-1, 1] of each byte.
+pub(crate) const OF_BYTE: [f32; 256] = {
+    let mut values = [0.0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        values[byte] = byte as f32 / 127.5 - 1.0;
+        byte += 1;
+    }
+    values
+};
+
 /// RGB8 pixels as planes (3, H, W) in [-1, 1].
 ///
 /// ```
@@ -148,7 +159,7 @@ impl Sample {
 pub fn rgb8_to_planes(pixels: &[u8]) -> Vec<f32> {
     let mut planes = Vec::with_capacity(pixels.len());
     for c in 0..3 {
-        planes.extend(pixels.chunks_exact(3).map(|pixel| f32::from(pixel[c]) / 127.5 - 1.0));
+        planes.extend(pixels.as_chunks::<3>().0.iter().map(|pixel| OF_BYTE[usize::from(pixel[c])]));
     }
     planes
 }
@@ -160,14 +171,10 @@ pub fn rgb8_to_planes(pixels: &[u8]) -> Vec<f32> {
 /// If the number of values is not a multiple of 3.
 pub fn planes_to_rgb8(planes: &[f32]) -> Vec<u8> {
     assert!(planes.len().is_multiple_of(3), "{} values are not three planes", planes.len());
-    let bytes: Vec<u8> = planes.iter().map(|&value| to_byte(value)).collect();
-    let (red, others) = bytes.split_at(bytes.len() / 3);
+    let (red, others) = planes.split_at(planes.len() / 3);
     let (green, blue) = others.split_at(red.len());
-    let mut pixels = vec![0; bytes.len()];
-    for (pixel, ((&r, &g), &b)) in pixels.chunks_exact_mut(3).zip(red.iter().zip(green).zip(blue)) {
-        pixel.copy_from_slice(&[r, g, b]);
-    }
-    pixels
+    let pixel = |((&r, &g), &b): ((&f32, &f32), &f32)| [r, g, b].map(to_byte);
+    red.iter().zip(green).zip(blue).map(pixel).collect::<Vec<_>>().into_flattened()
 }
 
 /// A value in [-1, 1] as a byte, rounded: -1 becomes 0, 1 becomes 255. Values outside are clamped.

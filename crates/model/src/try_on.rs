@@ -310,8 +310,8 @@ impl TryOn {
         let Warped { theta, cloth: warped_cloth, mask: warped_mask } =
             self.matcher()?.warp(wearer, garment, &labels)?;
         self.free();
-        let Wearer { batch, size: [height, width], ref agnostic, ref pose, .. } = *wearer;
-        let (agnostic, pose) = (agnostic.clone(), pose.clone());
+        let Wearer { batch, size: [height, width], .. } = *wearer;
+        let [agnostic, pose] = wearer.agnostic_and_pose();
         let sample = Sample { batch, height, width, agnostic, pose, warped_cloth, warped_mask, labels };
         let image = self.painter()?.draw(&sample, noise)?;
         self.free();

@@ -39,12 +39,12 @@ pub fn overlapped<I: Sync, R: Send, D: Send, E: Send>(
     };
     let is_done = std::thread::scope(|scope| {
         let (give, readings) = sync_channel(0);
-        let reader = Builder::new().spawn_scoped(scope, move || {
+        let reader = Builder::new().name("read".into()).spawn_scoped(scope, move || {
             // Sending fails only if `draw` panics or no writer starts, which drops the receiver.
             items.iter().try_for_each(|item| give.send(read(item)))
         });
         let (give, drawings) = sync_channel(0);
-        let writer = Builder::new().spawn_scoped(scope, move || {
+        let writer = Builder::new().name("write".into()).spawn_scoped(scope, move || {
             items.iter().zip(drawings).for_each(|(item, drawn)| write(item, drawn));
         });
         if reader.is_err() || writer.is_err() {

@@ -55,14 +55,11 @@ impl Fit {
     /// If the picture is not of the own size.
     pub fn picture(&self, picture: &Rgb8, padding: Padding) -> Result<Rgb8> {
         self.expect(picture.size(), self.own)?;
-        let scaled = bilinear(picture, self.scaled);
-        Ok(self.padded(
-            &scaled,
-            match padding {
-                Padding::Edge => None,
-                Padding::Colour(colour) => Some(colour),
-            },
-        ))
+        let padding = match padding {
+            Padding::Edge => None,
+            Padding::Colour(colour) => Some(colour),
+        };
+        Ok(self.padded(bilinear(picture, self.scaled), padding))
     }
 
     /// Labels at the fine size: those of the nearest pixels, padded with background.
@@ -71,7 +68,7 @@ impl Fit {
     /// If the map is not of the own size.
     pub fn labels(&self, labels: &Labels) -> Result<Labels> {
         self.expect(labels.size(), self.own)?;
-        Ok(self.padded(&nearest(labels, self.scaled), Some(0)))
+        Ok(self.padded(nearest(labels, self.scaled), Some(0)))
     }
 
     /// A mask at the fine size: that of the nearest pixels, padded with nothing.
@@ -80,7 +77,7 @@ impl Fit {
     /// If the mask is not of the own size.
     pub fn mask(&self, mask: &Mask) -> Result<Mask> {
         self.expect(mask.size(), self.own)?;
-        Ok(self.padded(&nearest(mask, self.scaled), Some(false)))
+        Ok(self.padded(nearest(mask, self.scaled), Some(false)))
     }
 
     /// Joints at the fine size; those that were not found stay so.
@@ -101,7 +98,7 @@ impl Fit {
     /// If the picture is not of the fine size.
     pub fn picture_back(&self, picture: &Rgb8) -> Result<Rgb8> {
         self.expect(picture.size(), self.fine)?;
-        Ok(bilinear(&self.cropped(picture), self.own))
+        Ok(if self.own == self.fine { picture.clone() } else { bilinear(&self.cropped(picture), self.own) })
     }
 
     /// A mask of the fine size at the own size, without its padding: that of the nearest pixels.
@@ -110,7 +107,7 @@ impl Fit {
     /// If the mask is not of the fine size.
     pub fn mask_back(&self, mask: &Mask) -> Result<Mask> {
         self.expect(mask.size(), self.fine)?;
-        Ok(nearest(&self.cropped(mask), self.own))
+        Ok(if self.own == self.fine { mask.clone() } else { nearest(&self.cropped(mask), self.own) })
     }
 
     fn expect(&self, size: [usize; 2], expected: [usize; 2]) -> Result<()> {
@@ -119,7 +116,10 @@ impl Fit {
     }
 
     /// The picture in the middle of the fine size, around it `padding`, or else its edge pixels.
-    fn padded<P: Copy>(&self, picture: &Picture<P>, padding: Option<P>) -> Picture<P> {
+    fn padded<P: Copy>(&self, picture: Picture<P>, padding: Option<P>) -> Picture<P> {
+        if picture.size() == self.fine {
+            return picture;
+        }
         let mut out = Picture::filled(self.fine[0], self.fine[1], padding.unwrap_or(picture.pixel(0, 0)));
         let ([height, width], [top, left]) = (picture.size(), self.corner);
         for y in 0..self.fine[0] {

@@ -29,39 +29,42 @@ pub fn paste(photo: &Rgb8, generated: &Rgb8, region: &Mask) -> Result<Rgb8> {
     for y in 0..photo.height() {
         for x in (0..photo.width()).filter(|&x| region.pixel(y, x)) {
             let pixel = generated.pixel(y, x);
-            let correction = nearest.pixel(y, x).map_or([0.0; 3], |(squared, outside)| {
-                // The rim's own pixels are at distance 1.
-                let share = (1.0 - ((squared as f32).sqrt() - 1.0) / reach as f32).max(0.0);
-                let (own, drawn) = (photo.pixels()[outside], generated.pixels()[outside]);
-                let difference = [0, 1, 2].map(|c| f32::from(own[c]) - f32::from(drawn[c]));
-                let largest = difference.iter().fold(0.0, |most: f32, d| most.max(d.abs()));
-                let trust = ((EDGE - largest) / (EDGE - TONE)).clamp(0.0, 1.0);
-                difference.map(|d| d * share * trust)
-            });
-            out.row_mut(y)[x] = [0, 1, 2].map(|c| (f32::from(pixel[c]) + correction[c]).round() as u8);
+            out.row_mut(y)[x] = pixel;
+            let Some([oy, ox]) = nearest.pixel(y, x) else { continue };
+            // The rim's own pixels are at distance 1.
+            let distance = (squared_distance([y, x], [oy, ox]) as f32).sqrt();
+            let share = (1.0 - (distance - 1.0) / reach as f32).max(0.0);
+            let (own, drawn) = (photo.pixel(oy, ox), generated.pixel(oy, ox));
+            let difference = [0, 1, 2].map(|c| f32::from(own[c]) - f32::from(drawn[c]));
+            let largest = difference.iter().fold(0.0, |most: f32, d| most.max(d.abs()));
+            let trust = ((EDGE - largest) / (EDGE - TONE)).clamp(0.0, 1.0);
+            out.row_mut(y)[x] = [0, 1, 2].map(|c| (f32::from(pixel[c]) + difference[c] * share * trust).round() as u8);
         }
     }
     Ok(out)
 }
 
-/// For each pixel of the region the index of the nearest one outside, and the square of its distance, if that is at most
-/// `reach` pixels away in rows and columns.
-fn nearest_outside(region: &Mask, reach: usize) -> Picture<Option<(u32, usize)>> {
+fn squared_distance([y, x]: [usize; 2], [oy, ox]: [usize; 2]) -> usize {
+    y.abs_diff(oy).pow(2) + x.abs_diff(ox).pow(2)
+}
+
+/// For each pixel of the region the row and column of the nearest one outside, if that is at most `reach` pixels away in
+/// rows and columns.
+fn nearest_outside(region: &Mask, reach: usize) -> Picture<Option<[usize; 2]>> {
     let (height, width) = (region.height(), region.width());
-    let mut nearest: Picture<Option<(u32, usize)>> = region.map(|_| None);
-    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-        let beside = |(y, x): (usize, usize)| y < height && x < width && region.pixel(y, x);
-        let sides = [(y.wrapping_sub(1), x), (y + 1, x), (y, x.wrapping_sub(1)), (y, x + 1)];
+    let mut nearest: Picture<Option<[usize; 2]>> = region.map(|_| None);
+    for y in 0..height {
         // The nearest pixel outside always has one of the region beside it.
-        if region.pixel(y, x) || !sides.into_iter().any(beside) {
-            continue;
-        }
-        for py in y.saturating_sub(reach)..(y + reach + 1).min(height) {
-            for px in x.saturating_sub(reach)..(x + reach + 1).min(width) {
-                let squared = (y.abs_diff(py).pow(2) + x.abs_diff(px).pow(2)) as u32;
-                let best = &mut nearest.row_mut(py)[px];
-                if region.pixel(py, px) && best.is_none_or(|(least, _)| squared < least) {
-                    *best = Some((squared, y * width + x));
+        let [above, row, below] = [y.saturating_sub(1), y, (y + 1).min(height - 1)].map(|y| region.row(y));
+        let is_beside = |x: usize| above[x] || below[x] || row[x.saturating_sub(1)] || row[(x + 1).min(width - 1)];
+        for x in (0..width).filter(|&x| !row[x] && is_beside(x)) {
+            for py in y.saturating_sub(reach)..(y + reach + 1).min(height) {
+                for px in x.saturating_sub(reach)..(x + reach + 1).min(width) {
+                    let squared = |outside| squared_distance([py, px], outside);
+                    let best = &mut nearest.row_mut(py)[px];
+                    if region.pixel(py, px) && best.is_none_or(|known| squared([y, x]) < squared(known)) {
+                        *best = Some([y, x]);
+                    }
                 }
             }
         }
@@ -121,11 +124,11 @@ mod tests {
         let small = Mask::new(60, 40, (0..60 * 40).map(|i| region.pixel(90 + i / 40, 10 + i % 40)).collect()).unwrap();
         let nearest = nearest_outside(&small, 60);
         for (y, x) in (0..60 * 40_usize).map(|i| (i / 40, i % 40)) {
-            let squared = |i: usize| (y.abs_diff(i / 40).pow(2) + x.abs_diff(i % 40).pow(2)) as u32;
+            let squared = |i: usize| squared_distance([y, x], [i / 40, i % 40]);
             let truth = (0..60 * 40).filter(|&i| !small.pixels()[i]).map(squared).min().filter(|_| small.pixel(y, x));
             let found = nearest.pixel(y, x);
-            assert_eq!(found.map(|(squared, _)| squared), truth, "{y} {x}");
-            assert!(found.is_none_or(|(least, i)| !small.pixels()[i] && squared(i) == least), "{y} {x}");
+            assert_eq!(found.map(|outside| squared_distance([y, x], outside)), truth, "{y} {x}");
+            assert!(found.is_none_or(|[oy, ox]| !small.pixel(oy, ox)), "{y} {x}");
         }
     }
 }

@@ -8,16 +8,7 @@ const BITS: u32 = 22;
 /// The picture at another size, by a triangle filter that is as wide as the pixels of the smaller one (Pillow's
 /// BILINEAR), along rows first, in fixed point.
 pub(crate) fn bilinear(picture: &Rgb8, [height, width]: [usize; 2]) -> Rgb8 {
-    let mut along = Picture::filled(picture.height(), width, [0; 3]);
-    if picture.width() == width {
-        along = picture.clone();
-    } else {
-        let taps = taps(picture.width(), width);
-        for y in 0..picture.height() {
-            let row = along.row_mut(y).iter_mut().zip(&taps);
-            row.for_each(|(pixel, taps)| *pixel = taps.sum(picture.row(y)[taps.first..].iter().copied()));
-        }
-    }
+    let along = if picture.width() == width { picture.clone() } else { along_rows(picture, width) };
     if along.height() == height {
         return along;
     }
@@ -30,8 +21,22 @@ pub(crate) fn bilinear(picture: &Rgb8, [height, width]: [usize; 2]) -> Rgb8 {
     out
 }
 
+/// The picture with rows of another length.
+fn along_rows(picture: &Rgb8, width: usize) -> Rgb8 {
+    let taps = taps(picture.width(), width);
+    let mut out = Picture::filled(picture.height(), width, [0; 3]);
+    for y in 0..picture.height() {
+        let row = out.row_mut(y).iter_mut().zip(&taps);
+        row.for_each(|(pixel, taps)| *pixel = taps.sum(picture.row(y)[taps.first..].iter().copied()));
+    }
+    out
+}
+
 /// The picture at another size: each pixel is the one whose area holds its middle (Pillow's NEAREST).
 pub(crate) fn nearest<P: Copy>(picture: &Picture<P>, [height, width]: [usize; 2]) -> Picture<P> {
+    if picture.size() == [height, width] {
+        return picture.clone();
+    }
     let columns = middles(picture.width(), width);
     let mut out = Picture::filled(height, width, picture.pixel(0, 0));
     for (y, source) in middles(picture.height(), height).into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! A person and a garment as the networks read them, each prepared once.
 
-use super::stages::{concatenate, resize_bilinear, resize_bilinear_of, resize_nearest, resize_one_hot};
+use super::stages::{concatenate, resize_bilinear, resize_nearest, resize_one_hot};
+use crate::pixels::OF_BYTE;
 use crate::sample::check_pixels;
 use crate::{InputError, Result, rgb8_to_planes};
 use alias_preprocess::labels::LIP_TO_13;
@@ -46,10 +47,10 @@ pub struct Wearer {
     pub(super) size: [usize; 2],
     /// Size at which the first two networks work, [h, w].
     pub(super) low: [usize; 2],
-    /// (N, 3, H, W) in [-1, 1].
-    pub(super) agnostic: Vec<f32>,
-    /// (N, 3, H, W) in [-1, 1].
-    pub(super) pose: Vec<f32>,
+    /// RGB, (N, H, W, 3). Bytes, since an application may keep many persons and garments.
+    agnostic: Vec<u8>,
+    /// RGB, (N, H, W, 3).
+    pose: Vec<u8>,
     /// The 13 classes: (N, 13, h, w).
     pub(super) parsed_low: Vec<f32>,
     /// (N, 3, h, w).
@@ -65,8 +66,10 @@ pub struct Wearer {
 pub struct Garment {
     batch: usize,
     size: [usize; 2],
-    /// The picture in [-1, 1] and the mask: (N, 4, H, W).
-    pub(super) picture_and_mask: Vec<f32>,
+    /// RGB, (N, H, W, 3).
+    picture: Vec<u8>,
+    /// 0 or 1: (N, H, W).
+    mask: Vec<u8>,
     /// What the segmentation generator reads of it, the mask and the garment on gray: (N, 4, h, w).
     pub(super) for_scores: Vec<f32>,
     /// What the matching module reads of it: (N, 3, h, w).
@@ -83,17 +86,27 @@ impl Wearer {
         if let Some(at) = labels.iter().position(|&label| usize::from(label) >= LIP_TO_13.len()) {
             return Err(InputError::Class { value: labels[at].into(), at, classes: LIP_TO_13.len() }.into());
         }
-        let (agnostic, pose) = (planes(agnostic, batch), planes(pose, batch));
+        let plane = height * width;
+        let of_pose = |c| values(pose, plane, c);
         Ok(Wearer {
             batch,
             size,
             low,
             parsed_low: resize_one_hot(labels, size, low),
-            pose_bilinear: resize_bilinear(&pose, size, low),
-            pose_nearest: resize_nearest(&pose, size, low),
-            agnostic_nearest: resize_nearest(&agnostic, size, low),
-            agnostic,
-            pose,
+            pose_bilinear: resize_bilinear(3 * batch, size, low, of_pose),
+            pose_nearest: resize_nearest(3 * batch, size, low, of_pose),
+            agnostic_nearest: resize_nearest(3 * batch, size, low, |c| values(agnostic, plane, c)),
+            agnostic: agnostic.into(),
+            pose: pose.into(),
+        })
+    }
+
+    /// The agnostic picture and the skeleton, each (N, 3, H, W) in [-1, 1].
+    pub(super) fn agnostic_and_pose(&self) -> [Vec<f32>; 2] {
+        [&self.agnostic, &self.pose].map(|pictures| {
+            let mut planes = Vec::with_capacity(pictures.len());
+            pictures.chunks_exact(pictures.len() / self.batch).for_each(|one| planes.extend(rgb8_to_planes(one)));
+            planes
         })
     }
 }
@@ -107,19 +120,35 @@ impl Garment {
         if let Some(at) = mask.iter().position(|&value| value > 1) {
             return Err(InputError::Range { name: "mask", value: mask[at].into(), at, low: 0.0 }.into());
         }
-        let mask: Vec<f32> = mask.iter().map(|&value| value.into()).collect();
-        let picture = planes(picture, batch);
         let plane = height * width;
+        let is_garment = |n: usize| move |at: usize| f32::from(mask[n * plane + at]);
+        let of_picture = |c| values(picture, plane, c);
         // Gray, which is 0, where the garment is not.
-        let masked = |at: usize| picture[at] * mask[at / (3 * plane) * plane + at % plane];
-        let masked = resize_bilinear_of(3 * batch, size, low, masked);
+        let masked = |c: usize| {
+            let (value, is_garment) = (of_picture(c), is_garment(c / 3));
+            move |at: usize| value(at) * is_garment(at)
+        };
+        let (mask_low, masked) =
+            (resize_bilinear(batch, size, low, is_garment), resize_bilinear(3 * batch, size, low, masked));
         Ok(Garment {
             batch,
             size,
-            for_scores: concatenate(batch, &[&resize_bilinear(&mask, size, low), &masked]),
-            nearest: resize_nearest(&picture, size, low),
-            picture_and_mask: concatenate(batch, &[&picture, &mask]),
+            for_scores: concatenate(batch, &[&mask_low, &masked]),
+            nearest: resize_nearest(3 * batch, size, low, of_picture),
+            picture: picture.into(),
+            mask: mask.into(),
         })
+    }
+
+    /// The picture in [-1, 1] and the mask: (N, 4, H, W).
+    pub(super) fn picture_and_mask(&self) -> Vec<f32> {
+        let plane = self.mask.len() / self.batch;
+        let mut planes = Vec::with_capacity(4 * self.mask.len());
+        for (picture, mask) in self.picture.chunks_exact(3 * plane).zip(self.mask.chunks_exact(plane)) {
+            planes.extend(rgb8_to_planes(picture));
+            planes.extend(mask.iter().map(|&value| f32::from(value)));
+        }
+        planes
     }
 
     /// Errors unless it is of the person's size and number.
@@ -130,12 +159,10 @@ impl Garment {
     }
 }
 
-/// (N, H, W, 3) bytes as (N, 3, H, W) in [-1, 1].
-fn planes(bytes: &[u8], batch: usize) -> Vec<f32> {
-    let mut images = bytes.chunks_exact(bytes.len() / batch).map(rgb8_to_planes);
-    let mut all = images.next().unwrap_or_default();
-    images.for_each(|image| all.extend(image));
-    all
+/// The elements in [-1, 1], by index, of plane `c` of (3 N, `plane`) that RGB bytes (N, `plane`, 3) make.
+fn values(bytes: &[u8], plane: usize, c: usize) -> impl Fn(usize) -> f32 {
+    let bytes = &bytes[c / 3 * plane * 3 + c % 3..];
+    move |at| OF_BYTE[usize::from(bytes[3 * at])]
 }
 
 fn check_length(name: &'static str, bytes: &[u8], channels: usize, [n, h, w]: [usize; 3], pixels: usize) -> Result<()> {

@@ -58,7 +58,7 @@ impl Matcher {
         let theta = outputs.into_iter().next_back().expect("theta is the last output");
         check_finite("the geometric matching module", &theta)?;
 
-        let warped = self.look_up(&theta, &garment.picture_and_mask, [batch, 4, height, width])?;
+        let warped = self.look_up(&theta, &garment.picture_and_mask(), [batch, 4, height, width])?;
         let plane = height * width;
         let (mut cloth, mut mask) = (Vec::with_capacity(3 * batch * plane), Vec::with_capacity(batch * plane));
         for image in warped.chunks_exact(4 * plane) {
@@ -81,8 +81,9 @@ impl Matcher {
         if got != expected {
             return Err(InputError::Elements { name: "classes".into(), got, expected, shape }.into());
         }
-        let place = stages::resize_nearest(classes, wearer.size, wearer.low);
-        let place: Vec<f32> = place.iter().map(|&class| f32::from(u8::from(class == crate::GARMENT))).collect();
+        let is_garment =
+            |n: usize| move |at: usize| f32::from(u8::from(classes[n * height * width + at] == crate::GARMENT));
+        let place = stages::resize_nearest(batch, wearer.size, wearer.low, is_garment);
         let person = stages::concatenate(batch, &[&place, &wearer.pose_nearest, &wearer.agnostic_nearest]);
         Ok([person, garment.nearest.clone()])
     }

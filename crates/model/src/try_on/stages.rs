@@ -25,25 +25,20 @@ fn places(from: usize, to: usize) -> Vec<([usize; 2], [f32; 2])> {
     (0..to).map(place).collect()
 }
 
-/// Resizes planes from `from` to `to` [h, w], bilinear, without aligned corners and without smoothing, as
-/// `interpolate` of PyTorch.
-pub(super) fn resize_bilinear(planes: &[f32], from @ [h, w]: [usize; 2], to: [usize; 2]) -> Vec<f32> {
-    resize_bilinear_of(planes.len() / (h * w), from, to, |at| planes[at])
-}
-
-/// [`resize_bilinear`] of `count` planes (h, w) that need not be stored: `value` computes an element by its index. Where planes
-/// shrink by four, only a quarter of them is looked at.
-pub(super) fn resize_bilinear_of(
+/// Resizes `count` planes from `from` to `to` [h, w], bilinear, without aligned corners and without smoothing, as
+/// `interpolate` of PyTorch. The planes need not be stored: `plane` returns for each one what computes an element by its index.
+/// Where planes shrink by four, only a quarter of them is looked at.
+pub(super) fn resize_bilinear<V: Fn(usize) -> f32>(
     count: usize,
-    from @ [h, w]: [usize; 2],
+    from @ [_, w]: [usize; 2],
     to: [usize; 2],
-    value: impl Fn(usize) -> f32,
+    plane: impl Fn(usize) -> V,
 ) -> Vec<f32> {
     let (rows, columns) = (places(from[0], to[0]), places(from[1], to[1]));
     let mut out = Vec::with_capacity(count * to[0] * to[1]);
-    for plane in 0..count {
+    for value in (0..count).map(plane) {
         for ([top, bottom], [above, below]) in &rows {
-            let [top, bottom] = [top, bottom].map(|row| (plane * h + row) * w);
+            let [top, bottom] = [top * w, bottom * w];
             out.extend(columns.iter().map(|([left, right], [before, after])| {
                 above * (before * value(top + left) + after * value(top + right))
                     + below * (before * value(bottom + left) + after * value(bottom + right))
@@ -53,13 +48,22 @@ pub(super) fn resize_bilinear_of(
     out
 }
 
-/// Resizes planes to the nearest pixels, as `interpolate` of PyTorch: floor(i from / to).
-pub(super) fn resize_nearest<T: Copy>(planes: &[T], [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Vec<T> {
-    let row = |plane: &[T], y: usize| {
-        let row = &plane[y * h / to_h * w..][..w];
-        (0..to_w).map(|x| row[x * w / to_w]).collect::<Vec<T>>()
-    };
-    planes.chunks_exact(h * w).flat_map(|plane| (0..to_h).flat_map(move |y| row(plane, y))).collect()
+/// Resizes planes as [`resize_bilinear`], but to the nearest pixels, as `interpolate` of PyTorch: floor(i from / to).
+pub(super) fn resize_nearest<V: Fn(usize) -> f32>(
+    count: usize,
+    [h, w]: [usize; 2],
+    [to_h, to_w]: [usize; 2],
+    plane: impl Fn(usize) -> V,
+) -> Vec<f32> {
+    let columns: Vec<usize> = (0..to_w).map(|x| x * w / to_w).collect();
+    let mut out = Vec::with_capacity(count * to_h * to_w);
+    for value in (0..count).map(plane) {
+        for y in 0..to_h {
+            let row = y * h / to_h * w;
+            out.extend(columns.iter().map(|x| value(row + x)));
+        }
+    }
+    out
 }
 
 /// The 13 classes of maps (N, H, W) of LIP's labels, one-hot and resized like [`resize_bilinear`]: (N, 13, h, w). Never stored at
@@ -113,7 +117,7 @@ mod tests {
     #[test]
     fn four_times_smaller_is_the_mean_of_two_by_two() {
         let plane: Vec<f32> = (0..64).map(|k| (k * k % 23) as f32).collect();
-        let small = resize_bilinear(&plane, [8, 8], [2, 2]);
+        let small = resize_bilinear(1, [8, 8], [2, 2], |_| |at| plane[at]);
         let mean = |y: usize, x: usize| {
             [(1, 1), (1, 2), (2, 1), (2, 2)].map(|(i, j)| plane[(y + i) * 8 + x + j]).iter().sum::<f32>() / 4.0
         };
@@ -135,7 +139,10 @@ mod tests {
             .collect();
         for to in [[3, 2], [14, 10], [7, 5]] {
             let got = resize_one_hot(&labels, [7, 5], to);
-            let want = resize_bilinear(&planes, [7, 5], to);
+            let want = resize_bilinear(2 * PARSED, [7, 5], to, |plane| {
+                let planes = &planes;
+                move |at| planes[plane * 35 + at]
+            });
             assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6), "{to:?}");
         }
     }

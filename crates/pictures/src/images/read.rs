@@ -242,7 +242,7 @@ fn unpacked(rows: &[u8], width: usize, bits: usize) -> Vec<u8> {
 
 /// Makes labels of the indices of a palette that a program has brought into another order.
 fn order_by_colours(indices: &mut Plane<u8>, palette: &[u8], path: &Path, notes: &mut Vec<Note>) {
-    let used: BTreeSet<u8> = indices.data.iter().copied().collect();
+    let used = distinct(indices.data.iter().copied());
     let colour = |index: u8| palette.as_chunks::<3>().0.get(usize::from(index)).copied();
     let Some(colours) = used.into_iter().map(|index| Some((index, colour(index)?))).collect() else { return };
     match palette::order(&colours) {
@@ -266,7 +266,7 @@ fn labels_of_colours(pixels: &Pixels, path: &Path, notes: &mut Vec<Note>) -> Opt
     if color == ColorType::Rgba && bytes.as_chunks::<4>().0.iter().any(|pixel| pixel[3] != 255) {
         return None;
     }
-    let colours: BTreeSet<_> = rgb.clone().collect();
+    let colours = distinct(rgb.clone());
     let is_gray = |&[r, g, b]: &[u8; 3]| r == g && g == b && usize::from(r) < palette::LABELS;
     if colours.len() > 1 && colours.iter().all(is_gray) {
         return plane(rgb.map(|[gray, ..]| gray).collect());
@@ -274,6 +274,12 @@ fn labels_of_colours(pixels: &Pixels, path: &Path, notes: &mut Vec<Note>) -> Opt
     let (palette, labels) = palette::of_colours(&colours)?;
     notes.push(Note::LabelsByColour { path: path.into(), palette });
     plane(rgb.map(|colour| labels[&colour]).collect())
+}
+
+/// The values that there are. Neighbours in a label map are mostly equal, and a set is slow.
+fn distinct<T: Copy + Ord>(values: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let mut last = None;
+    values.filter(|&value| last.replace(value) != Some(value)).collect()
 }
 
 type PngDecoder = Decoder<BufReader<File>>;
@@ -385,9 +391,10 @@ impl Pixels {
     fn rgba(&self) -> impl Iterator<Item = [f32; 4]> {
         let wide = self.depth == BitDepth::Sixteen;
         let samples = self.color.samples();
+        let of_byte: [f32; 256] = std::array::from_fn(|byte| byte as f32 / 255.0);
         let value = move |bytes: &[u8], i: usize| match wide {
             true => f32::from(u16::from_be_bytes([bytes[2 * i], bytes[2 * i + 1]])) / 65535.0,
-            false => f32::from(bytes[i]) / 255.0,
+            false => of_byte[usize::from(bytes[i])],
         };
         self.bytes.chunks_exact(samples * if wide { 2 } else { 1 }).map(move |p| match samples {
             1 => [value(p, 0), value(p, 0), value(p, 0), 1.0],
