@@ -6,12 +6,12 @@ use alias_cpu::{
     scratch_elements,
 };
 use alias_kernels::plan::{self as kernels, DeviceBuffers, staged_elements, winograd_weight};
-use alias_oracle::{Array, Random, gpu, relative_l2};
+use alias_oracle::{Array, Random, gpu, gpu_with_bounds_checks, relative_l2};
 use alias_plan::{
     Activation, Buffer, BufferId, Convolution, Correlation, Input, L2Normalization, Linear, Memory, Method, Modulation,
     ModulationTable, NoisePlane, Normalization, Operand, Plan, Pool, Precision, Role, Statistics, Step, philox,
 };
-use alias_tensor::{Recording, Tensor};
+use alias_tensor::{Gpu, Recording, Tensor};
 use std::ops::Range;
 
 /// The buffers that a step reads and writes, with their contents. Channels lie in blocks of [`BLOCK`] on cores, of one
@@ -58,13 +58,34 @@ impl StepBuffers {
         Plan { precision: Precision::F32, block: self.block, buffers, steps: vec![step] }
     }
 
-    /// Runs `step` on the GPU and returns the contents of `output`.
+    /// Runs `step` on the GPU and returns the contents of `output`. Bounds checks must not change a bit: without them, an
+    /// index outside of a buffer has no defined result.
     fn run_on_gpu(&self, step: Step, weights: kernels::StepWeights, output: BufferId) -> Vec<f32> {
-        let buffers = DeviceBuffers::new(gpu(), self.plan(step)).unwrap();
+        use kernels::StepWeights::{Convolution, Linear, NoiseScale, None, Table};
+        let unchecked = self.run_on(gpu(), step.clone(), weights, output);
+        let gpu = gpu_with_bounds_checks();
+        let moved = |tensor: &Tensor| Tensor::new(gpu, &tensor.shape()[..], &tensor.to_vec().unwrap()).unwrap();
+        let checked = match weights {
+            Table(of) => {
+                let kernels::TableWeights { shared, shared_bias, taps, bias } = of;
+                let [shared, shared_bias, taps, bias] = [shared, shared_bias, taps, bias].map(moved);
+                self.run_on(gpu, step, Table(&kernels::TableWeights { shared, shared_bias, taps, bias }), output)
+            }
+            Convolution(of) => self.run_on(gpu, step, Convolution(&moved(of)), output),
+            Linear(of) => self.run_on(gpu, step, Linear(&moved(of)), output),
+            NoiseScale(of) => self.run_on(gpu, step, NoiseScale(&moved(of)), output),
+            None => self.run_on(gpu, step, None, output),
+        };
+        assert!(bits(&checked) == bits(&unchecked), "an index is outside of a buffer");
+        unchecked
+    }
+
+    fn run_on(&self, gpu: &Gpu, step: Step, weights: kernels::StepWeights, output: BufferId) -> Vec<f32> {
+        let buffers = DeviceBuffers::new(gpu, self.plan(step)).unwrap();
         for (id, values) in self.values.iter().enumerate() {
             buffers.upload(BufferId(id), bytemuck::cast_slice(values)).unwrap();
         }
-        let mut recording = Recording::new(gpu());
+        let mut recording = Recording::new(gpu);
         buffers.record(&mut recording, 0, weights).unwrap();
         recording.submit().unwrap();
         buffers.read(output, self.values[output.0].len()).unwrap()
@@ -96,12 +117,15 @@ impl StepBuffers {
         };
         let all = Cpu::available().into_iter().map(|instructions| {
             let [one, several] = [1, 5].map(|threads| by(instructions, threads));
-            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert!(bits(&one) == bits(&several), "{instructions:?}: the number of threads matters");
             (format!("{instructions:?}"), one)
         });
         all.collect()
     }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
 }
 
 enum OwnedWeights {

@@ -16,6 +16,8 @@ use alias_model::{Cpu, CpuOptions, Device, Precision, Target, Tuning, fill};
 use alias_oracle::golden::Golden;
 use alias_oracle::{gpu, relative_l2};
 use alias_plan::{Method, philox};
+use alias_tensor::wgpu::Features;
+use alias_tensor::{Gpu, GpuOptions};
 use support::BAR;
 
 /// Weights as the golden cases' writer draws them: as [`fill`] does, but for running statistics, which it draws as well,
@@ -55,9 +57,32 @@ fn executors() -> Vec<(Device, Target)> {
     all
 }
 
+/// The adapter at hand in half precision, by the plans for each kind of GPU; none where it has no half precision.
+fn executors_in_half_precision() -> Vec<(Device, Target)> {
+    let gpu = match Gpu::open(&GpuOptions { features: Features::SHADER_F16, ..Default::default() }) {
+        Ok(gpu) => gpu,
+        Err(alias_tensor::Error::MissingFeature { adapter, .. }) => {
+            println!("{adapter} has no half precision: nothing to test");
+            return Vec::new();
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let by = |method| Target { tuning: Tuning::Always(method), ..Target::of(&gpu, Precision::F16) };
+    [Method::Staged(0), Method::Fused, Method::Winograd(2)].map(|method| (Device::from(&gpu), by(method))).into()
+}
+
+/// An error unless `got` is as close to float64 as half precision allows.
+fn compare_half(case: &Golden, tensor: &str, by: &str, got: &[f32], bar: f64) {
+    let want: Vec<f64> = case.tensor(tensor).data.iter().map(|&v| v.into()).collect();
+    let error = relative_l2(got, &want);
+    println!("{} {tensor}, {by}: {error:.1e} in half precision", case.name);
+    // Half precision has 11 significant bits; a smaller error would mean that float32 was used.
+    assert!(error <= bar && error > 1e-5, "{} {tensor}, {by}: {error:.1e}", case.name);
+}
+
 fn name((device, target): &(Device, Target)) -> String {
     match device {
-        Device::Gpu(_) => format!("GPU, {:?}", target.tuning),
+        Device::Gpu(_) => format!("GPU, {:?}, {:?}", target.tuning, target.precision),
         Device::Cpu(cpu) => format!("cores, {:?}, {:?}", cpu.instructions(), target.tuning),
     }
 }

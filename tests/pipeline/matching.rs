@@ -1,6 +1,6 @@
 //! The geometric matching module, by plans on a GPU and on cores and on the tape, and warps by its splines.
 
-use crate::{compare, executors, finish, name, ngf, size, weights};
+use crate::{compare, compare_half, executors, executors_in_half_precision, finish, name, ngf, size, weights};
 use alias_kernels::{grid_sample, thin_plate_warp, tps_grid};
 use alias_model::{Conditioning, Device, Feed, MatchingConfig, Module, Noise, PlanOptions, Session};
 use alias_oracle::golden::Golden;
@@ -92,4 +92,21 @@ fn the_matching_module_is_as_close_to_float64_as_pytorch() {
         check("tape", &Device::from(gpu()), &outputs);
     }
     finish(failures);
+}
+
+#[test]
+fn half_precision_keeps_its_bar() {
+    for case in golden::cases("pipeline_gmm") {
+        let (low, person, cloth) = (size(&case, "low"), case.tensor("person"), case.tensor("cloth"));
+        let network = MatchingConfig::of_size(ngf(&case), low).network().unwrap();
+        let checkpoint = weights(&network, case.integer("weights_seed"));
+        for executor in executors_in_half_precision() {
+            let (device, target) = executor.clone();
+            let session = Session::load_with(device, &network, &checkpoint, target).unwrap();
+            let size = Conditioning::size(person.shape[0], low[0], low[1]);
+            let prepared = session.plan_and_prepare(&size, PlanOptions::default()).unwrap();
+            let outputs = prepared.run(&[("person", &person.data), ("cloth", &cloth.data)], Noise::None).unwrap();
+            compare_half(&case, "theta", &name(&executor), outputs.last().unwrap(), 1e-3);
+        }
+    }
 }

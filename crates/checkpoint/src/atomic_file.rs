@@ -6,14 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Writes a file: `content` writes a temporary file in the same folder, which is synced to disk and then renamed to
-/// `path`. If anything fails, a file that was at `path` before stays as it was, and the temporary file is removed.
+/// `path`. If anything fails, a file that was at `path` before stays as it was, and the temporary file is removed. Where `path`
+/// is a link to a file, that file is replaced.
 ///
 /// # Errors
-/// The error of `content` or of the file system.
+/// The error of `content` or of the file system; [`InvalidInput`](io::ErrorKind::InvalidInput) if `path` is a folder, a pipe
+/// or a device, which a rename would replace.
 pub fn write_atomically<E: From<io::Error>>(
     path: &Path,
     content: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
 ) -> Result<(), E> {
+    // A path that does not exist is no link.
+    let path = &*path.canonicalize().unwrap_or_else(|_| path.into());
+    if path.exists() && !path.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no regular file, and is not replaced").into());
+    }
     let (temporary, file) = Temporary::beside(path)?;
     let mut out = BufWriter::new(file);
     content(&mut out)?;
@@ -70,6 +77,24 @@ impl Drop for Temporary {
 mod tests {
     use super::write_atomically;
     use std::io::{self, Write};
+
+    #[test]
+    #[cfg(unix)]
+    fn links_stay_and_what_is_no_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomically::<io::Error>(&link, |out| out.write_all(b"new")).unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        assert!(link.is_symlink());
+        // A socket stands for devices and pipes, which need a command or privileges to make.
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let error = write_atomically::<io::Error>(&socket, |out| out.write_all(b"new")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(socket.exists() && !socket.is_file());
+    }
 
     #[test]
     fn what_others_left_is_in_nobodys_way() {

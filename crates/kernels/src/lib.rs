@@ -149,6 +149,6 @@ const fn kernel(name: &'static str, source: &'static [&'static str], entry: &'st
     // workgroup memory before it reads it. Indices that lie in buffers (windows, table entries) were checked on upload:
     // by `PixelEntries`, `PixelClasses`, `Windows`, `Segments` and `DeviceBuffers`, or are clamped (`grid_sample`), or
     // come from alias-plan's `Smoothing`, all of whose sums lie inside. Tests run every operation (`alias_oracle::check`)
-    // and every step of a plan (tests/painter.rs) with and without bounds checks and compare the bits.
+    // and every step of a plan (tests/steps.rs, tests/painter.rs) with and without bounds checks and compare the bits.
     unsafe { Kernel::new(name, source, entry).assume_in_bounds() }
 }

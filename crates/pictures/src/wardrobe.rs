@@ -310,6 +310,12 @@ impl PersonFiles {
         })
     }
 
+    /// All of them.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let PersonFiles { photo, parse, keypoints, pose } = self;
+        [photo, parse, keypoints].into_iter().chain(pose).map(PathBuf::as_path)
+    }
+
     /// Reads the files. The label map holds labels of `set`.
     ///
     /// # Errors
@@ -353,6 +359,11 @@ impl GarmentFiles {
     pub fn of_photo(photo: &Path, mask: Option<PathBuf>) -> GarmentFiles {
         let found = || Around::new(photo).find("mask", &["cloth-mask"], "_mask").ok();
         GarmentFiles { photo: photo.into(), mask: mask.or_else(found) }
+    }
+
+    /// All of them.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        [&self.photo].into_iter().chain(&self.mask).map(PathBuf::as_path)
     }
 
     /// Reads the files. A mask is what is at least half white, as in VITON-HD.

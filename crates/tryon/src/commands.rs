@@ -7,6 +7,7 @@ pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod info;
 pub(crate) mod inspect;
+mod outputs;
 mod report;
 mod stages;
 pub(crate) mod synth;
@@ -23,10 +24,9 @@ use alias_model::{
 };
 use alias_pictures::images::Image;
 use alias_train::RunCheckpointError;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
 
@@ -34,37 +34,6 @@ use std::thread::ScopedJoinHandle;
 fn load(checkpoint: &Checkpoint, device: &Device, precision: Precision, plain: bool) -> alias_model::Result<Painter> {
     let target = target(device, precision, GeneratorConfig::infer(checkpoint)?)?;
     Painter::load_with(device, checkpoint, LoadOptions { plain, ..Default::default() }, target)
-}
-
-/// An error if writing `output` would replace one of `inputs`.
-fn verify_not_input<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
-    // An output that does not exist yet cannot be an input.
-    let Ok(canonical) = output.canonicalize() else { return Ok(()) };
-    for input in inputs {
-        let is_input = input.canonicalize().is_ok_and(|input| input == canonical);
-        ensure!(!is_input, "{} is an input; write elsewhere", output.display());
-    }
-    Ok(())
-}
-
-/// An error unless a picture can be written to `output`.
-fn verify_picture_place(output: &Path) -> Result<()> {
-    let is_png = output.extension().is_none_or(|extension| extension.eq_ignore_ascii_case("png"));
-    ensure!(is_png, "{}: pictures are written as PNGs; give a name that ends in .png", output.display());
-    ensure!(!output.is_dir(), "{} is a folder; name a file in it", output.display());
-    let folder = output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    ensure!(folder.is_dir(), "{} is no folder to write to; create it first", folder.display());
-    prepare_folder(folder)
-}
-
-/// Creates a folder to write to, and writes to it: an error now instead of after the work.
-fn prepare_folder(folder: &Path) -> Result<()> {
-    let folder = if folder == Path::new("") { Path::new(".") } else { folder };
-    let probe = folder.join(format!(".tryon.{}.tmp", std::process::id()));
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&probe, ""))
-        .and_then(|()| std::fs::remove_file(&probe))
-        .with_context(|| format!("{} cannot be written to; write elsewhere", folder.display()))
 }
 
 /// Reports damaged checkpoints that are passed over for an earlier one.
@@ -188,7 +157,7 @@ pub(crate) enum Stage {
     Gmm,
     /// The image generator
     Image,
-    /// All three, and what lies between them
+    /// All three in a row; `bench` also counts the resizing and the warp between them, which are no steps of a plan
     Wear,
 }
 

@@ -148,7 +148,7 @@ fn complaints_name_the_file_and_the_remedy() {
     assert!(fs::read(&weights).unwrap() == before);
     let complaint =
         fails(1, &["synth", "--weights", text(&weights), "--tensors", text(&inputs), "-o", text(folder.path())]);
-    assert!(complaint.contains("exists and is not a file; write elsewhere"), "{complaint}");
+    assert!(complaint.contains("is a folder; name a file in it"), "{complaint}");
     let complaint = fails(1, &["demo", "--adapter", "Voodoo 2", "-o", text(folder.path())]);
     assert!(complaint.contains("no adapter named 'Voodoo 2'; found: '"), "{complaint}");
 }

@@ -197,7 +197,12 @@ fn complaints_name_the_thing_and_the_remedy() {
     assert!(said.contains("weights.safetensors is an input; write elsewhere"), "{said}");
     assert!(fs::read(&weights).unwrap() == before);
     let said = complaint(&weights, &set, &["--json", text(&set)]);
-    assert!(said.contains("set is a folder; --json takes a file"), "{said}");
+    assert!(said.contains("set is a folder; name a file in it"), "{said}");
+    let pairs = set.join("train_pairs.txt");
+    let before = fs::read(&pairs).unwrap();
+    let said = complaint(&weights, &set, &["--json", text(&pairs)]);
+    assert!(said.contains("train_pairs.txt is a file in --data; write elsewhere"), "{said}");
+    assert!(fs::read(&pairs).unwrap() == before);
 
     let other = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/checkpoint_legacy.pth"));
     let said = complaint(other, &set, &[]);

@@ -148,7 +148,12 @@ fn what_cannot_work_is_refused_before_the_work() {
     let before: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_holds(&fails(1, &words(&set.prepare(&root, &[]))), &["train already holds pictures"]);
     let complaint = fails(1, &words(&set.prepare(&root, &["--skip-done"])));
-    assert_holds(&complaint, &["-o would write beside", "an input; name another folder"]);
+    assert_holds(&complaint, &["holds pictures that are read; name another folder by -o"]);
+    let raw = set.path("raw");
+    fs::write(raw.join("train/train_pairs.txt"), "a a\n").unwrap();
+    fs::rename(raw.join("train/train_pairs.txt"), raw.join("train_pairs.txt")).unwrap();
+    assert_holds(&fails(1, &words(&set.prepare(&raw, &[]))), &["train_pairs.txt is an input; write elsewhere"]);
+    fs::remove_file(raw.join("train_pairs.txt")).unwrap();
     let after: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(before, after);
     let complaint = fails(1, &words(&set.prepare(&out, &["--size", "100x100"])));

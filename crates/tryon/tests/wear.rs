@@ -252,10 +252,26 @@ fn what_cannot_work_is_refused_before_the_work() {
     let root = set.path("set/test");
     assert_holds(
         &complaint(&["--stages", text(&root)]),
-        &["would write beside", "a.png, an input; name another folder"],
+        &["image-parse-v3 holds pictures that are read; name another folder by --stages"],
     );
     assert!(!root.join("agnostic-v3.2").exists(), "nothing is created beside inputs");
     assert_holds(&complaint(&["--sheet", text(&nowhere)]), &["nowhere is no folder to write to"]);
+    assert_holds(&complaint(&["--sheet", text(&output)]), &["out.png is where another output goes"]);
+    let stages = set.path("stages");
+    let within = ["--stages", text(&stages)];
+    assert_holds(&refused(&set.one(&stages.join("warped-cloth/a_c.png"), &within)), &["another output goes"]);
+    let photos = set.file("image");
+    assert_holds(&refused(&set.all(&photos, &[])), &["image holds pictures that are read; name another folder by -o"]);
+    let pairs = path(set.folder.path(), "pairs.txt");
+    fs::write(&pairs, "a c\n").unwrap();
+    let over = refused(&set.all(&set.path("out"), &["--pairs", text(&pairs), "--sheet", text(&pairs)]));
+    assert_holds(&over, &["pairs.txt: pictures are written as PNGs"]);
+    write_garment(&set.path("set/test"), "b_d", [128, 96], 200, true);
+    write_person(&set.path("set/test"), "a_b", SIZES[0], 120);
+    fs::write(&pairs, "a_b d\na b_d\n").unwrap();
+    let same = refused(&set.all(&set.path("out"), &["--pairs", text(&pairs)]));
+    assert_holds(&same, &["two pairs would both be written to", "a_b_d.png"]);
+    assert!(!set.path("out").exists() && !stages.exists());
     assert_holds(
         &complaint(&["--labels", "seven"]),
         &["image-parse-v3/a.png", "face, trousers and shoes are one class"],
@@ -291,6 +307,18 @@ fn what_cannot_work_is_refused_before_the_work() {
     fs::copy(twice.join("seg.safetensors"), twice.join("seg2.safetensors")).unwrap();
     let said = "are both weights of the segmentation generator; name one of them";
     assert_holds(&with(&twice), &["seg.safetensors and", "seg2.safetensors", said]);
+    // A folder may hold other files; they are told where a network is missing.
+    let beside = without("nothing");
+    fs::write(beside.join("training_args.bin"), "no checkpoint").unwrap();
+    let (person, garment, drawn) = (set.file("image/a.png"), set.file("cloth/c.png"), set.path("beside.png"));
+    let photos = ["wear", "--device", "cpu", "--person", text(&person), "--garment", text(&garment)];
+    succeeds(&[&photos[..], &["-o", text(&drawn), "--weights", text(&beside)]].concat());
+    fs::remove_file(beside.join("gmm.safetensors")).unwrap();
+    let said = ["no geometric matching module", "none of the three networks':\n", "training_args.bin: neither"];
+    assert_holds(&with(&beside), &said);
+    // The same file twice is no contradiction.
+    let (folder, file) = (text(&set.weights), set.weights.join("seg.safetensors"));
+    succeeds(&[&photos[..], &["-o", text(&drawn), "--weights", folder, text(&file)]].concat());
     let other = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/checkpoint_legacy.pth"));
     assert_holds(&with(&other), &["checkpoint_legacy.pth is none of the three networks'", "tryon inspect"]);
     assert_holds(&with(&set.path("set")), &["set holds no checkpoint (.pth"]);
@@ -305,6 +333,12 @@ fn what_cannot_work_is_refused_before_the_work() {
     fails(2, &["wear", "--weights", "w", "-o", "o"]);
     fails(2, &["wear", "--weights", "w", "-o", "o", "--person", "p"]);
     fails(2, &["wear", "--weights", "w", "-o", "o", "--data", "d", "--person", "p", "--garment", "g"]);
+    for one in ["--garment", "--garment-mask", "--parse", "--keypoints", "--pose"] {
+        fails(2, &["wear", "--weights", "w", "-o", "o", "--data", "d", one, "f"]);
+    }
+    let one = ["wear", "--weights", "w", "-o", "o", "--person", "p", "--garment", "g"];
+    fails(2, &[&one[..], &["--pairs", "f"]].concat());
+    fails(2, &[&one[..], &["--skip-done"]].concat());
 }
 
 #[test]

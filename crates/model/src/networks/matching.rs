@@ -2,15 +2,14 @@
 //! Network", ECCV 2018): predicts how to displace the control points of a garment's thin-plate spline.
 
 use crate::network::{Activation, Builder, Conv, Linear, Network, Reading, Value};
+use crate::plan::ThinPlate;
 use crate::{Checkpoint, ConfigError, InputError, Result, StateDictError};
 use std::borrow::Cow;
 
 /// Channels of the person: the garment's class 1, pose 3, agnostic picture 3.
-const PERSON: usize = 7;
+const PERSON_CHANNELS: usize = 7;
 /// Channels of the garment.
-const GARMENT: usize = 3;
-/// Control points of the thin-plate spline, 5x5.
-const POINTS: usize = 25;
+const GARMENT_CHANNELS: usize = 3;
 /// How often the extractors halve height and width.
 const HALVINGS: usize = 4;
 /// The widest that fits into memory. A file that claims more is damaged.
@@ -91,12 +90,12 @@ impl MatchingConfig {
         let checkpoint = &*MatchingConfig::state_dict_in(checkpoint)?;
         let shape = |key: &str| checkpoint.get(key).map(|tensor| tensor.shape());
         let (first, regression) = (shape("extractionA.model.0.weight"), shape("regression.conv.0.weight"));
-        let (Some(&[ngf, PERSON, 4, 4]), Some(&[_, pixels, 4, 4])) = (first, regression) else {
+        let (Some(&[ngf, PERSON_CHANNELS, 4, 4]), Some(&[_, pixels, 4, 4])) = (first, regression) else {
             let found: Vec<_> = checkpoint.keys().take(3).collect();
             let reason = match (first, regression) {
                 (Some(first), Some(regression)) => format!(
                     "extractionA.model.0.weight and regression.conv.0.weight have the shapes {first:?} and {regression:?}, \
-                     not [ngf, {PERSON}, 4, 4] and [8 ngf, pixels, 4, 4]"
+                     not [ngf, {PERSON_CHANNELS}, 4, 4] and [8 ngf, pixels, 4, 4]"
                 ),
                 _ => format!(
                     "it lacks extractionA.model.0.weight or regression.conv.0.weight; it has {} tensors, such as {found:?}",
@@ -123,7 +122,7 @@ impl MatchingConfig {
             }
         }
         let mut net = Builder::new("GMM");
-        let (person, cloth) = (net.input("person", PERSON), net.input("cloth", GARMENT));
+        let (person, cloth) = (net.input("person", PERSON_CHANNELS), net.input("cloth", GARMENT_CHANNELS));
         let a = extraction(&mut net, "extractionA", person, ngf);
         let b = extraction(&mut net, "extractionB", cloth, ngf);
         let (a, b) = (net.l2_normalize("features_person", a), net.l2_normalize("features_cloth", b));
@@ -138,7 +137,7 @@ impl MatchingConfig {
             channels = width * ngf;
         }
         // The regression halves height and width twice.
-        let linear = Linear::new("regression.linear", ngf * pixels / 16, 2 * POINTS);
+        let linear = Linear::new("regression.linear", ngf * pixels / 16, 2 * ThinPlate::POINTS);
         let theta = net.linear(x, Linear { fill_gain: 1.0, ..linear });
         let theta = net.activate(theta, Activation::Tanh);
         for (name, value) in

@@ -411,7 +411,7 @@ impl Lowering<'_> {
         let Some(norm) = &layer.reading.norm else { return Ok(input) };
         let is_batch = matches!(norm.kind, NormKind::Batch { .. });
         match &norm.modulation {
-            network::Modulation::Spade(_) => return Err(self.refused(layer, "SPADE before a pooling")),
+            network::Modulation::Spade(_) => return Err(self.refused(layer, "SPADE before anything but a convolution")),
             network::Modulation::Affine if !is_batch => {
                 return Err(self.refused(layer, "a learned scale and shift of a norm without running statistics"));
             }

@@ -58,7 +58,8 @@ impl Segmenter {
     /// (N, H, W), 0 to 12.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::Error::Input) if there are not as many scores as the person needs; an error of the device.
+    /// [`Error::Input`](crate::Error::Input) if there are not as many scores as the person needs, or one is not finite; an error
+    /// of the device.
     pub fn parsed(&self, wearer: &Wearer, scores: &[f32]) -> Result<Vec<u8>> {
         let Wearer { batch, low: [h, w], size, .. } = *wearer;
         let (got, shape) = (scores.len(), [batch, PARSED, h, w]);
@@ -66,6 +67,7 @@ impl Segmenter {
         if got != expected {
             return Err(InputError::Elements { name: "scores".into(), got, expected, shape: shape.into() }.into());
         }
+        check_finite("the segmentation generator", scores)?;
         match &self.device {
             Device::Cpu(cpu) => Ok(alias_cpu::smooth_labels(cpu, scores, shape, size)),
             Device::Gpu(gpu) => {

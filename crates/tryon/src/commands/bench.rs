@@ -3,7 +3,8 @@
 mod measurement;
 mod stages;
 
-use super::{Drawing, Stage, prepare_folder};
+use super::outputs::prepare_folder;
+use super::{Drawing, Stage};
 use crate::device::{DeviceArguments, name, target, tuning_file};
 use alias_model::plan::Step;
 use alias_model::{Device, GeneratorConfig, LoadOptions, Noise, Painter, PlanOptions, Target, Tuning, fill};
@@ -18,7 +19,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     drawing: Drawing,
 
-    /// A generator's checkpoint [default: generated weights of width --ngf]
+    /// An image generator's checkpoint; without --stage [default: generated weights of width --ngf]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
 
@@ -26,12 +27,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 
-    /// Compute what depends on the label map alone (SPADE's tables) once, as for one person in many garments
+    /// Compute what depends on the label map alone (SPADE's tables) once, as for one person in many garments; without
+    /// --stage
     #[arg(long)]
     keep_tables: bool,
 
     /// First measure which method is the fastest for each convolution on this adapter, at this size, and use it from
-    /// now on, in `synth`, `demo` and `evaluate` as well
+    /// now on, in `wear`, `synth`, `demo` and `evaluate` as well; without --stage
     #[arg(long)]
     tune: bool,
 
@@ -44,7 +46,10 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let drawing = &arguments.drawing;
     if drawing.stage != Stage::Image {
         let others = arguments.weights.is_some() || arguments.keep_tables || arguments.tune;
-        ensure!(!others, "--weights, --keep-tables and --tune are for the image generator; leave --stage out");
+        ensure!(
+            !others,
+            "--weights, --keep-tables and --tune are for the image generator alone; leave out either these or --stage"
+        );
         return stages::run(drawing, arguments.runs, arguments.json, device);
     }
     let [height, width] = drawing.size;

@@ -1,7 +1,8 @@
 //! `tryon demo`: garments tried on in drawn scenes.
 
+use super::outputs::prepare_folder;
 use super::report::{Report, Scored};
-use super::{draw, load, prepare_folder, progress, to_image};
+use super::{draw, load, progress, to_image};
 use crate::device::{DeviceArguments, name};
 use alias_model::{Checkpoint, Precision, Sample};
 use alias_pictures::images::{Image, Plane, write_labels, write_rgb, write_sheet};

@@ -1,9 +1,8 @@
 //! `tryon evaluate`: how close a generator's pictures are to the true ones.
 
+use super::outputs::{Outputs, prepare_folder};
 use super::report::{Report, Scored, paste};
-use super::{
-    PrecisionArgument, cores, draw, in_parallel, load, parse_size, prepare_folder, progress, to_image, verify_not_input,
-};
+use super::{PrecisionArgument, cores, draw, in_parallel, load, parse_size, progress, to_image};
 use crate::device::{DeviceArguments, name};
 use crate::terminal::print;
 use alias_model::{GeneratorConfig, Painter, Precision};
@@ -139,9 +138,14 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
 /// Creates the output folders and refuses outputs that cannot be written, before hours of work.
 fn prepare_outputs(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.json {
-        verify_not_input(path, [arguments.weights.as_path()])?;
-        ensure!(!path.is_dir(), "{} is a folder; --json takes a file", path.display());
-        prepare_folder(path.parent().unwrap_or(path))?;
+        let mut outputs = Outputs::new([], [arguments.weights.as_path()]);
+        outputs.file(path)?;
+        outputs.create()?;
+        // A file of the set is none of an earlier evaluation.
+        let is_of_set = path
+            .canonicalize()
+            .is_ok_and(|path| arguments.data.canonicalize().is_ok_and(|data| path.starts_with(data)));
+        ensure!(!is_of_set, "{} is a file in --data; write elsewhere", path.display());
     }
     if let Some(folder) = &arguments.output {
         prepare_folder(folder)?;

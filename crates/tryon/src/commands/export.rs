@@ -1,9 +1,10 @@
 //! `tryon export`: the weights of a training's generator.
 
-use super::{report_damaged, verify_not_input};
+use super::outputs::Outputs;
+use super::report_damaged;
 use alias_model::Checkpoint;
 use alias_train::{Checkpoints, Newest, RunCheckpoint};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::path::PathBuf;
 
 /// Write a training's generator as weights for every other command.
@@ -26,7 +27,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     let Arguments { from, out, half } = arguments;
-    verify_not_input(out, [from.as_path()])?;
+    let mut outputs = Outputs::new([], [from.as_path()]);
+    outputs.file(out)?;
+    outputs.create()?;
     let checkpoint = if from.is_dir() {
         let newest = Checkpoints::of(from).newest()?;
         let Newest { checkpoint, damaged } = newest
@@ -36,7 +39,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     } else {
         RunCheckpoint::read(from)?
     };
-    ensure!(!out.is_dir(), "{} is a folder; name a file to write", out.display());
     let weights = checkpoint.generator();
     let weights = if *half { in_half(&weights)? } else { weights };
     weights.write_safetensors(out)?;

@@ -132,7 +132,9 @@ fn plan(drawing: &super::Drawing, target: Target) -> Result<String> {
 fn table(cost: &Cost, dense: u64, target: &Target) -> String {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let plan = &cost.plan;
-    let mut text = format!("{:18}{:12}{:46}{:>8}{:>10}{:>9}\n", "step", "kernel", "shape", "GFLOP", "MiB", "launches");
+    let width = plan.steps.iter().map(|step| step.name().chars().count()).max().unwrap_or(0).max(16) + 2;
+    let mut text =
+        format!("{:width$}{:12}{:46}{:>8}{:>10}{:>9}\n", "step", "kernel", "shape", "GFLOP", "MiB", "launches");
     for step in &plan.steps {
         let shape = match step {
             Step::Table(ModulationTable { windows, entries, channels, .. }) => {
@@ -149,13 +151,13 @@ fn table(cost: &Cost, dense: u64, target: &Target) -> String {
         let kernel = super::kernel(step);
         let (gflop, moved) = (step.flops() as f64 / 1e9, mib(step.bytes_moved(plan)));
         text += &format!(
-            "{:18}{kernel:12}{shape:46}{gflop:8.2}{moved:10.1}{:9}\n",
+            "{:width$}{kernel:12}{shape:46}{gflop:8.2}{moved:10.1}{:9}\n",
             step.name(),
             alias_kernels::plan::launches(step)
         );
     }
     let (gflop, moved, launches) = (plan.flops() as f64 / 1e9, mib(plan.bytes_moved()), cost.launches());
-    text += &format!("{:76}{gflop:8.2}{moved:10.1}{launches:9}\n", "all");
+    text += &format!("{:1$}{gflop:8.2}{moved:10.1}{launches:9}\n", "all", width + 58);
     text += &format!(
         "the dense network takes {:.1} GFLOP; weights {:.1} MiB, buffers {:.1} MiB, largest binding {:.1} MiB\n",
         dense as f64 / 1e9,

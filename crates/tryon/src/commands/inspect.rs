@@ -1,5 +1,6 @@
 //! `tryon inspect`: the contents of a checkpoint.
 
+use crate::weights::Kind;
 use alias_model::network::Network;
 use alias_model::{Checkpoint, GeneratorConfig, MatchingConfig, SegmentationConfig};
 use alias_train::read_generator;
@@ -14,12 +15,13 @@ pub(crate) struct Arguments {
     file: PathBuf,
 }
 
-/// The most names that are shown of tensors beside the generator's.
+/// The most names that are shown of tensors beside the network's.
 const BESIDE: usize = 5;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<String> {
     let all = Checkpoint::read(&arguments.file)?;
-    let found = GeneratorConfig::state_dict_in(&all);
+    let kind = Kind::of(&all).unwrap_or(Kind::Generator);
+    let found = kind.state_dict_in(&all);
     let checkpoint = found.as_deref().unwrap_or(&all);
     let mut text = String::new();
     let width = checkpoint.keys().map(str::len).max().unwrap_or(0);
@@ -47,22 +49,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<String> {
         let keys: Vec<_> = extremes.not_finite.iter().map(|key| key.escape_debug().to_string()).collect();
         writeln!(text, "NaN or infinity in {} tensors: {}", keys.len(), keys.join(", "))?;
     }
-    // A training's checkpoint holds the generator beside the rest of the training's state.
+    // A training's checkpoint holds the image generator beside the rest of the training's state.
     let weights = read_generator(&arguments.file).map_err(anyhow::Error::from);
     match weights.and_then(|weights| description(&weights)) {
         Ok(description) => writeln!(text, "{description}")?,
-        Err(error) => writeln!(text, "not an ALIAS generator: {error:#}")?,
+        Err(error) => writeln!(text, "none of the three networks; not an ALIAS generator: {error:#}")?,
     }
     Ok(text)
 }
 
 /// The network that a checkpoint holds, with its configuration, or why it is not an ALIAS generator.
 fn description(weights: &Checkpoint) -> Result<String> {
-    if let Ok(config) = SegmentationConfig::infer(weights) {
+    let kind = Kind::of(weights)?;
+    if let Kind::Segmentation = kind {
+        let config = SegmentationConfig::infer(weights)?;
         let parameters = learned(&config.network()?);
         return Ok(format!("a segmentation generator of {parameters} parameters: ngf {}", config.ngf));
     }
-    if let Ok(config) = MatchingConfig::infer(weights) {
+    if let Kind::Matching = kind {
+        let config = MatchingConfig::infer(weights)?;
         let parameters = learned(&config.network()?);
         let [height, width] = config.low_size(4, 3)?;
         return Ok(format!(

@@ -1,14 +1,13 @@
 //! What lies between photos and the image generator: persons and garments read and prepared, and the generator's inputs
 //! written in the layout that `tryon train` reads.
 
-use super::prepare_folder;
 use alias_model::preprocess::agnostic::Radii;
 use alias_model::preprocess::labels::LabelSet;
 use alias_model::preprocess::{Fit, Rgb8};
 use alias_model::{Framing, GarmentPhoto, MatchingConfig, PersonPhoto, PreparedGarment, PreparedPerson};
 use alias_pictures::images::{Image, Plane, write_lip_labels, write_mask, write_rgb, write_rgb8};
 use alias_pictures::wardrobe::{GarmentFiles, PersonFiles};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,29 +46,15 @@ pub(super) fn file(root: &Path, folder: &str, name: &str) -> PathBuf {
     root.join(folder).join(format!("{name}.png"))
 }
 
-/// Writes `train_pairs.txt`, in which each picture has the garment of its own name.
+/// The pairs file of a training set.
+pub(super) const PAIRS: &str = "train_pairs.txt";
+
+/// Writes [`PAIRS`], in which each picture has the garment of its own name.
 pub(super) fn write_pairs(root: &Path, names: impl Iterator<Item = String>) -> Result<()> {
     let pairs: String = names.map(|name| format!("{name} {name}\n")).collect();
-    let path = root.join("train_pairs.txt");
+    let path = root.join(PAIRS);
     alias_checkpoint::write_atomically(&path, |file| std::io::Write::write_all(file, pairs.as_bytes()))
         .with_context(|| format!("{}", path.display()))
-}
-
-/// Creates `folders` in `root`. An error if one of `inputs` lies in any of them, or if one cannot be written to; `option`
-/// named `root`.
-pub(super) fn create_folders(root: &Path, option: &str, folders: &[&str], inputs: &[&Path]) -> Result<()> {
-    ensure!(!root.is_file(), "{} is a file; {option} names a folder", root.display());
-    let folders: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();
-    // A folder that does not exist yet holds no input.
-    let existing: Vec<_> = folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
-    let is_beside = |input: &&&Path| {
-        let own = input.parent().filter(|own| *own != Path::new("")).unwrap_or(Path::new("."));
-        own.canonicalize().is_ok_and(|own| existing.contains(&own))
-    };
-    if let Some(input) = inputs.iter().find(is_beside) {
-        bail!("{option} would write beside {}, an input; name another folder", input.display());
-    }
-    folders.iter().try_for_each(|folder| prepare_folder(folder))
 }
 
 /// How persons and garments are prepared.
@@ -94,9 +79,9 @@ enum Labels {
     Lip,
     /// ATR's eighteen, as SCHP writes them
     Atr,
-    /// Pascal Person Part's seven
+    /// Pascal Person Part's seven (told why they do not serve: no garments)
     Pascal,
-    /// The image generator's seven
+    /// The image generator's seven (told why they do not serve: face, trousers and shoes are one)
     Seven,
 }
 

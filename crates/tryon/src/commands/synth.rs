@@ -1,8 +1,7 @@
 //! `tryon synth`: draws a person in a garment, from tensors, from five pictures, or from five folders of pictures.
 
-use super::{
-    PrecisionArgument, draw, finite, load, prepare_folder, progress, to_image, verify_not_input, verify_picture_place,
-};
+use super::outputs::Outputs;
+use super::{PrecisionArgument, draw, finite, load, progress, to_image};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use alias_checkpoint::Array;
@@ -144,16 +143,13 @@ fn check_output(arguments: &Arguments, job: &Job) -> Result<()> {
     let output = &arguments.output;
     let Pictures { agnostic, pose, cloth, cloth_mask, parse, .. } = &arguments.pictures;
     let inputs = [&arguments.tensors, agnostic, pose, cloth, cloth_mask, parse].into_iter().flatten();
-    verify_not_input(output, inputs.chain([&arguments.weights]).map(PathBuf::as_path))?;
-    let (fits, kind) =
-        if matches!(job, Job::Folders(_)) { (output.is_dir(), "folder") } else { (output.is_file(), "file") };
-    ensure!(fits || !output.exists(), "{} exists and is not a {kind}; write elsewhere", output.display());
-    if let Job::Picture(_) = job {
-        return verify_picture_place(output);
-    }
-    let folder = output.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    ensure!(kind == "folder" || folder.is_dir(), "{} is no folder to write to; create it first", folder.display());
-    prepare_folder(if kind == "folder" { output } else { folder })
+    let mut outputs = Outputs::new([], inputs.chain([&arguments.weights]).map(PathBuf::as_path));
+    match job {
+        Job::Tensors(_) => outputs.file(output),
+        Job::Picture(_) => outputs.picture(output),
+        Job::Folders(_) => outputs.folder(output, "-o"),
+    }?;
+    outputs.create()
 }
 
 /// Draws every item and reports those that fail; an error at the end if any did.

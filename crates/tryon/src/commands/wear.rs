@@ -1,13 +1,15 @@
 //! `tryon wear`: dresses persons in garments, from photos to photos.
 
+use super::outputs::Outputs;
 use super::stages::{self, Preparer, Preparing, Stages, lock};
-use super::{PrecisionArgument, parse_size, prepare_folder, progress, verify_not_input, verify_picture_place};
-use crate::device::DeviceArguments;
+use super::{PrecisionArgument, parse_size, progress};
+use crate::device::{DeviceArguments, target};
 use crate::terminal::tell;
-use crate::weights::{Weights, needed};
+use crate::weights::Weights;
 use alias_model::preprocess::Rgb8;
 use alias_model::{
-    Checkpoints, LoadOptions, Noise, PreparedGarment, PreparedPerson, Seeds, Target, TryOn, Worn, rgb8_to_planes,
+    Checkpoints, GeneratorConfig, LoadOptions, Noise, PreparedGarment, PreparedPerson, Seeds, TryOn, Worn,
+    rgb8_to_planes,
 };
 use alias_pictures::images::{Image, write_rgb8, write_sheet};
 use alias_pictures::pipeline::overlapped;
@@ -15,6 +17,7 @@ use alias_pictures::wardrobe::{GarmentFiles, PersonFiles, Split, Wardrobe};
 use alias_pictures::{resize, sheet};
 use anyhow::{Context, Result, ensure};
 use clap::ArgGroup;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -37,16 +40,16 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     one: One,
 
-    /// A folder in VITON-HD's layout: image, cloth, cloth-mask, openpose_json, openpose_img, image-parse
+    /// A folder in VITON-HD's layout: image, cloth, cloth-mask, openpose_json, openpose_img, image-parse-v3
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
     /// Which persons wear what: lines of PERSON GARMENT [default: test_pairs.txt in or above the folder]
-    #[arg(long, value_name = "FILE", requires = "data")]
+    #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "person")]
     pairs: Option<PathBuf>,
 
     /// Leave out pairs whose picture is there already
-    #[arg(long, requires = "data")]
+    #[arg(long, requires = "data", conflicts_with = "person")]
     skip_done: bool,
 
     /// The picture, a PNG; with --data a folder, for PERSON_GARMENT.png
@@ -65,7 +68,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     size: Option<[usize; 2]>,
 
-    /// Also write what was computed on the way, in the layout that `tryon train` reads: labels, warped garment and its
+    /// Also write what was computed on the way, in five folders that `tryon synth` takes: labels, warped garment and its
     /// mask, gray picture, pose
     #[arg(long, value_name = "DIR")]
     stages: Option<PathBuf>,
@@ -94,23 +97,23 @@ struct One {
     person: Option<PathBuf>,
 
     /// The garment's photo, on a plain background
-    #[arg(long = "garment", value_name = "PHOTO", requires = "person")]
+    #[arg(long = "garment", value_name = "PHOTO", requires = "person", conflicts_with = "data")]
     cloth: Option<PathBuf>,
 
     /// The garment's mask: white where it is
-    #[arg(long, value_name = "FILE", requires = "person")]
+    #[arg(long, value_name = "FILE", requires = "person", conflicts_with = "data")]
     garment_mask: Option<PathBuf>,
 
     /// The person's label map
-    #[arg(long, value_name = "PNG", requires = "person")]
+    #[arg(long, value_name = "PNG", requires = "person", conflicts_with = "data")]
     parse: Option<PathBuf>,
 
     /// The person's keypoints, as OpenPose writes them
-    #[arg(long, value_name = "JSON", requires = "person")]
+    #[arg(long, value_name = "JSON", requires = "person", conflicts_with = "data")]
     keypoints: Option<PathBuf>,
 
     /// The person's skeleton, drawn on black [default: looked for, or drawn from the keypoints]
-    #[arg(long, value_name = "FILE", requires = "person")]
+    #[arg(long, value_name = "FILE", requires = "person", conflicts_with = "data")]
     pose: Option<PathBuf>,
 }
 
@@ -138,15 +141,15 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     check_outputs(arguments, &jobs)?;
     let weights = Weights::read(&arguments.weights)?;
     let checkpoints = Checkpoints {
-        segmentation: needed(&weights.segmentation, "segmentation generator", "seg_final.pth")?,
-        matching: needed(&weights.matching, "geometric matching module", "gmm_final.pth")?,
-        generator: needed(&weights.generator, "image generator", "alias_final.pth")?,
+        segmentation: weights.segmentation()?,
+        matching: weights.matching()?,
+        generator: weights.generator()?,
     };
     let precision = arguments.precision.into();
     let device = device.open(precision)?;
-    let (target, options) = (Target::of(&device, precision), LoadOptions::default());
+    let target = target(&device, precision, GeneratorConfig::infer(checkpoints.generator)?)?;
     let load = if arguments.one_at_a_time { TryOn::one_at_a_time } else { TryOn::load_with };
-    let try_on = load(device, &checkpoints, options, target)?;
+    let try_on = load(device, &checkpoints, LoadOptions::default(), target)?;
     drop(weights);
     let work = Work::new(arguments, try_on)?;
     let total = jobs.len() + missing;
@@ -183,7 +186,7 @@ fn jobs(arguments: &Arguments) -> Result<(Vec<Job>, usize)> {
     let root = arguments.data.as_deref().context("--data names a folder")?;
     let wardrobe = Wardrobe::open(root, Split::Test)?;
     let mut missing = 0;
-    let mut jobs = Vec::new();
+    let (mut jobs, mut names) = (Vec::new(), BTreeSet::new());
     for [person, garment] in wardrobe.pairs(arguments.pairs.as_deref())? {
         let name = format!("{person}_{garment}");
         let output = arguments.output.join(format!("{name}.png"));
@@ -191,7 +194,14 @@ fn jobs(arguments: &Arguments) -> Result<(Vec<Job>, usize)> {
             continue;
         }
         match (wardrobe.person(&person), wardrobe.garment(&garment)) {
-            (Ok(person), Ok(garment)) => jobs.push(Job { name, person, garment, output }),
+            (Ok(person), Ok(garment)) => {
+                ensure!(
+                    names.insert(name.clone()),
+                    "two pairs would both be written to {}; draw them by two pairs files, to two folders",
+                    output.display()
+                );
+                jobs.push(Job { name, person, garment, output });
+            }
             (Err(error), _) | (_, Err(error)) => {
                 tell(format_args!("{name}: {error}"));
                 missing += 1;
@@ -201,32 +211,24 @@ fn jobs(arguments: &Arguments) -> Result<(Vec<Job>, usize)> {
     Ok((jobs, missing))
 }
 
-/// An error if an output would replace an input, or cannot be written.
+/// An error if an output would replace an input or another output, or cannot be written.
 fn check_outputs(arguments: &Arguments, jobs: &[Job]) -> Result<()> {
-    let Arguments { output, sheet, stages, weights, .. } = arguments;
-    let inputs = jobs.iter().flat_map(|Job { person, garment, .. }| {
-        let PersonFiles { photo, parse, keypoints, pose } = person;
-        [photo, parse, keypoints, &garment.photo].into_iter().chain(pose).chain(&garment.mask)
-    });
-    let inputs: Vec<&Path> = inputs.chain(weights).map(PathBuf::as_path).collect();
-    if arguments.data.is_some() {
-        ensure!(!output.is_file(), "{} is a file; with --data, -o names a folder", output.display());
-        prepare_folder(output)?;
-        for job in jobs {
-            verify_not_input(&job.output, inputs.iter().copied())?;
-        }
-    } else {
-        verify_picture_place(output)?;
-        verify_not_input(output, inputs.iter().copied())?;
-    }
-    if let Some(sheet) = sheet {
-        verify_picture_place(sheet)?;
-        verify_not_input(sheet, inputs.iter().copied())?;
-    }
+    let Arguments { output, sheet, stages, weights, pairs, .. } = arguments;
+    let pictures = jobs.iter().flat_map(|job| job.person.paths().chain(job.garment.paths()));
+    let mut outputs = Outputs::new(pictures, weights.iter().chain(pairs).map(PathBuf::as_path));
     if let Some(stages) = stages {
-        stages::create_folders(stages, "--stages", &stages::FOLDERS, &inputs)?;
+        for folder in stages::FOLDERS {
+            outputs.exclusive_folder(&stages.join(folder), "--stages")?;
+        }
     }
-    Ok(())
+    if arguments.data.is_some() {
+        outputs.folder(output, "-o")?;
+    }
+    for job in jobs {
+        outputs.picture(&job.output)?;
+    }
+    sheet.iter().try_for_each(|sheet| outputs.picture(sheet))?;
+    outputs.create()
 }
 
 /// LIP's label of each of the 13 classes; `tryon train` maps it back to the image generator's.

@@ -1,10 +1,11 @@
 //! `tryon dataset prepare`: from photos to examples to train on.
 
+use super::super::outputs::Outputs;
 use super::super::stages::{self, Preparer, Preparing, Stages};
 use super::super::{parse_size, progress};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
-use crate::weights::{Weights, needed};
+use crate::weights::Weights;
 use alias_model::preprocess::labels::{FROM_13_TO_7, LIP_TO_13};
 use alias_model::{CLASSES, Matcher, Precision, PreparedGarment, PreparedPerson, Target, Warped};
 use alias_pictures::images::{read_size, write_rgb8};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 /// Make a dataset to train on from photos of persons, each with the garment that it shows
 ///
-/// Reads VITON-HD's folders: image, cloth, cloth-mask, openpose_json, openpose_img, image-parse. Each picture is paired with
+/// Reads VITON-HD's folders: image, cloth, cloth-mask, openpose_json, openpose_img, image-parse-v3. Each picture is paired with
 /// the garment of its own name. Writes the folders that `tryon train` reads: the picture at the size to train at, the same
 /// with torso and arms painted gray, the pose, the labels, and the garment, warped onto the person, with its mask.
 #[derive(clap::Args)]
@@ -63,7 +64,8 @@ pub(super) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     // Errors that need no device are found before one is opened, and before hours of work.
     let Arguments { data, output, preparing, size, .. } = arguments;
     let wardrobe = Wardrobe::open(data, Split::Train)?;
-    let names = names(&wardrobe, arguments.pairs.as_deref())?;
+    let pairs = arguments.pairs.clone().or_else(|| wardrobe.pairs_file());
+    let names = names(&wardrobe, pairs.as_deref())?;
     let mut jobs = Vec::new();
     for name in &names {
         match (wardrobe.person(name), wardrobe.garment(name)) {
@@ -71,9 +73,9 @@ pub(super) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
             (Err(error), _) | (_, Err(error)) => tell(format_args!("{name}: {error}")),
         }
     }
-    check_output(arguments, &jobs)?;
+    check_output(arguments, &jobs, pairs.as_deref())?;
     let weights = Weights::read(std::slice::from_ref(&arguments.weights))?;
-    let checkpoint = needed(&weights.matching, "geometric matching module", "gmm_final.pth")?;
+    let checkpoint = weights.matching()?;
     let device = device.open(Precision::F32)?;
     let target = Target::of(&device, Precision::F32);
     let matcher = Matcher::load(device, checkpoint, true, target)?;
@@ -97,7 +99,7 @@ pub(super) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
 
 /// The names of the persons to prepare, each once.
 fn names(wardrobe: &Wardrobe, pairs: Option<&Path>) -> Result<Vec<String>> {
-    let Some(path) = pairs.map(Path::to_owned).or_else(|| wardrobe.pairs_file()) else {
+    let Some(path) = pairs else {
         let names: Vec<_> =
             wardrobe.persons().filter(|name| wardrobe.garment(name).is_ok()).map(str::to_owned).collect();
         let root = wardrobe.root().display();
@@ -105,12 +107,12 @@ fn names(wardrobe: &Wardrobe, pairs: Option<&Path>) -> Result<Vec<String>> {
         return Ok(names);
     };
     let mut known = BTreeSet::new();
-    let persons = wardrobe.pairs(Some(&path))?.into_iter().map(|[person, _]| person);
+    let persons = wardrobe.pairs(Some(path))?.into_iter().map(|[person, _]| person);
     Ok(persons.filter(|person| known.insert(person.clone())).collect())
 }
 
 /// Creates the folders to write to. An error if one holds an input, or something of an earlier run without --skip-done.
-fn check_output(arguments: &Arguments, jobs: &[Job]) -> Result<()> {
+fn check_output(arguments: &Arguments, jobs: &[Job], pairs: Option<&Path>) -> Result<()> {
     let Arguments { output, skip_done, .. } = arguments;
     let folders = [&[IMAGE], &stages::FOLDERS[..]].concat();
     // A run of which nothing came leaves empty folders.
@@ -120,12 +122,14 @@ fn check_output(arguments: &Arguments, jobs: &[Job]) -> Result<()> {
         "{} already holds pictures; name a new folder, or go on with what is there by --skip-done",
         output.display()
     );
-    let inputs = jobs.iter().flat_map(|Job { person, garment, .. }| {
-        let PersonFiles { photo, parse, keypoints, pose } = person;
-        [photo, parse, keypoints, &garment.photo].into_iter().chain(pose).chain(&garment.mask)
-    });
-    let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
-    stages::create_folders(output, "-o", &folders, &inputs)
+    let pictures = jobs.iter().flat_map(|job| job.person.paths().chain(job.garment.paths()));
+    let mut outputs = Outputs::new(pictures, pairs);
+    for folder in folders {
+        outputs.exclusive_folder(&output.join(folder), "-o")?;
+    }
+    outputs.folder(output, "-o")?;
+    outputs.file(&output.join(stages::PAIRS))?;
+    outputs.create()
 }
 
 /// The folder of the true pictures.
