@@ -368,8 +368,10 @@ impl GarmentFiles {
         let pixels: Vec<bool> = mask.data.iter().map(|&value| value * 255.0 >= 128.0).collect();
         let covered = pixels.iter().filter(|&&is_garment| is_garment).count();
         if covered == 0 || covered == pixels.len() {
-            let path = path.clone();
-            return Err(Error::Preprocess { path, cause: preprocess::Error::MaskOfOneValue { is_white: covered > 0 } });
+            let (path, is_white) = (path.clone(), covered > 0);
+            let nearest = if is_white { f32::min } else { f32::max };
+            let nearest = mask.data.iter().map(|value| (value * 2550.0).round() / 10.0).reduce(nearest).unwrap_or(0.0);
+            return Err(Error::Preprocess { path, cause: preprocess::Error::MaskOfOneValue { is_white, nearest } });
         }
         let mask = Mask::new(mask.height, mask.width, pixels);
         let mask = mask.map_err(|cause| Error::Preprocess { path: path.clone(), cause })?;
