@@ -372,7 +372,7 @@ fn masks_that_cannot_be_the_garments_are_told() {
     assert_holds(&said(&|y, x| is_garment(y + 50, x)), &["cloth/c.png: the mask leaves out", "give none"]);
     assert_holds(&said(&|y, x| (y, x) == (64, 48)), &["cloth/c.png: less than a hundredth of the mask is white"]);
     // The photo in place of its mask.
-    fs::copy(set.file("image/a.png"), &mask).unwrap();
+    fs::copy(set.file("cloth/c.png"), &mask).unwrap();
     let said = warnings(&words(&set.one(&set.path("out.png"), &[])));
     assert_holds(&said, &["cloth-mask/c.png: ", "so it looks like a photo or a label map"]);
 }
