@@ -20,6 +20,8 @@ const KEYPOINTS: &str = "_keypoints";
 pub struct Folder {
     path: PathBuf,
     files: BTreeMap<String, (usize, PathBuf)>,
+    /// The same files and those that others of their name precede, by their whole names.
+    whole: BTreeMap<String, PathBuf>,
 }
 
 impl Folder {
@@ -51,6 +53,7 @@ impl Folder {
 
     fn list_of(path: &Path, extensions: &[&str], suffix: &str) -> std::io::Result<Folder> {
         let mut files = BTreeMap::<String, (usize, PathBuf)>::new();
+        let mut whole = BTreeMap::new();
         for entry in std::fs::read_dir(path)? {
             let file = entry?.path();
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -58,6 +61,7 @@ impl Folder {
             if name.starts_with('.') || !file.is_file() {
                 continue;
             }
+            whole.insert(normalized(&name), file.clone());
             let bare = stem.strip_suffix(suffix);
             let rank = 2 * extension + usize::from(bare.is_some());
             let key = normalized(bare.unwrap_or(stem));
@@ -65,7 +69,7 @@ impl Folder {
                 files.insert(key, (rank, file));
             }
         }
-        Ok(Folder { path: path.into(), files })
+        Ok(Folder { path: path.into(), files, whole })
     }
 
     /// The folder.
@@ -75,7 +79,15 @@ impl Folder {
 
     /// The picture of this name, with or without an extension.
     pub fn find(&self, name: &str) -> Option<&Path> {
-        self.files.get(&name_of(name)).map(|(_, file)| file.as_path())
+        // What looks like an extension may be part of the name, as in `a.jpg.png`.
+        let whole = self.files.get(&normalized(file_name(name)));
+        whole.or_else(|| self.files.get(&name_of(name))).map(|(_, file)| file.as_path())
+    }
+
+    /// The picture of exactly this name if there is one, else that of [`Folder::find`]: `a.png` and `a.jpg` may be different
+    /// photos.
+    pub fn find_exactly(&self, name: &str) -> Option<&Path> {
+        self.whole.get(&normalized(file_name(name))).map(PathBuf::as_path).or_else(|| self.find(name))
     }
 
     /// The names of all pictures, in order.
@@ -86,9 +98,14 @@ impl Folder {
 
 /// The name of a file of this path, with or without an extension, as [`Folder::names`] has it.
 pub(crate) fn name_of(path: &str) -> String {
-    let file = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    let file = file_name(path);
     let stem = split_extension(file, &EXTENSIONS).map_or(file, |(stem, _)| stem);
     normalized(stem.strip_suffix(RENDERED).unwrap_or(stem))
+}
+
+/// What is behind the last folder of a path of any system.
+pub(crate) fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
 /// Stem and index of the extension, if it is one of these.
@@ -120,12 +137,13 @@ mod tests {
             "notes.txt",
             "f.jpeg",
             "f.png",
+            "h.jpg.png",
         ] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         std::fs::create_dir(folder.path().join("g.png")).unwrap();
         let listed = Folder::list(folder.path()).unwrap();
-        assert!(listed.names().eq(["a", "b", "caf\u{e9}", "d.e", "f"]), "{listed:?}");
+        assert!(listed.names().eq(["a", "b", "caf\u{e9}", "d.e", "f", "h.jpg"]), "{listed:?}");
         let found = |name: &str| listed.find(name).map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
         assert_eq!(found("a.png").as_deref(), Some("a.JPG"));
         assert_eq!(found("b").as_deref(), Some("b_rendered.png"), "PNGs come first");
@@ -133,5 +151,10 @@ mod tests {
         assert_eq!(found("d.e").as_deref(), Some("d.e.png"));
         assert_eq!(found("f_rendered.jpg").as_deref(), Some("f.png"));
         assert_eq!(found("g"), None);
+        assert_eq!(found("h.jpg").as_deref(), Some("h.jpg.png"));
+        let exactly = |name: &str| listed.find_exactly(name).map(|path| path.file_name().unwrap().to_str().unwrap());
+        assert_eq!(exactly("cloth/f.jpeg"), Some("f.jpeg"));
+        assert_eq!(exactly("b.jpg"), Some("b.jpg"));
+        assert_eq!((exactly("f"), exactly("f.bmp"), exactly("a.jpg")), (Some("f.png"), Some("f.png"), Some("a.JPG")));
     }
 }

@@ -33,33 +33,38 @@ pub(crate) enum Line {
 impl Line {
     /// Reads a line that is not blank.
     pub(crate) fn parse(line: &str) -> Line {
-        let line = line.trim();
-        // Names may hold spaces: every one may be where the second name begins.
-        let splits = line.char_indices().filter(|(_, c)| c.is_whitespace() || *c == ',');
-        let pairs = splits.map(|(at, c)| (&line[..at], &line[at + c.len_utf8()..]));
-        let bare = |name: &str| name_of(name.trim().trim_matches('"'));
-        if let Some((image, _)) = pairs.into_iter().find(|(image, cloth)| bare(image) == bare(cloth)) {
-            return Line::Pair(bare(image));
+        let pairs = splits(line);
+        match pairs.iter().find(|[image, cloth]| name_of(image) == name_of(cloth)) {
+            Some([image, _]) => Line::Pair(name_of(image)),
+            None if pairs.len() == 1 => Line::Unpaired,
+            None => Line::Unclear,
         }
-        if line.split_whitespace().count() == 2 { Line::Unpaired } else { Line::Unclear }
     }
 }
 
+/// The two parts of a line at every place where the second name may begin: after each run of spaces and commas, since names
+/// may hold spaces.
+fn splits(line: &str) -> Vec<[&str; 2]> {
+    let is_separator = |c: char| c.is_whitespace() || c == ',';
+    let line = line.trim_matches(is_separator);
+    let ends =
+        line.char_indices().zip(line.chars().skip(1)).filter(|((_, c), next)| is_separator(*c) && !is_separator(*next));
+    let parts = ends.map(|((at, c), _)| [line[..at].trim_end_matches(is_separator), &line[at + c.len_utf8()..]]);
+    parts.map(|names| names.map(|name| name.trim_matches('"'))).collect()
+}
+
 /// The two names of a line that pairs a person with a garment. Names may hold spaces: of the places where the second name may
-/// begin, the one counts at which both are known. None if the line does not show two names.
+/// begin, the one counts at which both are known. The names are as the line has them. None if it does not show two names.
 pub(crate) fn person_and_garment(
     line: &str,
     is_person: impl Fn(&str) -> bool,
     is_garment: impl Fn(&str) -> bool,
-) -> Option<[String; 2]> {
-    let line = line.trim();
-    let splits = line.char_indices().filter(|(_, c)| c.is_whitespace() || *c == ',');
-    let bare = |name: &str| name_of(name.trim().trim_matches('"'));
-    let pairs: Vec<_> = splits.map(|(at, c)| [bare(&line[..at]), bare(&line[at + c.len_utf8()..])]).collect();
+) -> Option<[&str; 2]> {
+    let pairs = splits(line);
     let known = pairs.iter().find(|[person, garment]| is_person(person) && is_garment(garment));
     // Names that are not known are told as missing files.
     let single = if let [pair] = &pairs[..] { Some(pair) } else { None };
-    known.or(single).filter(|pair| pair.iter().all(|name| !name.is_empty())).cloned()
+    known.or(single).filter(|pair| pair.iter().all(|name| !name_of(name).is_empty())).copied()
 }
 
 #[cfg(test)]
@@ -88,12 +93,19 @@ mod tests {
 
     #[test]
     fn persons_and_garments_are_told_apart_by_what_there_is() {
-        let split = |line: &str| person_and_garment(line, |name| name == "a 1", |name| name == "b 2");
-        let names = |a: &str, b: &str| Some([a.to_owned(), b.to_owned()]);
-        assert_eq!(split("a 1.jpg b 2.jpg"), names("a 1", "b 2"));
-        assert_eq!(split("c.jpg d.jpg\r"), names("c", "d"), "files that are not there are told by their names");
+        let split = |line| person_and_garment(line, |name| name == "a 1.jpg", |name| name == "b 2.jpg");
+        assert_eq!(split("a 1.jpg b 2.jpg"), Some(["a 1.jpg", "b 2.jpg"]));
+        assert_eq!(
+            split("c.jpg d.jpg\r"),
+            Some(["c.jpg", "d.jpg"]),
+            "files that are not there are told by their names"
+        );
+        for line in ["c.jpg  d.jpg", "c.jpg,\t d.jpg", " c.jpg d.jpg, ", "\"c.jpg\", \"d.jpg\""] {
+            assert_eq!(split(line), Some(["c.jpg", "d.jpg"]), "{line}: one run of separators");
+        }
         assert_eq!(split("a 1.jpg c 3.jpg"), None);
         assert_eq!(split("a"), None);
+        assert_eq!(split("a, "), None);
     }
 
     #[test]
@@ -105,7 +117,9 @@ mod tests {
         assert_eq!(Line::parse("\"IMG 1.png\" \"IMG 1.png\""), pair("IMG 1"));
         assert_eq!(Line::parse("a.png, a.png"), pair("a"));
         assert_eq!(Line::parse("image/a.jpg cloth/a.jpg"), pair("a"));
+        assert_eq!(Line::parse("IMG  1.png  IMG  1.png"), pair("IMG  1"));
         assert_eq!(Line::parse("a.png b.png"), Line::Unpaired);
+        assert_eq!(Line::parse("a.png, b.png"), Line::Unpaired);
         assert_eq!(Line::parse("a.png"), Line::Unclear);
         assert_eq!(Line::parse("a 1.png b 2.png"), Line::Unclear);
     }

@@ -12,12 +12,11 @@
 //! A photo may also lie beside its other files: `A.jpg`, `A_parse.png`, `A_keypoints.json`, `A_rendered.png`, and `C.jpg`,
 //! `C_mask.png`.
 
-use crate::folder::{Folder, name_of};
-use crate::images::{Note, Plane, read_labels_noting, read_mask_noting, read_rgb8};
+use crate::folder::{Folder, file_name, name_of};
+use crate::images::{Note, Plane, read_labels_noting, read_mask_noting, read_rgb8, read_skeleton_noting};
 use crate::pairs::{decode, person_and_garment};
 use alias_model::preprocess::labels::LabelSet;
 use alias_model::preprocess::{self, Keypoints, Labels, MOST_BYTES, Mask, Rgb8, Warning};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const PARSE: [&str; 2] = ["image-parse-v3", "image-parse"];
@@ -176,9 +175,12 @@ pub struct Wardrobe {
     root: PathBuf,
     split: Split,
     images: Folder,
-    /// The folders that there are, by what they hold.
-    others: BTreeMap<&'static str, Folder>,
     cloth: Option<Folder>,
+    /// Of the alternative folders of each kind, those that there are.
+    parse: Vec<Folder>,
+    keypoints: Vec<Folder>,
+    pose: Vec<Folder>,
+    mask: Vec<Folder>,
 }
 
 impl Wardrobe {
@@ -196,19 +198,21 @@ impl Wardrobe {
                 remedy: "Name the folder that holds `image`, `cloth` and the others",
             });
         };
-        let first = |names: &[&str]| names.iter().map(|name| root.join(name)).find(|path| path.is_dir());
-        let mut others = BTreeMap::new();
-        for (what, folder) in [("parse", first(&PARSE)), ("pose", first(&POSE)), ("mask", first(&["cloth-mask"]))] {
-            if let Some(path) = folder {
-                others.insert(what, list(&path)?);
-            }
-        }
-        if let Some(path) = first(&KEYPOINTS) {
-            let listed = Folder::list_keypoints(&path).map_err(|cause| Error::Io { path, cause })?;
-            others.insert("keypoints", listed);
-        }
-        let cloth = first(&["cloth"]).map(|path| list(&path)).transpose()?;
-        Ok(Wardrobe { images: list(&root.join("image"))?, root, split, others, cloth })
+        type List = fn(&Path) -> std::io::Result<Folder>;
+        let listed = |names: &[&str], list: List| -> Result<Vec<Folder>> {
+            let there = names.iter().map(|name| root.join(name)).filter(|path| path.is_dir());
+            there.map(|path| list(&path).map_err(|cause| Error::Io { path, cause })).collect()
+        };
+        Ok(Wardrobe {
+            images: Folder::list(&root.join("image")).map_err(|cause| Error::Io { path: root.join("image"), cause })?,
+            cloth: listed(&["cloth"], Folder::list)?.pop(),
+            parse: listed(&PARSE, Folder::list)?,
+            keypoints: listed(&KEYPOINTS, Folder::list_keypoints)?,
+            pose: listed(&POSE, Folder::list)?,
+            mask: listed(&["cloth-mask"], Folder::list)?,
+            root,
+            split,
+        })
     }
 
     /// The folder that holds `image`.
@@ -216,30 +220,30 @@ impl Wardrobe {
         &self.root
     }
 
-    /// The files of a person.
+    /// The files of a person. A name with an extension means exactly that photo, if it is there; its other files have other
+    /// extensions.
     ///
     /// # Errors
     /// [`Error::Missing`] for the photo, the label map or the keypoints.
     pub fn person(&self, name: &str) -> Result<PersonFiles> {
-        let photo = self.images.find(name).ok_or_else(|| self.missing("photo", name, &["image"]))?;
-        let of = |what: &str| self.others.get(what).and_then(|folder| folder.find(name)).map(Path::to_owned);
+        let photo = self.images.find_exactly(name).ok_or_else(|| self.missing("photo", name, &["image"]))?;
         Ok(PersonFiles {
             photo: photo.into(),
-            parse: of("parse").ok_or_else(|| self.missing("label map", name, &PARSE))?,
-            keypoints: of("keypoints").ok_or_else(|| self.missing("file of keypoints", name, &KEYPOINTS))?,
-            pose: of("pose"),
+            parse: found(&self.parse, name).ok_or_else(|| self.missing("label map", name, &PARSE))?,
+            keypoints: found(&self.keypoints, name)
+                .ok_or_else(|| self.missing("file of keypoints", name, &KEYPOINTS))?,
+            pose: found(&self.pose, name),
         })
     }
 
-    /// The files of a garment.
+    /// The files of a garment. A name with an extension means exactly that photo, if it is there.
     ///
     /// # Errors
     /// [`Error::Missing`] for the photo.
     pub fn garment(&self, name: &str) -> Result<GarmentFiles> {
-        let photo = self.cloth.as_ref().and_then(|folder| folder.find(name));
+        let photo = self.cloth.as_ref().and_then(|folder| folder.find_exactly(name));
         let photo = photo.ok_or_else(|| self.missing("garment", name, &["cloth"]))?;
-        let mask = self.others.get("mask").and_then(|folder| folder.find(name));
-        Ok(GarmentFiles { photo: photo.into(), mask: mask.map(Path::to_owned) })
+        Ok(GarmentFiles { photo: photo.into(), mask: found(&self.mask, name) })
     }
 
     /// The names of all persons.
@@ -254,7 +258,8 @@ impl Wardrobe {
         folders.into_iter().map(|folder| folder.join(self.split.pairs())).find(|path| path.is_file())
     }
 
-    /// Reads a pairs file, `A.jpg C.jpg` in each line; without a path, [`Wardrobe::pairs_file`].
+    /// Reads a pairs file, `A.jpg C.jpg` in each line; without a path, [`Wardrobe::pairs_file`]. Names are without
+    /// extension, but for photos that another one of the same name would hide.
     ///
     /// # Errors
     /// [`Error::Pairs`] if there is no such file, or a line does not name a person and a garment; [`Error::Io`].
@@ -272,7 +277,8 @@ impl Wardrobe {
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let expected = || format!("expected PERSON GARMENT, found '{line}'");
             let pair = person_and_garment(line, is_person, is_garment);
-            let pair = pair.ok_or_else(|| refused(Some(number + 1), expected()))?;
+            let [person, garment] = pair.ok_or_else(|| refused(Some(number + 1), expected()))?;
+            let pair = [shortest(Some(&self.images), person), shortest(self.cloth.as_ref(), garment)];
             if !pairs.contains(&pair) {
                 pairs.push(pair);
             }
@@ -341,7 +347,9 @@ impl PersonFiles {
         let labels = Labels::new(h, w, data).map_err(in_file(&self.parse))?;
         let (labels, warnings) = set.read(&labels, Some(&keypoints)).map_err(in_file(&self.parse))?;
         notes.extend(told(&self.parse, warnings));
-        let pose = self.pose.as_deref().map(read_rgb8).transpose()?;
+        let mut of_pose = Vec::new();
+        let pose = self.pose.as_deref().map(|path| read_skeleton_noting(path, &mut of_pose)).transpose()?;
+        notes.extend(of_pose.iter().map(Note::to_string));
         if let (Some(path), Some(pose)) = (&self.pose, &pose) {
             self.same_size(path, pose.size(), [height, width])?;
         }
@@ -379,8 +387,10 @@ impl GarmentFiles {
         let pixels: Vec<bool> = mask.data.iter().map(|&value| value * 255.0 >= 128.0).collect();
         let covered = pixels.iter().filter(|&&is_garment| is_garment).count();
         if covered == 0 || covered == pixels.len() {
-            let path = path.clone();
-            return Err(Error::Preprocess { path, cause: preprocess::Error::MaskOfOneValue { is_white: covered > 0 } });
+            let (path, is_white) = (path.clone(), covered > 0);
+            let nearest = if is_white { f32::min } else { f32::max };
+            let nearest = mask.data.iter().map(|value| (value * 2550.0).round() / 10.0).reduce(nearest).unwrap_or(0.0);
+            return Err(Error::Preprocess { path, cause: preprocess::Error::MaskOfOneValue { is_white, nearest } });
         }
         let mask = Mask::new(mask.height, mask.width, pixels);
         let mask = mask.map_err(|cause| Error::Preprocess { path: path.clone(), cause })?;
@@ -447,8 +457,18 @@ fn same_size(path: &Path, [height, width]: [usize; 2], photo: &Path, photo_size:
     Err(Error::Size { path, height, width, photo, photo_height, photo_width })
 }
 
-fn list(path: &Path) -> Result<Folder> {
-    Folder::list(path).map_err(|cause| Error::Io { path: path.into(), cause })
+/// The file of this name in the first of the folders that has one.
+fn found(folders: &[Folder], name: &str) -> Option<PathBuf> {
+    folders.iter().find_map(|folder| folder.find(name)).map(Path::to_owned)
+}
+
+/// A name without its extension, if the folder has the same photo under both.
+fn shortest(folder: Option<&Folder>, name: &str) -> String {
+    let bare = name_of(name);
+    match folder {
+        Some(folder) if folder.find_exactly(name) != folder.find_exactly(&bare) => file_name(name).to_owned(),
+        _ => bare,
+    }
 }
 
 /// A file of keypoints. One that is too long is cut off, so that the error tells.

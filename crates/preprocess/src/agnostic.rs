@@ -21,20 +21,21 @@ const NECK: u8 = 10;
 /// not.
 const KEPT: [u8; 8] = [4, 13, 9, 12, 16, 17, 18, 19];
 
-/// How far the areas reach around the bones, in units of which a line is about 10 wide; in pixels, at least 1.
+/// The units, in pixels, in which the areas around the bones are measured; at least 1. Lines along the bones are 10 units
+/// wide, discs at shoulders and elbows have a radius of 5 in the gray area and of 15 in the arms' labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Radii {
-    /// Of what is removed from the arms' labels.
+    /// The unit of what is removed from the arms' labels: 10 pixels at 1024x768 in the authors' code.
     pub labels: u32,
-    /// Of the gray area.
+    /// The unit of the gray area: 20 pixels at 1024x768 in the authors' code.
     pub gray: u32,
 }
 
 impl Radii {
-    /// The authors' numbers, for pictures of 1024x768.
+    /// The authors' units, for pictures of 1024x768.
     pub const PUBLISHED: Self = Self { labels: 10, gray: 20 };
 
-    /// The authors' numbers in proportion to the picture's height, rounded. Their own code does not scale them.
+    /// The authors' units in proportion to the picture's height, rounded. Their own code does not scale them.
     pub fn scaled(height: usize) -> Self {
         let scale = |radius: u32| ((f64::from(radius) * height as f64 / 1024.0).round() as u32).max(1);
         Self { labels: scale(Self::PUBLISHED.labels), gray: scale(Self::PUBLISHED.gray) }

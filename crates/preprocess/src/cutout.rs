@@ -11,6 +11,10 @@ pub const BACKGROUND: u8 = 246;
 /// A background may differ from [`BACKGROUND`] by this many levels without a warning.
 const NEAR: u8 = 4;
 
+/// Pixels that are more levels than this away from the background belong to the garment: it is the largest
+/// [`Background::tolerance`], and shadows are rarely darker.
+const FAR: u8 = 40;
+
 /// The background of a garment's picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Background {
@@ -117,13 +121,63 @@ pub fn with_background(picture: &Rgb8, mask: &Mask) -> Result<Rgb8> {
     picture.zip(mask, "the garment's picture and its mask", |pixel, set| if set { pixel } else { [BACKGROUND; 3] })
 }
 
+/// Tells if a mask that came with a garment's photo cannot be that garment's: it is tiny, inverted, misplaced, turned or
+/// another garment's. `background` is the photo's, without which only a tiny mask is noticed.
+///
+/// A mask may well hold more than what differs from the background, since white garments on white hardly differ. So a
+/// mask is doubted only for what it leaves out: more than a third of what differs. So none of the right masks of forty drawn
+/// garments was doubted, also of those garments in white, with shadows or before a vignette, and every mask was that was
+/// moved by a quarter of a coloured garment's picture. A mirrored mask of a symmetrical garment is not noticed.
+///
+/// A grid of some ten thousand pixels is compared: 0.7 ms at 1024x768, where cutting the garment out takes 60 ms.
+pub fn mask_warning(picture: &Rgb8, mask: &Mask, background: Option<&Background>) -> Option<Warning> {
+    if picture.size() != mask.size() {
+        return None; // Told by whatever uses both.
+    }
+    let (height, width) = (picture.height(), picture.width());
+    let covered = mask.pixels().iter().filter(|&&set| set).count();
+    // What a cutout must have to be found, too.
+    if covered * 100 < height * width {
+        return Some(Warning::MaskTiny);
+    }
+    let background = background?;
+    let looks_like_background = |pixel| distance(pixel, background.colour) <= background.tolerance;
+
+    let border = ring(picture, background.frame);
+    let masked = ring(mask, background.frame);
+    let white_background =
+        border.iter().zip(&masked).filter(|&(&pixel, &set)| set && looks_like_background(pixel)).count();
+    if 2 * white_background > border.len() {
+        return Some(Warning::MaskInverted);
+    }
+
+    let step = (height.min(width) / 100).max(1);
+    let inside = |length: usize| (background.frame + step / 2..length - background.frame).step_by(step);
+    let grid = || inside(height).flat_map(|y| inside(width).map(move |x| (picture.pixel(y, x), mask.pixel(y, x))));
+    let masked = grid().filter(|&(_, set)| set).count();
+    // First whatever differs at all: then what is masked must mostly look like background, or else a shadow or an unevenly lit
+    // background is what was left out. Then what differs so much that it can be neither.
+    [background.tolerance, FAR].into_iter().find_map(|least| {
+        let differs = |&(pixel, _): &([u8; 3], bool)| distance(pixel, background.colour) > least;
+        let (mut found, mut common) = (0, 0);
+        for (_, set) in grid().filter(differs) {
+            found += 1;
+            common += usize::from(set);
+        }
+        let missed = found - common;
+        let is_mostly_missed = 100 * found >= grid().count() && 3 * missed > found && 4 * missed > masked;
+        let is_elsewhere = least == FAR || 2 * common < masked;
+        (is_mostly_missed && is_elsewhere).then(|| Warning::MaskElsewhere { missed: (100 * missed / found) as u8 })
+    })
+}
+
 /// The largest difference of a channel.
 fn distance(a: [u8; 3], b: [u8; 3]) -> u8 {
     a.iter().zip(b).map(|(&a, b)| a.abs_diff(b)).fold(0, u8::max)
 }
 
 /// The pixels that are `depth` pixels away from the picture's edge.
-fn ring(picture: &Rgb8, depth: usize) -> Vec<[u8; 3]> {
+fn ring<P: Copy>(picture: &Picture<P>, depth: usize) -> Vec<P> {
     let (bottom, right) = (picture.height() - 1 - depth, picture.width() - 1 - depth);
     let level = [depth, bottom].into_iter().flat_map(|y| &picture.row(y)[depth..=right]).copied();
     level.chain((depth..=bottom).flat_map(|y| [picture.pixel(y, depth), picture.pixel(y, right)])).collect()
@@ -282,6 +336,52 @@ mod tests {
             error(&Rgb8::filled(1, 9000, [3; 3])),
         ] {
             assert!(message.contains("give the garment's mask"), "{message}");
+        }
+    }
+
+    /// The mask of this.
+    fn mask(set: impl Fn(usize, usize) -> bool) -> Mask {
+        Mask::new(120, 90, (0..120 * 90).map(|i| set(i / 90, i % 90)).collect()).unwrap()
+    }
+
+    #[test]
+    fn masks_that_cannot_be_the_garments_are_doubted() {
+        let dark = picture(3, |y, x| if shirt(y, x) { [90, 30, 60] } else { [246; 3] });
+        let light = picture(1, |y, x| if shirt(y, x) { [225; 3] } else { [255; 3] });
+        for photo in [&dark, &light] {
+            let background = Background::measure(photo).unwrap();
+            let said = |mask: &Mask| mask_warning(photo, mask, Some(&background));
+            let is_elsewhere = |mask: &Mask| matches!(said(mask), Some(Warning::MaskElsewhere { .. }));
+            assert_eq!(said(&mask(shirt)), None);
+            assert_eq!(said(&mask(|y, x| !shirt(y, x))), Some(Warning::MaskInverted));
+            assert_eq!(said(&mask(|_, x| x > 3)), Some(Warning::MaskInverted), "nearly everything");
+            assert!(is_elsewhere(&mask(|y, x| shirt(y + 30, x))), "a quarter too high");
+            assert!(is_elsewhere(&mask(|y, x| shirt(2 * y, 2 * x))), "of half the size");
+            assert_eq!(said(&mask(|y, x| (y, x) == (60, 45))), Some(Warning::MaskTiny));
+        }
+        let said = mask_warning(&dark, &mask(|y, x| y < 45 && shirt(y, x)), Some(&Background::measure(&dark).unwrap()));
+        assert!(matches!(said, Some(Warning::MaskElsewhere { missed: 60..80 })), "its upper part: {said:?}");
+        assert_eq!(mask_warning(&dark, &mask(|y, x| !shirt(y, x)), None), None, "nothing is known of the background");
+        assert_eq!(mask_warning(&dark, &Mask::filled(9, 9, true), None), None);
+    }
+
+    #[test]
+    fn right_masks_of_garments_that_hardly_differ_are_not_doubted() {
+        let print = |y: usize, x: usize| (60..72).contains(&y) && (40..56).contains(&x);
+        let shadow = |y: usize, x: usize| y > 3 && x > 3 && shirt(y - 3, x - 3);
+        let photos = [
+            // White on white with a dark print, and with a shadow.
+            picture(1, |y, x| if print(y, x) { [20; 3] } else { [255; 3] }),
+            picture(1, |y, x| if shirt(y, x) || !shadow(y, x) { [255; 3] } else { [190; 3] }),
+            // Before a background that is lighter in the middle.
+            picture(
+                1,
+                |y, x| if shirt(y, x) { [30; 3] } else { [255 - (y.abs_diff(60) + x.abs_diff(45)) as u8 / 2; 3] },
+            ),
+        ];
+        for photo in photos {
+            let background = Background::measure(&photo).unwrap();
+            assert_eq!(mask_warning(&photo, &mask(shirt), Some(&background)), None, "{background:?}");
         }
     }
 

@@ -35,11 +35,16 @@ pub enum Error {
         /// Height and width of the second.
         other: [usize; 2],
     },
-    /// A garment's mask that is all black or all white.
-    #[error("the mask is {} everywhere; it must be white where the garment is and black elsewhere", if *is_white { "white" } else { "black" })]
+    /// A garment's mask that is below or above half white everywhere.
+    #[error(
+        "the mask is {} everywhere; it must be white where the garment is and black elsewhere",
+        of_one_side(*is_white, *nearest)
+    )]
     MaskOfOneValue {
-        /// Which of the two.
+        /// Whether it is above.
         is_white: bool,
+        /// The value nearest to half white, where white is 255.
+        nearest: f32,
     },
     /// Keypoints that are too long a file.
     #[error("{bytes} bytes are more than the {limit} that a file of keypoints may have; is it one?")]
@@ -75,7 +80,13 @@ pub enum Error {
         "no person was found in the picture (\"people\" holds no keypoints); take another picture or another detector"
     )]
     NoPeople,
-    /// A person without keypoints.
+    /// Keypoints of other programs than OpenPose.
+    #[error(
+        "this is a list, as AlphaPose and MMPose write it, but keypoints must be OpenPose's: run OpenPose with \
+         --write_json, or write {{\"people\": [{{\"pose_keypoints_2d\": [column, row, confidence, ...]}}]}} with its joints"
+    )]
+    KeypointsList,
+    /// Nobody has keypoints of the body.
     #[error("a person has neither \"pose_keypoints_2d\" nor \"pose_keypoints\"; run OpenPose with --write_json")]
     NoPoseKeypoints,
     /// A person without a joint.
@@ -132,8 +143,8 @@ pub enum Error {
     /// A garment before a background that is not uniform.
     #[error(
         "the garment cannot be cut out: the border's colours are up to {noise} levels away from their median \
-         {colour:?} in \
-         most places; give the garment's mask, or a picture on a uniform background"
+         {} in \
+         most places; give the garment's mask, or a picture on a uniform background", rgb(*colour)
     )]
     BackgroundNotUniform {
         /// The median colour.
@@ -142,7 +153,9 @@ pub enum Error {
         noise: u8,
     },
     /// A picture in which no garment differs from the background.
-    #[error("no garment was found: nothing large differs from the background {colour:?}; give the garment's mask")]
+    #[error(
+        "no garment was found: nothing large differs from the background, {}; give the garment's mask", rgb(*colour)
+    )]
     NoCutout {
         /// The background's colour.
         colour: [u8; 3],
@@ -171,4 +184,23 @@ pub enum Error {
         /// Columns.
         width: usize,
     },
+}
+
+/// A colour in words.
+pub(crate) fn rgb([red, green, blue]: [u8; 3]) -> String {
+    match [red, green, blue] {
+        [255, 255, 255] => "white".into(),
+        [0, 0, 0] => "black".into(),
+        _ if red == green && green == blue => format!("gray {red}"),
+        _ => format!("red {red}, green {green}, blue {blue}"),
+    }
+}
+
+fn of_one_side(is_white: bool, nearest: f32) -> String {
+    match (is_white, nearest) {
+        (true, 255.0) => "white".into(),
+        (true, _) => format!("above half white (its smallest value is {nearest} of 255)"),
+        (false, 0.0) => "black".into(),
+        (false, _) => format!("below half white (its largest value is {nearest} of 255)"),
+    }
 }

@@ -54,7 +54,7 @@ impl Fit {
     /// # Errors
     /// If the picture is not of the own size.
     pub fn picture(&self, picture: &Rgb8, padding: Padding) -> Result<Rgb8> {
-        self.expect(picture.size(), self.own)?;
+        expect(picture.size(), self.own, "the picture and the photo that it belongs to")?;
         let padding = match padding {
             Padding::Edge => None,
             Padding::Colour(colour) => Some(colour),
@@ -67,7 +67,7 @@ impl Fit {
     /// # Errors
     /// If the map is not of the own size.
     pub fn labels(&self, labels: &Labels) -> Result<Labels> {
-        self.expect(labels.size(), self.own)?;
+        expect(labels.size(), self.own, "the label map and the photo")?;
         Ok(self.padded(nearest(labels, self.scaled), Some(0)))
     }
 
@@ -76,7 +76,7 @@ impl Fit {
     /// # Errors
     /// If the mask is not of the own size.
     pub fn mask(&self, mask: &Mask) -> Result<Mask> {
-        self.expect(mask.size(), self.own)?;
+        expect(mask.size(), self.own, "the mask and the photo")?;
         Ok(self.padded(nearest(mask, self.scaled), Some(false)))
     }
 
@@ -97,7 +97,7 @@ impl Fit {
     /// # Errors
     /// If the picture is not of the fine size.
     pub fn picture_back(&self, picture: &Rgb8) -> Result<Rgb8> {
-        self.expect(picture.size(), self.fine)?;
+        expect(picture.size(), self.fine, "the networks' picture and what they were to draw")?;
         Ok(if self.own == self.fine { picture.clone() } else { bilinear(&self.cropped(picture), self.own) })
     }
 
@@ -106,13 +106,8 @@ impl Fit {
     /// # Errors
     /// If the mask is not of the fine size.
     pub fn mask_back(&self, mask: &Mask) -> Result<Mask> {
-        self.expect(mask.size(), self.fine)?;
+        expect(mask.size(), self.fine, "the mask and the networks' picture")?;
         Ok(if self.own == self.fine { mask.clone() } else { nearest(&self.cropped(mask), self.own) })
-    }
-
-    fn expect(&self, size: [usize; 2], expected: [usize; 2]) -> Result<()> {
-        let what = "a picture and the one that it is fitted like";
-        if size == expected { Ok(()) } else { Err(Error::Sizes { what, size, other: expected }) }
     }
 
     /// The picture in the middle of the fine size, around it `padding`, or else its edge pixels.
@@ -145,6 +140,11 @@ impl Fit {
         }
         out
     }
+}
+
+/// Refuses another size than expected; `what` names the two pictures.
+fn expect(size: [usize; 2], expected: [usize; 2], what: &'static str) -> Result<()> {
+    if size == expected { Ok(()) } else { Err(Error::Sizes { what, size, other: expected }) }
 }
 
 #[cfg(test)]

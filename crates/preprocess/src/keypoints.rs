@@ -38,12 +38,18 @@ impl Keypoints {
     /// If the bytes are no such JSON, hold no person or no joint, or if coordinates cannot be pixels.
     pub fn from_json(bytes: &[u8], height: usize, width: usize) -> Result<(Self, Vec<Warning>)> {
         let text = text(bytes)?;
+        if text.trim_start().starts_with('[') {
+            return Err(Error::KeypointsList);
+        }
         let file: File = serde_json::from_str(text).map_err(|cause| not_json(text, cause))?;
         let mut warnings = Vec::new();
         let mut largest: Option<(usize, f64, Self)> = None;
-        let mut count = 0;
+        let (mut count, mut has_bodiless) = (0, false);
         for (index, person) in file.people.into_iter().enumerate() {
-            let numbers = person.pose_keypoints_2d.or(person.pose_keypoints).ok_or(Error::NoPoseKeypoints)?;
+            let Some(numbers) = person.pose_keypoints_2d.or(person.pose_keypoints) else {
+                has_bodiless = true;
+                continue;
+            };
             if numbers.is_empty() {
                 continue; // Only a face or hands were found.
             }
@@ -54,7 +60,8 @@ impl Keypoints {
                 largest = Some((index, area, keypoints));
             }
         }
-        let (taken, _, keypoints) = largest.ok_or(Error::NoPeople)?;
+        let nobody = || if has_bodiless { Error::NoPoseKeypoints } else { Error::NoPeople };
+        let (taken, _, keypoints) = largest.ok_or_else(nobody)?;
         keypoints.expect_pixels()?;
         if count > 1 {
             warnings.push(Warning::SeveralPeople { count, taken });
@@ -203,6 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn people_without_a_body_are_passed_over() {
+        let text = json(&[&numbers(25, 1.0)]);
+        let person = &text[text.find("[{").unwrap() + 1..text.len() - 2];
+        for other in ["{}", r#"{"pose_keypoints_2d":null}"#, r#"{"face_keypoints_2d":[1,2,3]}"#] {
+            for people in [format!("{other},{person}"), format!("{person},{other}")] {
+                let (keypoints, warnings) = read(&format!(r#"{{"people":[{people}]}}"#)).unwrap();
+                assert_eq!((keypoints.0[0], warnings), ([10.0, 20.0], vec![]), "{people}");
+            }
+            assert!(message(&format!(r#"{{"people":[{other},{other}]}}"#)).contains("pose_keypoints_2d"));
+        }
+    }
+
+    #[test]
     fn joints_outside_are_named() {
         let mut numbers = numbers(25, 1.0);
         (numbers[9], numbers[13]) = (-3.0, 1024.0);
@@ -237,6 +257,8 @@ mod tests {
         assert!(message(&text.replacen("20.0", "-Infinity", 1)).contains("Infinity"));
         assert!(message(&text.replacen("20.0", "1e999", 1)).contains("out of range"));
         assert!(message(&text[..40]).contains("EOF"));
+        let alpha_pose = message(r#" [{"image_id":"a.jpg","keypoints":[1.0,2.0,0.9]}]"#);
+        assert!(alpha_pose.contains("AlphaPose") && alpha_pose.contains(r#"{"people": [{"pose_keypoints_2d""#));
     }
 
     #[test]

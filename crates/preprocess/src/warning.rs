@@ -1,5 +1,6 @@
 //! What a person should know although the result can be computed.
 
+use crate::error::rgb;
 use crate::joint::Joint;
 
 /// What a person should know although the result can be computed. Each message names the thing and the consequence; the
@@ -104,10 +105,31 @@ pub enum Warning {
          serves for a person"
     )]
     FewLabels,
+    /// A garment's mask that is nearly all black.
+    #[error(
+        "less than a hundredth of the mask is white; it must be white where the garment is. Correct it, or give none, so \
+         that the garment is cut out"
+    )]
+    MaskTiny,
+    /// A garment's mask that is white where the background is.
+    #[error(
+        "the mask is white along the picture's border, where the photo shows its background; it must be white where \
+         the garment is. Invert it, or give none, so that the garment is cut out"
+    )]
+    MaskInverted,
+    /// A garment's mask that is not where something differs from the background.
+    #[error(
+        "the mask leaves out {missed} % of what differs from the photo's background: is it inverted, turned, or another \
+         garment's? Correct it, or give none, so that the garment is cut out"
+    )]
+    MaskElsewhere {
+        /// The share that is left out, in percent.
+        missed: u8,
+    },
     /// A garment before another background than those that the networks learned from.
     #[error(
-        "the garment's background is {colour:?}, but {usual} in the pictures that published weights learned from; \
-         replace it"
+        "the garment's background is {}, but {} in the pictures that published weights learned from; \
+         --replace-background replaces it", rgb(*colour), rgb([*usual; 3])
     )]
     Background {
         /// Its colour.
@@ -115,4 +137,20 @@ pub enum Warning {
         /// The usual gray.
         usual: u8,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_in_words_and_the_remedy_is_named() {
+        let said = |colour| Warning::Background { colour, usual: 246 }.to_string();
+        let white = said([255; 3]);
+        assert!(
+            white.contains("background is white, but gray 246 in") && white.contains("--replace-background"),
+            "{white}"
+        );
+        assert!(said([250, 240, 9]).contains("is red 250, green 240, blue 9, but"));
+    }
 }

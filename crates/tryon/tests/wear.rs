@@ -144,10 +144,15 @@ fn files_are_named_by_options_or_lie_beside_the_photo() {
     quiet(&set.wear(&output, &photos));
     assert!(bytes(&output) == expected);
 
-    // A skeleton that is there is used.
-    write_rgb(&flat("p_rendered.png"), &Image::filled(128, 96, [1.0, -1.0, 1.0])).unwrap();
+    // A skeleton that is there is used; one that is not on black, too, but told.
+    let mut skeleton = Image::filled(128, 96, [-1.0; 3]);
+    (20..100).for_each(|y| (40..50).for_each(|x| skeleton.set_pixel(y, x, [1.0, -1.0, 1.0])));
+    write_rgb(&flat("p_rendered.png"), &skeleton).unwrap();
     quiet(&set.wear(&output, &photos));
     assert!(bytes(&output) != expected);
+    write_rgb(&flat("p_rendered.png"), &Image::filled(128, 96, [1.0, -1.0, 1.0])).unwrap();
+    let told = warnings(&words(&set.wear(&output, &photos)));
+    assert_holds(&told, &["p_rendered.png: most of the skeleton's picture is not black", "--disable_blending"]);
 }
 
 #[test]
@@ -381,6 +386,29 @@ fn warnings_name_the_file() {
         &said(&[outside]),
         &["a_keypoints.json: the left wrist at (500.0, ", "is outside of the 128x96 picture"],
     );
+}
+
+#[test]
+fn masks_that_cannot_be_the_garments_are_told() {
+    let set = Set::new();
+    let mask = set.file("cloth-mask/c.png");
+    let is_garment = |y: usize, x: usize| (25..102).contains(&y) && (24..72).contains(&x);
+    let said = |value: &dyn Fn(usize, usize) -> bool| {
+        let data = (0..128 * 96).map(|at| f32::from(u8::from(value(at / 96, at % 96)))).collect();
+        write_mask(&mask, &Plane { height: 128, width: 96, data }).unwrap();
+        warnings(&words(&set.one(&set.path("out.png"), &[])))
+    };
+    assert_eq!(said(&is_garment), "");
+    assert_holds(
+        &said(&|y, x| !is_garment(y, x)),
+        &["cloth/c.png: the mask is white along the picture's border", "Invert it"],
+    );
+    assert_holds(&said(&|y, x| is_garment(y + 50, x)), &["cloth/c.png: the mask leaves out", "give none"]);
+    assert_holds(&said(&|y, x| (y, x) == (64, 48)), &["cloth/c.png: less than a hundredth of the mask is white"]);
+    // The photo in place of its mask.
+    fs::copy(set.file("cloth/c.png"), &mask).unwrap();
+    let said = warnings(&words(&set.one(&set.path("out.png"), &[])));
+    assert_holds(&said, &["cloth-mask/c.png: ", "so it looks like a photo or a label map"]);
 }
 
 /// Runs person a in garment c, which must fail and leave nothing behind.

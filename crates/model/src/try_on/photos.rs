@@ -4,8 +4,10 @@ use super::Worn;
 use super::inputs::{Garment, GarmentPictures, Wearer, WearerPictures};
 use crate::{MatchingConfig, Result, planes_to_rgb8};
 use alias_preprocess::agnostic::{Radii, image_agnostic, painted_area, parse_agnostic, warnings};
-use alias_preprocess::cutout::{BACKGROUND, Background, garment_mask, with_background};
-use alias_preprocess::{Fit, Keypoints, Labels, Mask, Padding, Rgb8, Warning, paste, skeleton};
+use alias_preprocess::cutout::{BACKGROUND, Background, garment_mask, mask_warning, with_background};
+use alias_preprocess::{
+    Error as PreprocessError, Fit, Keypoints, Labels, Mask, Padding, Rgb8, Warning, paste, skeleton,
+};
 
 /// A person's photo, and what is known of it. All have the photo's size.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +40,8 @@ pub struct Framing {
     /// Height and width at which pictures are drawn: multiples of 128. Photos are scaled to it with their aspect kept, and
     /// padded.
     pub size: [usize; 2],
-    /// How far gray reaches around the joints, in pixels of that size.
+    /// The units, in pixels of that size, of what is taken off around the joints: not radii themselves, of which the gray
+    /// ones are 5 units long.
     pub radii: Radii,
 }
 
@@ -98,6 +101,10 @@ impl PreparedPerson {
         let (picture, labels) = (fit.picture(photo, Padding::Edge)?, fit.labels(labels)?);
         let keypoints = fit.keypoints(keypoints);
         let pose = match drawn {
+            Some(drawn) if drawn.size() != photo.size() => {
+                let (size, other) = (drawn.size(), photo.size());
+                return Err(PreprocessError::Sizes { what: "the skeleton and the photo", size, other }.into());
+            }
             Some(drawn) => fit.picture(drawn, Padding::Colour([0; 3]))?,
             None => skeleton(height, width, &keypoints),
         };
@@ -164,9 +171,13 @@ impl PreparedGarment {
     pub fn new(garment: &GarmentPhoto, framing: Framing, matching: MatchingConfig) -> Result<PreparedGarment> {
         let GarmentPhoto { photo, mask, replaces_background } = *garment;
         let [height, width] = framing.size;
-        let (mask, background) = match mask {
-            Some(mask) => (mask.clone(), Background::measure(photo).ok()),
-            None => garment_mask(photo).map(|(mask, background)| (mask, Some(background)))?,
+        let (mask, background, doubt) = match mask {
+            Some(mask) => {
+                let background = Background::measure(photo).ok();
+                let doubt = mask_warning(photo, mask, background.as_ref());
+                (mask.clone(), background, doubt)
+            }
+            None => garment_mask(photo).map(|(mask, background)| (mask, Some(background), None))?,
         };
         let fit = Fit::new(photo.size(), framing.size)?;
         let photo = if replaces_background { &with_background(photo, &mask)? } else { photo };
@@ -179,6 +190,6 @@ impl PreparedGarment {
         let bytes: Vec<u8> = mask.pixels().iter().map(|&is_garment| is_garment.into()).collect();
         let pictures = GarmentPictures { batch: 1, height, width, picture: picture.bytes(), mask: &bytes };
         let garment = Garment::new(&pictures, matching.low_size(height, width)?)?;
-        Ok(PreparedGarment { garment, picture, mask, warnings: warning.into_iter().collect() })
+        Ok(PreparedGarment { garment, picture, mask, warnings: doubt.into_iter().chain(warning).collect() })
     }
 }

@@ -37,6 +37,12 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// A picture that shows nothing.
+    #[error("{}: every pixel is transparent, so there is nothing to see; save the picture without transparency", path.display())]
+    Transparent {
+        /// The file.
+        path: PathBuf,
+    },
     /// The picture could not be written.
     #[error("{}: cannot write the picture: {cause}", path.display())]
     Encode {

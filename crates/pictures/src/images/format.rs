@@ -3,7 +3,7 @@
 use super::{Error, Result};
 use image::ImageFormat;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// A format that is read.
@@ -69,6 +69,23 @@ impl Format {
         Ok(format)
     }
 
+    /// Whether a file of this format is compressed with loss: WebP's VP8, and JPEG or WebP in a TIFF. Only the headers of
+    /// its parts are read.
+    pub(super) fn is_lossy(self, path: &Path) -> Result<bool> {
+        let found = File::open(path).and_then(|mut file| match self {
+            Format::Jpeg => Ok(true),
+            Format::Other(ImageFormat::WebP) => is_lossy_webp(&mut file),
+            Format::Other(ImageFormat::Tiff) => is_lossy_tiff(&mut file),
+            Format::Png | Format::Other(_) => Ok(false),
+        });
+        match found {
+            Ok(is_lossy) => Ok(is_lossy),
+            // Cut off: reading the picture tells it.
+            Err(cause) if cause.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            Err(cause) => Err(Error::Io { path: path.into(), cause }),
+        }
+    }
+
     /// Its name.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -80,4 +97,46 @@ impl Format {
             Format::Other(_) => "TIFF",
         }
     }
+}
+
+/// Whether a WebP's picture, or the first one of an animation, is in a part `VP8 ` (with loss) and not `VP8L`.
+fn is_lossy_webp(file: &mut File) -> std::io::Result<bool> {
+    let mut at = 12;
+    loop {
+        file.seek(SeekFrom::Start(at))?;
+        let mut header = [0; 8];
+        file.read_exact(&mut header)?;
+        let [name, length] = [[0, 1, 2, 3], [4, 5, 6, 7]].map(|part| part.map(|i: usize| header[i]));
+        let length = u64::from(u32::from_le_bytes(length));
+        match &name {
+            b"VP8 " => return Ok(true),
+            b"VP8L" => return Ok(false),
+            // A frame of an animation: its parts come after 16 bytes of place and time.
+            b"ANMF" => at += 8 + 16,
+            _ => at += 8 + length + length % 2,
+        }
+    }
+}
+
+/// Whether the first picture of a TIFF says that it is compressed as JPEG (6, 7, 34892) or WebP (50001).
+fn is_lossy_tiff(file: &mut File) -> std::io::Result<bool> {
+    const COMPRESSION: u16 = 259;
+    let mut start = [0; 8];
+    file.read_exact(&mut start)?;
+    let is_little = start[0] == b'I';
+    let short = |bytes: [u8; 2]| if is_little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) };
+    let at = [4, 5, 6, 7].map(|i: usize| start[i]);
+    let at = if is_little { u32::from_le_bytes(at) } else { u32::from_be_bytes(at) };
+    file.seek(SeekFrom::Start(at.into()))?;
+    let mut count = [0; 2];
+    file.read_exact(&mut count)?;
+    for _ in 0..short(count) {
+        // Tag, type, count, and the value, left-justified.
+        let mut entry = [0; 12];
+        file.read_exact(&mut entry)?;
+        if short([entry[0], entry[1]]) == COMPRESSION {
+            return Ok(matches!(short([entry[8], entry[9]]), 6 | 7 | 34892 | 50001));
+        }
+    }
+    Ok(false)
 }

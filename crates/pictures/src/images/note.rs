@@ -22,6 +22,27 @@ pub enum Note {
         /// Its largest value, where white is 255.
         largest: f32,
     },
+    /// A picture in place of a mask.
+    #[error(
+        "{}: {share} % of it is gray, neither dark nor bright, so it looks like a photo or a label map; masks are black and \
+         white", path.display()
+    )]
+    MaskGray {
+        /// The file.
+        path: PathBuf,
+        /// The share of gray areas, in percent.
+        share: u8,
+    },
+    /// A skeleton that is not on black.
+    #[error(
+        "{}: most of the skeleton's picture is not black, as if it were drawn over the photo; run OpenPose with \
+         --disable_blending. Where keypoints are read and there is no such picture, the skeleton is drawn from them",
+        path.display()
+    )]
+    SkeletonNotOnBlack {
+        /// The file.
+        path: PathBuf,
+    },
     /// A parse map in the colours of a known palette, with other indices or none.
     #[error(
         "{}: its indices are not in the order of any known palette, but its colours are those of {palette}; labels are \

@@ -54,6 +54,12 @@ pub(super) fn order(used: &BTreeMap<u8, Colour>) -> Order {
     if used.len() < 2 || colours.len() < used.len() {
         return Order::AsStored;
     }
+    // Some programs make a palette of a gray label map, in an order of their own: then the grays are the labels.
+    if colours.iter().all(is_gray_label) {
+        let is_stored = used.iter().all(|(index, [gray, ..])| gray == index);
+        let labels = || colours.iter().map(|&colour| (colour, colour[0])).collect();
+        return if is_stored { Order::AsStored } else { Order::Other("gray labels, 0 to 19", labels()) };
+    }
     let fitting = fitting(&colours);
     if fitting.iter().any(|(_, labels)| used.iter().all(|(index, colour)| labels[colour] == *index)) {
         return Order::AsStored;
@@ -63,6 +69,11 @@ pub(super) fn order(used: &BTreeMap<u8, Colour>) -> Order {
         Choice::One(name, labels) => Order::Other(name, labels),
         Choice::Several => Order::Unsure,
     }
+}
+
+/// Whether a colour is a label stored as gray.
+pub(super) fn is_gray_label(&[red, green, blue]: &Colour) -> bool {
+    red == green && green == blue && usize::from(red) < LABELS
 }
 
 /// The palette of a map in full colour, and the label of each of its colours; None if there is no such palette, or if
@@ -135,6 +146,11 @@ mod tests {
             panic!("reordered")
         };
         assert_eq!([LIP[13], LIP[0], LIP[5]].map(|colour| labels[&colour]), [13, 0, 5]);
+        // Gray labels to which a program gave indices of its own, and those to which it gave their own.
+        let Order::Other(_, labels) = used(&[(0, [13; 3]), (1, [0; 3]), (2, [5; 3])]) else { panic!("gray") };
+        assert_eq!([[13; 3], [0; 3], [5; 3]].map(|colour| labels[&colour]), [13, 0, 5]);
+        assert_eq!(used(&[(13, [13; 3]), (0, [0; 3]), (5, [5; 3])]), Order::AsStored);
+        assert_eq!(used(&[(1, [0; 3]), (0, [60; 3])]), Order::AsStored, "gray, but no labels");
         // Colours of no palette, one colour for all, one index.
         assert_eq!(used(&[(0, [1, 2, 3]), (1, LIP[0]), (2, LIP[5])]), Order::AsStored);
         assert_eq!(used(&[(4, [0; 3]), (13, [0; 3])]), Order::AsStored);

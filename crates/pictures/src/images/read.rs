@@ -48,12 +48,16 @@ pub fn read_sample(files: &SampleFiles, labels: ParseLabels) -> Result<Sample> {
 pub fn read_sample_noting(files: &SampleFiles, labels: ParseLabels, notes: &mut Vec<Note>) -> Result<Sample> {
     let others = [files.pose, files.warped_cloth, files.warped_mask, files.parse];
     let (height, width) = same_size(files.agnostic, &others)?;
+    let pose = read_rgb(files.pose)?;
+    let [red, green, blue] = std::array::from_fn(|channel| &pose.data[channel * height * width..][..height * width]);
+    let largest = red.iter().zip(green).zip(blue).map(|((red, green), blue)| red.max(*green).max(*blue));
+    notes.extend(skeleton_note(largest.map(|value| value > BRIGHT * 2.0 - 1.0), files.pose));
     Ok(Sample {
         batch: 1,
         height,
         width,
         agnostic: read_rgb(files.agnostic)?.data,
-        pose: read_rgb(files.pose)?.data,
+        pose: pose.data,
         warped_cloth: read_rgb(files.warped_cloth)?.data,
         warped_mask: read_mask_noting(files.warped_mask, notes)?.data,
         labels: labels_from_parse(&read_labels_noting(files.parse, notes)?, labels, files.parse)?.data,
@@ -115,6 +119,7 @@ pub fn read_rgb(path: &Path) -> Result<Image> {
     if (pixels.color, pixels.depth) == (ColorType::Rgb, BitDepth::Eight) {
         return Ok(Image { height, width, data: rgb8_to_planes(&pixels.bytes) });
     }
+    pixels.expect_visible(path)?;
     let mut data = vec![0.0; 3 * height * width];
     for (i, [r, g, b, alpha]) in pixels.rgba().enumerate() {
         for (c, value) in [r, g, b].into_iter().enumerate() {
@@ -134,10 +139,32 @@ pub fn read_rgb8(path: &Path) -> Result<Rgb8> {
     let bytes = if (pixels.color, pixels.depth) == (ColorType::Rgb, BitDepth::Eight) {
         pixels.bytes
     } else {
+        pixels.expect_visible(path)?;
         let composited = |[r, g, b, alpha]: [f32; 4]| [r, g, b].map(|v| to_byte((v * alpha + 1.0 - alpha) * 2.0 - 1.0));
         pixels.rgba().flat_map(composited).collect()
     };
     Ok(Rgb8::from_bytes(height, width, &bytes).expect("a picture that was decoded has pixels"))
+}
+
+/// As [`read_rgb8`], for a drawn skeleton; adds to `notes` if it is not on black.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn read_skeleton_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Rgb8> {
+    let picture = read_rgb8(path)?;
+    let is_bright = |pixel: &[u8; 3]| pixel.iter().any(|&value| f32::from(value) > BRIGHT * 255.0);
+    notes.extend(skeleton_note(picture.pixels().iter().map(is_bright), path));
+    Ok(picture)
+}
+
+/// Values above this share of white are not black, not even that of a JPEG beside a coloured line.
+const BRIGHT: f32 = 0.15;
+
+/// What to tell of a skeleton whose pixels are bright or not.
+fn skeleton_note(is_bright: impl ExactSizeIterator<Item = bool>, path: &Path) -> Option<Note> {
+    let pixels = is_bright.len();
+    let bright = is_bright.filter(|&is_bright| is_bright).count();
+    (2 * bright > pixels).then(|| Note::SkeletonNotOnBlack { path: path.into() })
 }
 
 /// Reads a file that [`read_rgb`] reads as a mask: its luminance times alpha, white being 1. A mask of 0 and 1, or a
@@ -155,6 +182,7 @@ pub fn read_mask(path: &Path) -> Result<Plane<f32>> {
 /// As [`read_mask`].
 pub fn read_mask_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<f32>> {
     let pixels = Pixels::read(path)?;
+    pixels.expect_visible(path)?;
     // Gray must stay exactly as it is, which the sum of rounded weights would not guarantee.
     let luminance = |[r, g, b]: [f32; 3]| {
         if r == g && g == b { r } else { 0.299 * r + 0.587 * g + 0.114 * b }
@@ -170,8 +198,27 @@ pub fn read_mask_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<f32>
         notes.push(Note::MaskScaled { path: path.into(), largest });
     } else if white > 0.0 && white < 0.5 {
         notes.push(Note::MaskDark { path: path.into(), largest });
+    } else {
+        let gray = in_gray_areas(&data, pixels.height, pixels.width);
+        if 20 * gray > data.len() {
+            notes.push(Note::MaskGray { path: path.into(), share: (100 * gray / data.len()) as u8 });
+        }
     }
     Ok(Plane { height: pixels.height, width: pixels.width, data })
+}
+
+/// How many values are neither dark nor bright, and lie in areas of such values. Masks have none: their edges are gray where
+/// they are smooth and where JPEG rings, but narrow.
+fn in_gray_areas(mask: &[f32], height: usize, width: usize) -> usize {
+    let edge = (height.min(width) / 96).max(2);
+    let is_gray = |value: f32| (0.25..0.75).contains(&value);
+    let row = |y: usize| &mask[y * width..][..width];
+    let in_row = |y: usize| {
+        let (above, here) = (row(y - edge), row(y));
+        let near = here.iter().zip(here.iter().skip(edge)).zip(above.iter().skip(edge));
+        near.filter(|&((&left, &here), &above)| is_gray(here) && is_gray(left) && is_gray(above)).count()
+    };
+    (edge..height).map(in_row).sum()
 }
 
 /// Reads a label map: the indices of a palette PNG, or the values of a gray PNG of up to 8 bits. Where a program has
@@ -194,6 +241,9 @@ pub fn read_labels_noting(path: &Path, notes: &mut Vec<Note>) -> Result<Plane<u8
         Format::Png => read_png_labels(path, notes),
         Format::Jpeg => Err(refused("a JPEG, which changes labels")),
         format @ Format::Other(_) => {
+            if format.is_lossy(path)? {
+                return Err(refused(&format!("a {} with lossy compression, which changes labels", format.name())));
+            }
             let pixels = Pixels::read(path)?;
             let labels = labels_of_colours(&pixels, path, notes);
             labels.ok_or_else(|| refused(&format!("a {} in full colour", format.name())))
@@ -267,8 +317,7 @@ fn labels_of_colours(pixels: &Pixels, path: &Path, notes: &mut Vec<Note>) -> Opt
         return None;
     }
     let colours = distinct(rgb.clone());
-    let is_gray = |&[r, g, b]: &[u8; 3]| r == g && g == b && usize::from(r) < palette::LABELS;
-    if colours.len() > 1 && colours.iter().all(is_gray) {
+    if colours.len() > 1 && colours.iter().all(palette::is_gray_label) {
         return plane(rgb.map(|[gray, ..]| gray).collect());
     }
     let (palette, labels) = palette::of_colours(&colours)?;
@@ -379,6 +428,15 @@ impl Pixels {
         let palette = info.palette.as_deref().unwrap_or_default().to_vec();
         let is_palette = info.color_type == ColorType::Indexed;
         Ok((Self { height, width, color, depth, is_palette, bytes }, orientation, palette))
+    }
+
+    /// Refuses pixels of which none shows anything.
+    fn expect_visible(&self, path: &Path) -> Result<()> {
+        let has_alpha = matches!(self.color, ColorType::Rgba | ColorType::GrayscaleAlpha);
+        if has_alpha && self.rgba().all(|[.., alpha]| alpha == 0.0) {
+            return Err(Error::Transparent { path: path.into() });
+        }
+        Ok(())
     }
 
     /// Turns the pixels, which take whole bytes each.

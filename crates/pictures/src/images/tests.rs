@@ -40,7 +40,7 @@ fn every_colour_type_reads_as_colour() {
         (ColorType::GrayscaleAlpha, sixteen, &[100, 100, 51, 51], [224.0; 3]),
         (ColorType::Rgb, eight, &[1, 2, 3], [1.0, 2.0, 3.0]),
         (ColorType::Rgb, sixteen, &[1, 1, 2, 2, 3, 3], [1.0, 2.0, 3.0]),
-        (ColorType::Rgba, eight, &[0, 255, 100, 0], [255.0; 3]),
+        (ColorType::Rgba, eight, &[0, 255, 100, 51], [204.0, 255.0, 224.0]),
         (ColorType::Rgba, sixteen, &[0, 0, 255, 255, 100, 100, 51, 51], [204.0, 255.0, 224.0]),
         (ColorType::Indexed, eight, &[9], [246.0, 9.0, 7.0]),
         (ColorType::Indexed, BitDepth::Four, &[0x50], [250.0, 5.0, 7.0]),
@@ -50,6 +50,22 @@ fn every_colour_type_reads_as_colour() {
         let got = read_rgb(&path).unwrap();
         for (got, want) in got.pixel(0, 0).iter().zip(want.map(unit)) {
             assert!((got - want).abs() < 1e-5, "{color:?} {depth:?}: {got} is not {want}");
+        }
+    }
+}
+
+#[test]
+fn transparent_pixels_are_white_but_a_picture_has_others() {
+    let dir = directory();
+    let eight = |color, bytes: &[u8]| encode(&dir, color, BitDepth::Eight, (1, 2), bytes);
+    let half = eight(ColorType::Rgba, &[0, 255, 100, 0, 1, 2, 3, 255]);
+    assert_eq!(read_rgb8(&half).unwrap().pixels(), [[255; 3], [1, 2, 3]]);
+    for (color, bytes) in [(ColorType::Rgba, &[9, 9, 9, 0, 9, 9, 9, 0][..]), (ColorType::GrayscaleAlpha, &[9, 0, 9, 0])]
+    {
+        let path = eight(color, bytes);
+        for error in [read_rgb(&path).map(drop), read_rgb8(&path).map(drop), read_mask(&path).map(drop)] {
+            let said = error.unwrap_err().to_string();
+            assert!(said.contains("every pixel is transparent") && said.contains(path.to_str().unwrap()), "{said}");
         }
     }
 }
@@ -113,6 +129,99 @@ fn masks_of_two_values_are_black_and_white() {
 }
 
 #[test]
+fn pictures_that_are_no_masks_are_told() {
+    let dir = directory();
+    let size = (128, 96);
+    let told = |path: &Path| {
+        let mut notes = Vec::new();
+        read::read_mask_noting(path, &mut notes).unwrap();
+        notes.iter().map(Note::to_string).collect::<Vec<_>>()
+    };
+    let gray = |value: &dyn Fn(f32, f32) -> f32| {
+        let bytes: Vec<u8> = (0..128 * 96).map(|i| value((i / 96) as f32, (i % 96) as f32) as u8).collect();
+        encode(&dir, ColorType::Grayscale, BitDepth::Eight, size, &bytes)
+    };
+    // How far a pixel is inside of the garment, a box and two sleeves.
+    let depth = |y: f32, x: f32| {
+        let of_box = |[top, bottom, left, right]: [f32; 4]| (y - top).min(bottom - y).min(x - left).min(right - x);
+        of_box([20.0, 110.0, 25.0, 70.0]).max(of_box([25.0, 45.0, 5.0, 90.0]))
+    };
+    // Smooth edges three pixels wide; an edge that rings, as that of a JPEG of poor quality.
+    assert_eq!(told(&gray(&|y, x| 255.0 * (depth(y, x) / 3.0).clamp(0.0, 1.0))), [""; 0]);
+    let ringing = |y: f32, x: f32| if depth(y, x).abs() < 8.0 { 40.0 * (3.0 * depth(y, x)).sin() } else { 0.0 };
+    assert_eq!(told(&gray(&|y, x| if depth(y, x) > 0.0 { 255.0 } else { 0.0 } + ringing(y, x))), [""; 0]);
+    // The garment's photo, a label map.
+    let photo = told(&gray(&|y, x| if depth(y, x) > 0.0 { 120.0 + x / 4.0 } else { 246.0 }));
+    assert!(photo[0].contains("gray, neither dark nor bright") && photo.len() == 1, "{photo:?}");
+    let labels: Vec<u8> =
+        (0..96 * 128).map(|i| if depth((i / 96) as f32, (i % 96) as f32) > 0.0 { 5 } else { 0 }).collect();
+    let path = dir.path().join("labels.png");
+    write_lip_labels(&path, &Plane { height: 128, width: 96, data: labels }).unwrap();
+    let scaled = told(&path);
+    assert!(scaled[0].contains("taken for white"), "two values of a palette are a mask: {scaled:?}");
+    let labels: Vec<u8> = (0..96 * 128)
+        .map(|i| if depth((i / 96) as f32, (i % 96) as f32) > 0.0 { 5 } else { i as u8 / 255 * 3 })
+        .collect();
+    let mut labels = Plane { height: 128, width: 96, data: labels };
+    labels.data[0] = 18; // yellow, the brightest colour
+    write_lip_labels(&path, &labels).unwrap();
+    assert!(told(&path)[0].contains("a photo or a label map"), "{:?}", told(&path));
+}
+
+#[test]
+fn skeletons_over_a_photo_are_told() {
+    let dir = directory();
+    let path = dir.path().join("pose.png");
+    let told = |share: usize, background: f32| {
+        let mut picture = Image::filled(20, 10, [background; 3]);
+        (0..200).filter(|i| i % 20 < share).for_each(|i| picture.set_pixel(i / 10, i % 10, [1.0, -1.0, -1.0]));
+        write_rgb(&path, &picture).unwrap();
+        let mut notes = Vec::new();
+        read_skeleton_noting(&path, &mut notes).unwrap();
+        notes.iter().map(Note::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told(8, -0.9), [""; 0], "a thick skeleton on the black of a JPEG");
+    let said = told(2, 0.1);
+    assert!(said[0].contains("pose.png: ") && said[0].contains("--disable_blending"), "{said:?}");
+}
+
+#[test]
+fn labels_of_lossy_files_are_refused() {
+    let dir = directory();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    // Gray labels in lossless files.
+    let bytes: Vec<u8> = [0, 5, 13, 19].iter().flat_map(|label| [*label; 3]).collect();
+    let (mut webp, mut tiff) = (Vec::new(), std::io::Cursor::new(Vec::new()));
+    let rgb = ::image::ExtendedColorType::Rgb8;
+    ::image::codecs::webp::WebPEncoder::new_lossless(&mut webp).encode(&bytes, 2, 2, rgb).unwrap();
+    ::image::ImageEncoder::write_image(::image::codecs::tiff::TiffEncoder::new(&mut tiff), &bytes, 2, 2, rgb).unwrap();
+    for path in [write("a.webp", &webp), write("a.tif", tiff.get_ref())] {
+        assert_eq!(read_labels(&path).unwrap().data, [0, 5, 13, 19], "{}", path.display());
+    }
+    let lossy: &[u8] =
+        b"RIFF\x22\0\0\0WEBPVP8 \x16\0\0\0\x30\x01\0\x9d\x01\x2a\x01\0\x01\0\x0e\xc0\xfe\x25\xa4\0\x03\x70\0\0\0\0";
+    let extended =
+        [&b"RIFF\x3b\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0ALPH\x01\0\0\0\0\0"[..], &lossy[12..]].concat();
+    let frame = [&b"RIFF\x48\0\0\0WEBPANMF\x2e\0\0\0"[..], &[0; 16], &lossy[12..]].concat();
+    let little = b"II*\0\x08\0\0\0\x02\0\0\x01\x03\0\x01\0\0\0\x01\0\0\0\x03\x01\x03\0\x01\0\0\0\x07\0\0\0";
+    let big = b"MM\0*\0\0\0\x08\0\x01\x01\x03\0\x03\0\0\0\x01\0\x07\0\0";
+    for (name, bytes) in
+        [("b.webp", lossy), ("c.webp", &extended), ("d.webp", &frame), ("b.tif", little), ("c.tif", big)]
+    {
+        let said = read_labels(&write(name, bytes)).unwrap_err().to_string();
+        assert!(said.contains(name) && said.contains("which changes labels"), "{said}");
+    }
+    // Cut off before anything is told of the compression.
+    for (name, bytes) in [("e.webp", &lossy[..17]), ("e.tif", &little[..20])] {
+        assert!(matches!(read_labels(&write(name, bytes)), Err(Error::Decode { .. })));
+    }
+}
+
+#[test]
 fn labels_of_a_known_palette_are_found_by_colour() {
     let dir = directory();
     // Skin, background, hair in LIP's colours.
@@ -123,6 +232,10 @@ fn labels_of_a_known_palette_are_found_by_colour() {
     assert!(notes[0].to_string().contains("those of LIP and CIHP"), "{notes:?}");
     let path = encode(&dir, ColorType::Rgb, BitDepth::Eight, (1, 3), &[face, background, hair].concat());
     assert_eq!(read_labels(&path).unwrap().data, [13, 0, 2]);
+    // Labels as gray, in a palette of a program's own order.
+    let path = encode_palette(&dir, &[[13; 3], [0; 3], [5; 3]], (1, 4), &[0, 1, 2, 0]);
+    assert_eq!(read::read_labels_noting(&path, &mut notes).unwrap().data, [13, 0, 5, 13]);
+    assert!(notes[1].to_string().contains("those of gray labels"), "{notes:?}");
     // Labels as gray, stored in colour.
     let path = encode(&dir, ColorType::Rgb, BitDepth::Eight, (1, 2), &[5, 5, 5, 0, 0, 0]);
     assert_eq!(read_labels(&path).unwrap().data, [5, 0]);

@@ -72,6 +72,48 @@ fn files_are_found_beside_a_photo() {
 }
 
 #[test]
+fn exactly_the_named_photo_is_taken() {
+    let folder = set();
+    let root = folder.path();
+    let copy = |from: &str, to: &str| fs::copy(root.join(from), root.join(to)).unwrap();
+    copy("image/a.png", "image/a.jpg");
+    copy("image-parse/a.png", "image-parse/a.jpg");
+    copy("cloth/c.png", "cloth/c.jpg");
+    fs::write(root.join("test_pairs.txt"), "a.png c.jpg\na.jpg c.png\na c\nb.jpg c\n").unwrap();
+    let wardrobe = Wardrobe::open(root, Split::Test).unwrap();
+    // Without extension the first kind of file is meant; names stay short where that is the same.
+    assert_eq!(wardrobe.pairs(None).unwrap(), [["a", "c.jpg"], ["a.jpg", "c"], ["a", "c"], ["b", "c"]]);
+    let person = wardrobe.person("a.jpg").unwrap();
+    assert!(person.photo.ends_with("image/a.jpg") && person.parse.ends_with("image-parse/a.png"), "{person:?}");
+    assert!(wardrobe.person("a").unwrap().photo.ends_with("image/a.png"));
+    let garment = wardrobe.garment("c.jpg").unwrap();
+    assert!(garment.photo.ends_with("cloth/c.jpg") && garment.mask.unwrap().ends_with("cloth-mask/c.png"));
+}
+
+#[test]
+fn every_alternative_folder_is_looked_through() {
+    let folder = set();
+    let root = folder.path();
+    fs::create_dir(root.join("image-parse-v3")).unwrap();
+    fs::create_dir(root.join("openpose_json")).unwrap();
+    let person = Wardrobe::open(root, Split::Test).unwrap().person("a").unwrap();
+    assert!(
+        person.parse.ends_with("image-parse/a.png") && person.keypoints.ends_with("openpose-json/a_keypoints.json")
+    );
+    fs::copy(root.join("image-parse/a.png"), root.join("image-parse-v3/a.png")).unwrap();
+    let person = Wardrobe::open(root, Split::Test).unwrap().person("a").unwrap();
+    assert!(person.parse.ends_with("image-parse-v3/a.png"), "the first one that has it");
+}
+
+#[test]
+fn a_missing_file_in_a_line_of_two_names_is_told_as_such() {
+    let folder = set();
+    fs::write(folder.path().join("test_pairs.txt"), "a.png c.png\na.png  nothere.png\na.png, c.png\n").unwrap();
+    let wardrobe = Wardrobe::open(folder.path(), Split::Test).unwrap();
+    assert_eq!(wardrobe.pairs(None).unwrap(), [["a", "c"], ["a", "nothere"]]);
+}
+
+#[test]
 fn what_does_not_fit_is_told() {
     let folder = set();
     let root = folder.path();
@@ -84,6 +126,12 @@ fn what_does_not_fit_is_told() {
         write_mask(&root.join("cloth-mask/c.png"), &mask).unwrap();
         let error = Wardrobe::open(root, Split::Test).unwrap().garment("c").unwrap().read().unwrap_err().to_string();
         assert!(error.contains(word) && error.contains("c.png"), "{error}");
+    }
+    for (values, words) in [([30, 127], "largest value is 127 of 255"), ([128, 255], "smallest value is 128 of 255")] {
+        let data = (0..300).map(|k| values[k % 2] as f32 / 255.0).collect();
+        write_mask(&root.join("cloth-mask/c.png"), &Plane { height: 20, width: 15, data }).unwrap();
+        let error = Wardrobe::open(root, Split::Test).unwrap().garment("c").unwrap().read().unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("c.png"), "{error}");
     }
     fs::write(root.join("test_pairs.txt"), "a.png").unwrap();
     let error = Wardrobe::open(root, Split::Test).unwrap().pairs(None).unwrap_err().to_string();

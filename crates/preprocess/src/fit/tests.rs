@@ -75,5 +75,9 @@ fn impossible_sizes_are_errors() {
     }
     let fit = Fit::new([300, 200], [256, 128]).unwrap();
     fit.picture(&picture(200, 300), Padding::Edge).unwrap_err();
+    let said = fit.labels(&Labels::filled(200, 300, 0)).unwrap_err().to_string();
+    assert!(said.starts_with("the label map and the photo must be of one size"), "{said}");
+    let said = fit.mask(&Mask::filled(200, 300, false)).unwrap_err().to_string();
+    assert!(said.starts_with("the mask and the photo must be of one size"), "{said}");
     fit.picture_back(&picture(300, 200)).unwrap_err();
 }
