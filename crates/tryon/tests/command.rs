@@ -285,7 +285,10 @@ fn info_lists_the_plan() {
     let printed = succeeds(&["info", "--plan", "--guaranteed", "--size", "256x128", "--ngf", "4"]);
     let last = printed.lines().rev().nth(1).unwrap();
     assert!(printed.starts_with("step") && last.starts_with("all"), "{printed}");
-    assert!(printed.contains("up_4.conv_0       winograd    1 x 4+16x256x128 -> 2, 3x3"), "{printed}");
+    assert!(printed.contains("up_4.conv_0        winograd    1 x 4+16x256x128 -> 2, 3x3"), "{printed}");
+    // The longest name does not touch its kernel.
+    let printed = succeeds(&["info", "--plan", "--guaranteed", "--stage", "gmm", "--size", "512x256", "--ngf", "4"]);
+    assert!(printed.contains("extractionA.model.12  winograd"), "{printed}");
     let refused = fails(2, &["info", "--plan", "--size", "1024"]);
     assert!(refused.contains("height x width"), "{refused}");
     let refused = fails(1, &["info", "--plan", "--size", "1000x768"]);
