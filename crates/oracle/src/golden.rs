@@ -34,19 +34,32 @@ pub fn own(name: &str) -> Golden {
     Golden::read(&own_directory().join(name).with_extension("safetensors"))
 }
 
-/// All golden cases of `kind` (`generator`, `training`) in `GOLDEN_DIR`, or else in this workspace, sorted by name.
+/// All golden cases of `kind` (`generator`, `training`) in `GOLDEN_DIR`, or in this workspace where there is no such variable or
+/// the folder has none of this kind, sorted by name.
 ///
 /// # Panics
 /// If there is none, because a test without cases must not pass, or if one cannot be read.
 pub fn cases(kind: &str) -> Vec<Golden> {
-    let directory = std::env::var_os("GOLDEN_DIR").map_or_else(own_directory, PathBuf::from);
-    let entries = std::fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+    let own = own_directory();
+    let directory = std::env::var_os("GOLDEN_DIR").map_or_else(|| own.clone(), PathBuf::from);
+    let all = cases_in(&directory);
+    assert!(!all.is_empty(), "no golden case in {}", directory.display());
+    let of_kind = |all: Vec<Golden>| all.into_iter().filter(|case| case.meta["kind"] == kind).collect::<Vec<_>>();
+    let mut cases = of_kind(all);
+    if cases.is_empty() {
+        println!("no golden case of kind '{kind}' in {}: this workspace's are taken", directory.display());
+        cases = of_kind(cases_in(&own));
+    }
+    assert!(!cases.is_empty(), "no golden case of kind '{kind}' in {}", own.display());
+    cases
+}
+
+fn cases_in(directory: &Path) -> Vec<Golden> {
+    let entries = std::fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("a directory entry").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
     paths.sort();
-    let cases: Vec<_> = paths.iter().map(|path| Golden::read(path)).filter(|g| g.meta["kind"] == kind).collect();
-    assert!(!cases.is_empty(), "no golden case of kind '{kind}' in {}", directory.display());
-    cases
+    paths.iter().map(|path| Golden::read(path)).collect()
 }
 
 impl Golden {
