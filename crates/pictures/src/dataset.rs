@@ -30,6 +30,8 @@ const FOLDERS: [(&str, &[&str]); 6] = [
     ("warped garment", &["warped-cloth", "cloth"]),
     ("mask of the warped garment", &["warped-cloth-mask", "cloth-mask"]),
 ];
+/// The warped garment's place in [`FOLDERS`].
+const GARMENT: usize = 4;
 const PAIRS: [&str; 2] = ["train_pairs.txt", "pairs.txt"];
 
 /// An opened dataset: every file exists, and all have the same size.
@@ -101,6 +103,14 @@ impl Dataset {
             let path = found?;
             Folder::list(&path).map_err(|error| problems.push(format!("{}: {error}", path.display()))).ok()
         });
+        let is_flat = folders[GARMENT].as_ref().is_some_and(|found| found.path().ends_with("cloth"));
+        if is_flat && folder.join("openpose_json").is_dir() {
+            problems.push(
+                "openpose_json shows that this is VITON-HD's set, whose garments in cloth are not warped; `tryon dataset \
+                 prepare` warps them into another folder, to be used instead"
+                    .into(),
+            );
+        }
         let names = names(folder, &mut problems);
         let mut items = Vec::new();
         let mut size = None;

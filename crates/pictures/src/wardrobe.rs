@@ -435,15 +435,20 @@ impl Around<'_> {
                 folders.join(" or "),
                 self.name
             ),
-            remedy: remedy(what),
+            remedy: match what {
+                "label map" => "Human parsers such as SCHP make it; --parse names one",
+                "file of keypoints" => "OpenPose makes it, with --write_json; --keypoints names one",
+                _ => remedy(what),
+            },
         })
     }
 }
 
+/// What to do about a file that is missing in a folder of many.
 fn remedy(what: &str) -> &'static str {
     match what {
-        "label map" => "Human parsers such as SCHP make it; --parse names one",
-        "file of keypoints" => "OpenPose makes it, with --write_json; --keypoints names one",
+        "label map" => "Human parsers such as SCHP make it",
+        "file of keypoints" => "OpenPose makes it, with --write_json",
         _ => "Correct the name, or add the file",
     }
 }

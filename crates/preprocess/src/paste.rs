@@ -30,7 +30,7 @@ pub fn paste(photo: &Rgb8, generated: &Rgb8, region: &Mask) -> Result<Rgb8> {
         for x in (0..photo.width()).filter(|&x| region.pixel(y, x)) {
             let pixel = generated.pixel(y, x);
             out.row_mut(y)[x] = pixel;
-            let Some([oy, ox]) = nearest.pixel(y, x) else { continue };
+            let Some([oy, ox]) = nearest.pixel(y, x).map(|outside| outside.map(|at| at as usize)) else { continue };
             // The rim's own pixels are at distance 1.
             let distance = (squared_distance([y, x], [oy, ox]) as f32).sqrt();
             let share = (1.0 - (distance - 1.0) / reach as f32).max(0.0);
@@ -50,20 +50,21 @@ fn squared_distance([y, x]: [usize; 2], [oy, ox]: [usize; 2]) -> usize {
 
 /// For each pixel of the region the row and column of the nearest one outside, if that is at most `reach` pixels away in
 /// rows and columns.
-fn nearest_outside(region: &Mask, reach: usize) -> Picture<Option<[usize; 2]>> {
+fn nearest_outside(region: &Mask, reach: usize) -> Picture<Option<[u32; 2]>> {
     let (height, width) = (region.height(), region.width());
-    let mut nearest: Picture<Option<[usize; 2]>> = region.map(|_| None);
+    let mut nearest: Picture<Option<[u32; 2]>> = region.map(|_| None);
     for y in 0..height {
         // The nearest pixel outside always has one of the region beside it.
         let [above, row, below] = [y.saturating_sub(1), y, (y + 1).min(height - 1)].map(|y| region.row(y));
         let is_beside = |x: usize| above[x] || below[x] || row[x.saturating_sub(1)] || row[(x + 1).min(width - 1)];
         for x in (0..width).filter(|&x| !row[x] && is_beside(x)) {
+            let here = [y as u32, x as u32];
             for py in y.saturating_sub(reach)..(y + reach + 1).min(height) {
                 for px in x.saturating_sub(reach)..(x + reach + 1).min(width) {
-                    let squared = |outside| squared_distance([py, px], outside);
+                    let squared = |[oy, ox]: [u32; 2]| squared_distance([py, px], [oy as usize, ox as usize]);
                     let best = &mut nearest.row_mut(py)[px];
-                    if region.pixel(py, px) && best.is_none_or(|known| squared([y, x]) < squared(known)) {
-                        *best = Some([y, x]);
+                    if region.pixel(py, px) && best.is_none_or(|known| squared(here) < squared(known)) {
+                        *best = Some(here);
                     }
                 }
             }
@@ -126,7 +127,7 @@ mod tests {
         for (y, x) in (0..60 * 40_usize).map(|i| (i / 40, i % 40)) {
             let squared = |i: usize| squared_distance([y, x], [i / 40, i % 40]);
             let truth = (0..60 * 40).filter(|&i| !small.pixels()[i]).map(squared).min().filter(|_| small.pixel(y, x));
-            let found = nearest.pixel(y, x);
+            let found = nearest.pixel(y, x).map(|outside| outside.map(|at| at as usize));
             assert_eq!(found.map(|outside| squared_distance([y, x], outside)), truth, "{y} {x}");
             assert!(found.is_none_or(|[oy, ox]| !small.pixel(oy, ox)), "{y} {x}");
         }

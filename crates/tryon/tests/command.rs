@@ -309,6 +309,11 @@ fn a_drawn_dataset_is_one() {
     assert!(checked.starts_with(&(first.to_owned() + second)), "{checked}");
     assert!(checked.contains("  labels: image-parse\n            warped garment: cloth\n"), "{checked}");
     assert!(fails(1, &draw).contains("not empty"));
+    // The published set's own garments are flat.
+    fs::create_dir(set.join("openpose_json")).unwrap();
+    let refused = fails(1, &["dataset", "check", text(&set)]);
+    assert!(refused.contains("garments in cloth are not warped; `tryon dataset prepare` warps them"), "{refused}");
+    fs::remove_dir(set.join("openpose_json")).unwrap();
 
     // What is read is what was drawn, up to rounding to the 8 bits of a PNG.
     let dataset = Dataset::open(&set).unwrap();

@@ -319,7 +319,7 @@ fn what_cannot_work_is_refused_before_the_work() {
     let photos = ["wear", "--device", "cpu", "--person", text(&person), "--garment", text(&garment)];
     succeeds(&[&photos[..], &["-o", text(&drawn), "--weights", text(&beside)]].concat());
     fs::remove_file(beside.join("gmm.safetensors")).unwrap();
-    let said = ["no geometric matching module", "none of the three networks':\n", "training_args.bin: neither"];
+    let said = ["no geometric matching module", "none of the three networks':\n", "training_args.bin: this is neither"];
     assert_holds(&with(&beside), &said);
     // The same file twice is no contradiction.
     let (folder, file) = (text(&set.weights), set.weights.join("seg.safetensors"));

@@ -1,7 +1,7 @@
 //! Pictures in memory.
 
-/// The most pixels that a file may declare: 4096x4096, twenty times VITON-HD's 1024x768.
-pub(super) const MAX_PIXELS: u64 = 1 << 24;
+/// The most pixels that a file may declare: those of a photo of 33 megapixels, forty times VITON-HD's 1024x768.
+pub(super) const MAX_PIXELS: u64 = 1 << 25;
 
 /// A colour picture: (3, H, W), row-major, in [-1, 1].
 #[derive(Clone, Debug, PartialEq)]

@@ -21,7 +21,9 @@ pub(super) struct Jpeg {
 /// Reads the header of a JPEG, and refuses a declared size above `MAX_PIXELS`.
 pub(super) fn open(path: &Path) -> Result<Jpeg> {
     let io = |cause| Error::Io { path: path.into(), cause };
-    let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
+    // Sides are limited below, by the number of pixels.
+    let options = DecoderOptions::default().set_max_width(usize::MAX).set_max_height(usize::MAX);
+    let options = options.set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(BufReader::new(File::open(path).map_err(io)?), options);
     decoder.decode_headers().map_err(|cause| fail(path, &cause))?;
     let info = decoder.info().ok_or_else(|| fail(path, &"no header"))?;

@@ -434,7 +434,7 @@ fn damaged_files_are_errors() {
 fn absurd_sizes_are_refused_before_allocating() {
     let dir = directory();
     let path = dir.path().join("huge.png");
-    for (width, height) in [(2_000_000_000_u32, 2_000_000_000_u32), (1, 1 << 25), (5000, 5000)] {
+    for (width, height) in [(2_000_000_000_u32, 2_000_000_000_u32), (1, (1 << 25) + 1), (6000, 6000)] {
         let mut bytes = Vec::new();
         Encoder::new(&mut bytes, width, height).write_header().map(drop).unwrap_or_default();
         fs::write(&path, &bytes).unwrap();
@@ -442,4 +442,12 @@ fn absurd_sizes_are_refused_before_allocating() {
         assert!(matches!(error, Error::TooLarge { .. }), "{error}");
         assert!(error.to_string().contains(&format!("{height}x{width}")));
     }
+    // A JPEG's start, frame of 20000x20000 in three components, and start of the scan.
+    let mut jpeg =
+        vec![0xff, 0xd8, 0xff, 0xc0, 0, 17, 8, 0x4e, 0x20, 0x4e, 0x20, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0];
+    jpeg.extend([0xff, 0xda, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0]);
+    let path = dir.path().join("huge.jpg");
+    fs::write(&path, jpeg).unwrap();
+    let error = read_rgb(&path).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { width: 20_000, height: 20_000, .. }), "{error}");
 }
