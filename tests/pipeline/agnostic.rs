@@ -1,7 +1,7 @@
 //! Every case of kind `pipeline_agnostic`, drawn by the authors' method with Pillow, is found again to the pixel.
 
 use alias_model::preprocess::agnostic::{GRAY, gray_area, image_agnostic, painted_area, parse_agnostic};
-use alias_model::preprocess::labels::{FROM_13_TO_7, LIP_TO_13, LabelSet};
+use alias_model::preprocess::labels::{LIP_TO_7, LabelSet};
 use alias_model::preprocess::{Keypoints, Labels, Rgb8, Warning};
 use alias_oracle::golden::{Golden, cases, own};
 
@@ -114,7 +114,7 @@ fn labels_of_another_set_give_warnings() {
             let barefoot = labels.map(|label| if label > 17 { 0 } else { label });
             let (_, warnings) = LabelSet::Atr.read(&barefoot, keypoints).unwrap();
             assert!(warnings.contains(&other("LIP")), "{warnings:?}");
-            let seven = labels.map(|label| FROM_13_TO_7[usize::from(LIP_TO_13[usize::from(label)])]);
+            let seven = labels.map(|label| LIP_TO_7[usize::from(label)]);
             let (_, warnings) = LabelSet::Lip.read(&seven, keypoints).unwrap();
             assert!(warnings.contains(&Warning::FewLabels), "{warnings:?}");
         }

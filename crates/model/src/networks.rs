@@ -13,4 +13,4 @@ pub use segmentation::SegmentationConfig;
 pub use vgg19::Vgg19Config;
 
 /// Classes of a person's segmentation in VITON-HD's first two networks, made of LIP's 20 labels.
-pub(crate) const PARSED: usize = 13;
+pub(crate) const CLASSES_13: usize = 13;

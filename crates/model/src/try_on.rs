@@ -4,8 +4,8 @@
 mod inputs;
 mod matcher;
 mod photos;
+mod planes;
 mod segmenter;
-mod stages;
 
 pub use inputs::{Garment, GarmentPictures, Wearer, WearerPictures};
 pub use matcher::{Matcher, Warped};
@@ -18,6 +18,7 @@ use crate::{
     SegmentationConfig,
 };
 use alias_plan::Precision;
+use alias_preprocess::labels::FROM_13_TO_7;
 use std::sync::Arc;
 
 /// The three networks of VITON-HD on a device.
@@ -306,7 +307,7 @@ impl TryOn {
         let parsed = segmenter.parsed(wearer, &scores)?;
         drop(segmenter);
         self.free();
-        let labels = stages::classes(&parsed);
+        let labels = parsed.iter().map(|&class| FROM_13_TO_7[usize::from(class)]).collect::<Vec<_>>();
         let Warped { theta, cloth: warped_cloth, mask: warped_mask } =
             self.matcher()?.warp(wearer, garment, &labels)?;
         self.free();

@@ -29,6 +29,20 @@ pub const LIP_TO_13: [u8; 20] = [0, 1, 1, 12, 2, 3, 3, 3, 11, 4, 0, 12, 4, 2, 5,
 /// The 13 classes as the 7 of the image generator: background, kept parts, garment, hair, left arm, right arm, noise.
 pub const FROM_13_TO_7: [u8; 13] = [0, 3, 1, 2, 1, 4, 5, 1, 1, 1, 1, 1, 6];
 
+/// LIP's labels as the 7 classes of the image generator.
+pub const LIP_TO_7: [u8; 20] = {
+    let mut classes = [0; 20];
+    let mut label = 0;
+    while label < 20 {
+        classes[label] = FROM_13_TO_7[LIP_TO_13[label] as usize];
+        label += 1;
+    }
+    classes
+};
+
+/// A label of LIP for each of the 13 classes.
+pub const FROM_13_TO_LIP: [u8; 13] = [0, 2, 13, 5, 9, 14, 15, 16, 17, 18, 19, 8, 3];
+
 impl LabelSet {
     /// A person's map of this set as one of LIP's labels, and what speaks against its being of this set. The joints,
     /// where they are given, must belong to a picture of the map's size.
@@ -224,6 +238,11 @@ mod tests {
         for (class, group) in to_7.iter().enumerate() {
             assert!(group.iter().all(|&label| usize::from(FROM_13_TO_7[usize::from(label)]) == class), "{class}");
         }
+    }
+
+    #[test]
+    fn a_label_of_each_class_is_of_that_class() {
+        assert!(FROM_13_TO_LIP.iter().map(|&lip| usize::from(LIP_TO_13[usize::from(lip)])).eq(0..13));
     }
 
     #[test]

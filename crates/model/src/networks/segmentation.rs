@@ -111,7 +111,7 @@ impl SegmentationConfig {
             };
             y = double(&mut net, &name, both, width);
         }
-        let scores = net.convolution(y.read(0, "conv9.4"), Conv::same("conv9.6", ngf, super::PARSED, 3));
+        let scores = net.convolution(y.read(0, "conv9.4"), Conv::same("conv9.6", ngf, super::CLASSES_13, 3));
         let scores = net.activate(scores, Activation::Sigmoid);
         net.output("scores", scores);
         Ok(net.finish())

@@ -1,6 +1,6 @@
 //! A person and a garment as the networks read them, each prepared once.
 
-use super::stages::{concatenate, resize_bilinear, resize_nearest, resize_one_hot};
+use super::planes::{concatenate, resize_bilinear, resize_nearest, resize_one_hot};
 use crate::pixels::OF_BYTE;
 use crate::sample::check_pixels;
 use crate::{InputError, Result, rgb8_to_planes};

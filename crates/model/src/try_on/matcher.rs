@@ -1,7 +1,7 @@
 //! The garment warped onto a person, from the geometric matching module.
 
 use super::inputs::{Garment, Wearer};
-use super::{check_finite, run, stages};
+use super::{check_finite, planes, run};
 use crate::plans::{Session, Target};
 use crate::{Checkpoint, Device, InputError, MatchingConfig, Result};
 use alias_plan::ThinPlate;
@@ -83,8 +83,8 @@ impl Matcher {
         }
         let is_garment =
             |n: usize| move |at: usize| f32::from(u8::from(classes[n * height * width + at] == crate::GARMENT));
-        let place = stages::resize_nearest(batch, wearer.size, wearer.low, is_garment);
-        let person = stages::concatenate(batch, &[&place, &wearer.pose_nearest, &wearer.agnostic_nearest]);
+        let place = planes::resize_nearest(batch, wearer.size, wearer.low, is_garment);
+        let person = planes::concatenate(batch, &[&place, &wearer.pose_nearest, &wearer.agnostic_nearest]);
         Ok([person, garment.nearest.clone()])
     }
 

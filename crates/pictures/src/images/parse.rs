@@ -2,7 +2,7 @@
 
 use super::{Error, Plane, Result};
 use alias_model::CLASSES;
-use alias_model::preprocess::labels::{FROM_13_TO_7, LIP_TO_13};
+use alias_model::preprocess::labels::LIP_TO_7;
 use std::path::Path;
 
 /// Which labels a parse map holds.
@@ -27,11 +27,11 @@ pub fn labels_from_parse(indices: &Plane<u8>, labels: ParseLabels, path: &Path) 
         ParseLabels::Seven => false,
         ParseLabels::Lip => true,
     };
-    let classes = if lip { LIP_TO_13.len() as u8 } else { CLASSES };
+    let classes = if lip { LIP_TO_7.len() as u8 } else { CLASSES };
     if let Some(i) = indices.data.iter().position(|&v| v >= classes) {
         let (x, y) = (i % indices.width, i / indices.width);
         return Err(Error::Label { path: path.into(), value: indices.data[i], x, y, classes });
     }
-    let class = |&v: &u8| if lip { FROM_13_TO_7[usize::from(LIP_TO_13[usize::from(v)])] } else { v };
+    let class = |&v: &u8| if lip { LIP_TO_7[usize::from(v)] } else { v };
     Ok(Plane { data: indices.data.iter().map(class).collect(), ..*indices })
 }

@@ -1,7 +1,7 @@
 //! `tryon bench`: the time, operations and memory that an image takes.
 
 mod measurement;
-mod stages;
+mod networks;
 
 use super::outputs::prepare_folder;
 use super::{Drawing, Stage};
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
             !others,
             "--weights, --keep-tables and --tune are for the image generator alone; leave out either these or --stage"
         );
-        return stages::run(drawing, arguments.runs, arguments.json, device);
+        return networks::run(drawing, arguments.runs, arguments.json, device);
     }
     let [height, width] = drawing.size;
     let precision = drawing.precision.into();

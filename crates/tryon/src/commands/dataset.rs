@@ -2,7 +2,8 @@
 
 mod prepare;
 
-use super::{cores, in_parallel, parse_size, progress, stages, to_image};
+use super::generator_inputs::write_pairs;
+use super::{cores, in_parallel, parse_size, progress, to_image};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use alias_model::Layers;
@@ -120,7 +121,7 @@ fn draw(folder: &Path, count: u64, seed: u64, size: [usize; 2]) -> Result<String
         Ok(())
     })?;
     bar.finish_and_clear();
-    stages::write_pairs(folder, (seed..=last).map(name))?;
+    write_pairs(folder, (seed..=last).map(name))?;
     let [height, width] = size;
     Ok(format!("{count} examples of {height}x{width} in {shown}\n"))
 }

@@ -1,12 +1,13 @@
 //! `tryon wear`: dresses persons in garments, from photos to photos.
 
+use super::generator_inputs::{self, GeneratorInputs};
 use super::outputs::Outputs;
-use super::stages::{self, Preparer, Preparing, Stages, lock};
+use super::preparing::{Preparer, Preparing, lock};
 use super::{PrecisionArgument, parse_size, progress};
 use crate::device::{DeviceArguments, target};
 use crate::terminal::tell;
 use crate::weights::Weights;
-use alias_model::preprocess::Rgb8;
+use alias_model::preprocess::{Rgb8, labels::FROM_13_TO_LIP};
 use alias_model::{
     Checkpoints, GeneratorConfig, LoadOptions, Noise, PreparedGarment, PreparedPerson, Seeds, TryOn, Worn,
     rgb8_to_planes,
@@ -217,7 +218,7 @@ fn check_outputs(arguments: &Arguments, jobs: &[Job]) -> Result<()> {
     let pictures = jobs.iter().flat_map(|job| job.person.paths().chain(job.garment.paths()));
     let mut outputs = Outputs::new(pictures, weights.iter().chain(pairs).map(PathBuf::as_path));
     if let Some(stages) = stages {
-        for folder in stages::FOLDERS {
+        for folder in generator_inputs::FOLDERS {
             outputs.exclusive_folder(&stages.join(folder), "--stages")?;
         }
     }
@@ -230,9 +231,6 @@ fn check_outputs(arguments: &Arguments, jobs: &[Job]) -> Result<()> {
     sheet.iter().try_for_each(|sheet| outputs.picture(sheet))?;
     outputs.create()
 }
-
-/// LIP's label of each of the 13 classes; `tryon train` maps it back to the image generator's.
-const LIP_OF_PARSED: [u8; 13] = [0, 2, 13, 5, 9, 14, 15, 16, 17, 18, 19, 8, 3];
 
 /// Everything that does not change from pair to pair.
 struct Work<'a> {
@@ -312,15 +310,15 @@ impl<'a> Work<'a> {
 }
 
 fn write_stages(folder: &Path, name: &str, ready: &Ready, worn: &Worn) -> Result<()> {
-    let lip: Vec<u8> = worn.parsed.iter().map(|&class| LIP_OF_PARSED[usize::from(class)]).collect();
-    let stages = Stages {
+    let lip: Vec<u8> = worn.parsed.iter().map(|&class| FROM_13_TO_LIP[usize::from(class)]).collect();
+    let inputs = GeneratorInputs {
         agnostic: &ready.person.agnostic,
         pose: &ready.person.pose,
         labels: &lip,
         warped_cloth: &worn.sample.warped_cloth,
         warped_mask: &worn.sample.warped_mask,
     };
-    stages.write(folder, name)
+    inputs.write(folder, name)
 }
 
 /// A row of the contact sheet, at its size.
@@ -345,15 +343,4 @@ fn row(ready: &Ready, worn: &Worn, picture: &Rgb8) -> Vec<Image> {
     ];
     let cell = |image: Image| resize::image(&image, CELL, (image.width * CELL).div_ceil(image.height));
     all.map(cell).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::LIP_OF_PARSED;
-    use alias_model::preprocess::labels::LIP_TO_13;
-
-    #[test]
-    fn labels_of_stages_are_read_as_the_classes_that_they_are() {
-        assert!(LIP_OF_PARSED.iter().map(|&lip| usize::from(LIP_TO_13[usize::from(lip)])).eq(0..13));
-    }
 }

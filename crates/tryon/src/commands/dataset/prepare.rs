@@ -1,12 +1,13 @@
 //! `tryon dataset prepare`: from photos to examples to train on.
 
+use super::super::generator_inputs::{self, GeneratorInputs};
 use super::super::outputs::Outputs;
-use super::super::stages::{self, Preparer, Preparing, Stages};
+use super::super::preparing::{Preparer, Preparing};
 use super::super::{parse_size, progress};
 use crate::device::DeviceArguments;
 use crate::terminal::tell;
 use crate::weights::Weights;
-use alias_model::preprocess::labels::{FROM_13_TO_7, LIP_TO_13};
+use alias_model::preprocess::labels::LIP_TO_7;
 use alias_model::{CLASSES, Matcher, Precision, PreparedGarment, PreparedPerson, Target, Warped};
 use alias_pictures::images::{read_size, write_rgb8};
 use alias_pictures::pipeline::overlapped;
@@ -88,7 +89,7 @@ pub(super) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     finished.extend(all(&preparer, &matcher, output, &jobs));
     let failed = names.len() - finished.len();
     ensure!(!finished.is_empty(), "all {failed} failed, see above");
-    stages::write_pairs(
+    generator_inputs::write_pairs(
         output,
         names.iter().filter(|name| finished.contains(*name)).map(|name| format!("{name}.png")),
     )?;
@@ -114,7 +115,7 @@ fn names(wardrobe: &Wardrobe, pairs: Option<&Path>) -> Result<Vec<String>> {
 /// Creates the folders to write to. An error if one holds an input, or something of an earlier run without --skip-done.
 fn check_output(arguments: &Arguments, jobs: &[Job], pairs: Option<&Path>) -> Result<()> {
     let Arguments { output, skip_done, .. } = arguments;
-    let folders = [&[IMAGE], &stages::FOLDERS[..]].concat();
+    let folders = [&[IMAGE], &generator_inputs::FOLDERS[..]].concat();
     // A run of which nothing came leaves empty folders.
     let is_empty = |folder: &&str| std::fs::read_dir(output.join(folder)).map_or(true, |entries| entries.count() == 0);
     ensure!(
@@ -128,7 +129,7 @@ fn check_output(arguments: &Arguments, jobs: &[Job], pairs: Option<&Path>) -> Re
         outputs.exclusive_folder(&output.join(folder), "-o")?;
     }
     outputs.folder(output, "-o")?;
-    outputs.file(&output.join(stages::PAIRS))?;
+    outputs.file(&output.join(generator_inputs::PAIRS))?;
     outputs.create()
 }
 
@@ -137,7 +138,8 @@ const IMAGE: &str = "image";
 
 /// Whether all files of an example are there, at this size.
 fn is_done(root: &Path, name: &str, [height, width]: [usize; 2]) -> bool {
-    let mut files = stages::FOLDERS.iter().chain([&IMAGE]).map(|folder| stages::file(root, folder, name));
+    let mut files =
+        generator_inputs::FOLDERS.iter().chain([&IMAGE]).map(|folder| generator_inputs::file(root, folder, name));
     files.all(|path| read_size(&path).is_ok_and(|size| size == (height, width)))
 }
 
@@ -155,7 +157,7 @@ fn all(preparer: &Preparer, matcher: &Matcher, output: &Path, jobs: &[Job]) -> V
             job.person.parse.display(),
             CLASSES - 1
         );
-        let classes = labels.iter().map(|&label| FROM_13_TO_7[usize::from(LIP_TO_13[usize::from(label)])]).collect();
+        let classes = labels.iter().map(|&label| LIP_TO_7[usize::from(label)]).collect();
         Ok((person, preparer.garment(&job.garment)?, classes))
     };
     let draw = |_: &Job, (person, garment, classes): (Arc<PreparedPerson>, Arc<PreparedGarment>, Vec<u8>)| {
@@ -163,15 +165,15 @@ fn all(preparer: &Preparer, matcher: &Matcher, output: &Path, jobs: &[Job]) -> V
         Ok((person, warped))
     };
     let write = |job: &Job, (person, warped): (Arc<PreparedPerson>, Warped)| {
-        let stages = Stages {
+        let inputs = GeneratorInputs {
             agnostic: &person.agnostic,
             pose: &person.pose,
             labels: person.labels.pixels(),
             warped_cloth: &warped.cloth,
             warped_mask: &warped.mask,
         };
-        stages.write(output, &job.name)?;
-        Ok(write_rgb8(&stages::file(output, IMAGE, &job.name), &person.picture)?)
+        inputs.write(output, &job.name)?;
+        Ok(write_rgb8(&generator_inputs::file(output, IMAGE, &job.name), &person.picture)?)
     };
     let report = |job: &Job, result: Result<()>| {
         bar.suspend(|| preparer.take_notes().iter().for_each(|note| tell(format_args!("warning: {note}"))));

@@ -1,20 +1,8 @@
-//! What lies between the networks: resizing, concatenating, grouping classes. On the host, since it is little.
+//! Planes of pictures, resized and concatenated for the networks. On the host, since it is little.
 
-use crate::Noise;
-use crate::networks::PARSED;
-use crate::plan::{bilinear, philox};
-use alias_preprocess::labels::{FROM_13_TO_7, LIP_TO_13};
-
-/// Random stream of the noise in the segmentation generator's input, behind those of ALIAS's noise.
-const NOISE_STREAM: u32 = 24;
-/// The noise is 1 where 24 random bits are below this. The authors draw N(0, 255) into a byte, which clips and rounds it,
-/// divide by 255 and truncate: 1 where a standard normal number times 255 rounds to 255 or more, else 0.
-const NOISE_SHARE: u32 = 2_669_761;
-
-/// The image generator's classes of the 13.
-pub(super) fn classes(parsed: &[u8]) -> Vec<u8> {
-    parsed.iter().map(|&label| FROM_13_TO_7[usize::from(label)]).collect()
-}
+use crate::networks::CLASSES_13;
+use crate::plan::bilinear;
+use alias_preprocess::labels::LIP_TO_13;
 
 /// Places and weights of bilinear resizing along one axis.
 fn places(from: usize, to: usize) -> Vec<([usize; 2], [f32; 2])> {
@@ -71,8 +59,8 @@ pub(super) fn resize_nearest<V: Fn(usize) -> f32>(
 pub(super) fn resize_one_hot(labels: &[u8], from @ [h, w]: [usize; 2], to @ [to_h, to_w]: [usize; 2]) -> Vec<f32> {
     let (rows, columns) = (places(from[0], to[0]), places(from[1], to[1]));
     let plane = to_h * to_w;
-    let mut out = vec![0.0; labels.len() / (h * w) * PARSED * plane];
-    for (labels, out) in labels.chunks_exact(h * w).zip(out.chunks_exact_mut(PARSED * plane)) {
+    let mut out = vec![0.0; labels.len() / (h * w) * CLASSES_13 * plane];
+    for (labels, out) in labels.chunks_exact(h * w).zip(out.chunks_exact_mut(CLASSES_13 * plane)) {
         for (y, (ys, of_y)) in rows.iter().enumerate() {
             for (x, (xs, of_x)) in columns.iter().enumerate() {
                 for (i, top) in ys.iter().zip(of_y) {
@@ -85,17 +73,6 @@ pub(super) fn resize_one_hot(labels: &[u8], from @ [h, w]: [usize; 2], to @ [to_
         }
     }
     out
-}
-
-/// The segmentation generator's noise, (N, 1, h, w) with `count` elements: 0 or 1, the same on every device.
-pub(super) fn noise(noise: Noise, count: usize) -> Vec<f32> {
-    match noise {
-        Noise::None => vec![0.0; count],
-        Noise::Seed(seed) => {
-            let share = f64::from(NOISE_SHARE) / f64::from(1 << 24);
-            philox::uniform(seed, NOISE_STREAM).take(count).map(|u| f32::from(u8::from(u < share))).collect()
-        }
-    }
 }
 
 /// Concatenates tensors (N, C, ...) of `batch` images along the channels.
@@ -130,7 +107,7 @@ mod tests {
         let planes: Vec<f32> = labels
             .chunks_exact(35)
             .flat_map(|labels| {
-                (0..PARSED).flat_map(move |class| {
+                (0..CLASSES_13).flat_map(move |class| {
                     labels
                         .iter()
                         .map(move |&label| f32::from(u8::from(usize::from(LIP_TO_13[usize::from(label)]) == class)))
@@ -139,20 +116,11 @@ mod tests {
             .collect();
         for to in [[3, 2], [14, 10], [7, 5]] {
             let got = resize_one_hot(&labels, [7, 5], to);
-            let want = resize_bilinear(2 * PARSED, [7, 5], to, |plane| {
+            let want = resize_bilinear(2 * CLASSES_13, [7, 5], to, |plane| {
                 let planes = &planes;
                 move |at| planes[plane * 35 + at]
             });
             assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-6), "{to:?}");
         }
-    }
-
-    /// Measured in the authors' code: 0.159.
-    #[test]
-    fn a_sixth_of_the_noise_is_1() {
-        let drawn = noise(Noise::Seed(3), 40_000);
-        let share = drawn.iter().sum::<f32>() / 40_000.0;
-        assert!((share - 0.159).abs() < 0.006 && drawn.iter().all(|&z| z == 0.0 || z == 1.0), "{share}");
-        assert_eq!(noise(Noise::None, 3), [0.0; 3]);
     }
 }

@@ -4,7 +4,7 @@ use super::measurement::{Line, Measurement, counters, resident, timed};
 use crate::commands::{Drawing, Stage};
 use crate::device::{DeviceArguments, name};
 use alias_model::plan::Step;
-use alias_model::preprocess::labels::{FROM_13_TO_7, LIP_TO_13};
+use alias_model::preprocess::labels::{FROM_13_TO_7, LIP_TO_7};
 use alias_model::{
     Checkpoints, Conditioning, Cost, Device, GarmentPictures, LoadOptions, Noise, PlanOptions, Session, Target, TryOn,
     WearerPictures, fill, planes_to_rgb8,
@@ -86,7 +86,7 @@ fn chain(arguments: &Runs, device: &Device, before: u64) -> Result<String> {
     let sample = drawing.sample(drawing.config().layers)?;
     let pictures = [&sample.agnostic, &sample.pose, &sample.warped_cloth].map(|planes| planes_to_rgb8(planes));
     // A label of LIP for each of the seven classes: networks with random weights do not care which.
-    let lip = |class: u8| (0..20).find(|&lip| FROM_13_TO_7[usize::from(LIP_TO_13[lip])] == class).unwrap_or(0) as u8;
+    let lip = |class: u8| (0..20).find(|&lip| LIP_TO_7[lip] == class).unwrap_or(0) as u8;
     let labels: Vec<u8> = sample.labels.iter().map(|&class| lip(class)).collect();
     let mask: Vec<u8> = sample.warped_mask.iter().map(|&value| u8::from(value >= 0.5)).collect();
     let [agnostic, pose, cloth] = &pictures;
