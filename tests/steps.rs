@@ -59,19 +59,14 @@ impl StepBuffers {
     }
 
     /// Runs `step` on the GPU and returns the contents of `output`. Bounds checks must not change a bit: without them, an
-    /// index outside of a buffer has no defined result.
+    /// index outside of a buffer has no defined result. Convolutions and tables are compared in tests/painter.rs.
     fn run_on_gpu(&self, step: Step, weights: kernels::StepWeights, output: BufferId) -> Vec<f32> {
         use kernels::StepWeights::{Convolution, Linear, NoiseScale, None, Table};
         let unchecked = self.run_on(gpu(), step.clone(), weights, output);
         let gpu = gpu_with_bounds_checks();
         let moved = |tensor: &Tensor| Tensor::new(gpu, &tensor.shape()[..], &tensor.to_vec().unwrap()).unwrap();
         let checked = match weights {
-            Table(of) => {
-                let kernels::TableWeights { shared, shared_bias, taps, bias } = of;
-                let [shared, shared_bias, taps, bias] = [shared, shared_bias, taps, bias].map(moved);
-                self.run_on(gpu, step, Table(&kernels::TableWeights { shared, shared_bias, taps, bias }), output)
-            }
-            Convolution(of) => self.run_on(gpu, step, Convolution(&moved(of)), output),
+            Table(_) | Convolution(_) => return unchecked,
             Linear(of) => self.run_on(gpu, step, Linear(&moved(of)), output),
             NoiseScale(of) => self.run_on(gpu, step, NoiseScale(&moved(of)), output),
             None => self.run_on(gpu, step, None, output),
