@@ -153,6 +153,16 @@ impl Dataset {
         FOLDERS.iter().zip(files).map(|((what, _), file)| (*what, file.parent().unwrap_or(file)))
     }
 
+    /// The pictures of all examples.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.items.iter().flat_map(|item| item.files.iter().map(PathBuf::as_path))
+    }
+
+    /// The file in a dataset's folder that pairs pictures and garments, if there is one.
+    pub fn pairs_file(folder: &Path) -> Option<PathBuf> {
+        PAIRS.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+    }
+
     /// The name of example `index`: the stem of its files.
     pub fn name(&self, index: usize) -> &str {
         &self.items[index].name
@@ -188,7 +198,7 @@ impl Dataset {
 
 /// The examples' names, from the pairs file.
 fn names(folder: &Path, problems: &mut Vec<String>) -> Vec<String> {
-    let Some(path) = PAIRS.iter().map(|name| folder.join(name)).find(|path| path.is_file()) else {
+    let Some(path) = Dataset::pairs_file(folder) else {
         problems.push(format!("no {}; write one with a line IMAGE CLOTH for each example", PAIRS.join(" or ")));
         return Vec::new();
     };

@@ -201,7 +201,9 @@ fn complaints_name_the_thing_and_the_remedy() {
     let pairs = set.join("train_pairs.txt");
     let before = fs::read(&pairs).unwrap();
     let said = complaint(&weights, &set, &["--json", text(&pairs)]);
-    assert!(said.contains("train_pairs.txt is a file in --data; write elsewhere"), "{said}");
+    assert!(said.contains("train_pairs.txt is an input; write elsewhere"), "{said}");
+    let said = complaint(&weights, &set, &["-o", text(&set.join("image"))]);
+    assert!(said.contains("image holds pictures that are read"), "{said}");
     assert!(fs::read(&pairs).unwrap() == before);
 
     let other = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/checkpoint_legacy.pth"));

@@ -40,8 +40,7 @@ pub struct Framing {
     /// Height and width at which pictures are drawn: multiples of 128. Photos are scaled to it with their aspect kept, and
     /// padded.
     pub size: [usize; 2],
-    /// The units, in pixels of that size, of what is taken off around the joints: not radii themselves, of which the gray
-    /// ones are 5 units long.
+    /// The units, in pixels of that size, by which lines and discs are drawn around the joints: a line is 10 units wide.
     pub radii: Radii,
 }
 

@@ -36,7 +36,7 @@ pub enum Note {
     /// A skeleton that is not on black.
     #[error(
         "{}: most of the skeleton's picture is not black, as if it were drawn over the photo; run OpenPose with \
-         --disable_blending. Where keypoints are read and there is no such picture, the skeleton is drawn from them",
+         --disable_blending, or leave the picture out of `wear`, which then draws the skeleton from the keypoints",
         path.display()
     )]
     SkeletonNotOnBlack {

@@ -1,6 +1,6 @@
 //! `tryon evaluate`: how close a generator's pictures are to the true ones.
 
-use super::outputs::{Outputs, prepare_folder};
+use super::outputs::Outputs;
 use super::report::{Report, Scored, paste};
 use super::{PrecisionArgument, cores, draw, in_parallel, load, parse_size, progress, to_image};
 use crate::device::{DeviceArguments, name};
@@ -10,7 +10,7 @@ use alias_pictures::dataset::{Dataset, Example};
 use alias_pictures::images::{Image, write_sheet};
 use alias_pictures::sheet;
 use alias_train::read_generator;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -65,6 +65,8 @@ pub(crate) struct Arguments {
 /// The most pictures that are read and scored at once. More would take memory but no less time, since they are drawn
 /// one by one.
 const THREADS: usize = 16;
+/// The name of the sheet of the worst pictures.
+const WORST_PICTURE: &str = "worst.png";
 /// The number of pictures in worst.png.
 const WORST: usize = 10;
 /// The column of worst.png that shows the pasted garment: before the result.
@@ -85,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let config = GeneratorConfig::infer(&checkpoint).with_context(weights)?;
     let size = config.layers.check_size(height, width);
     size.with_context(|| format!("{}; give another --size", arguments.data.display()))?;
-    prepare_outputs(arguments)?;
+    prepare_outputs(arguments, &dataset)?;
     let precision = Precision::from(arguments.precision);
     let device = device.open(precision)?;
     let painter = load(&checkpoint, &device, precision, arguments.plain).with_context(weights)?;
@@ -127,7 +129,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
             .with_context(|| format!("{}", path.display()))?;
     }
     let Some(folder) = &arguments.output else { return Ok(String::new()) };
-    let path = folder.join("worst.png");
+    let path = folder.join(WORST_PICTURE);
     let rows = worst.iter().map(|&index| evaluator.row(index)).collect::<Result<Vec<_>>>()?;
     let mut titles = sheet::TITLES.to_vec();
     titles.insert(PASTE, "paste");
@@ -136,21 +138,16 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
 }
 
 /// Creates the output folders and refuses outputs that cannot be written, before hours of work.
-fn prepare_outputs(arguments: &Arguments) -> Result<()> {
-    if let Some(path) = &arguments.json {
-        let mut outputs = Outputs::new([], [arguments.weights.as_path()]);
-        outputs.file(path)?;
-        outputs.create()?;
-        // A file of the set is none of an earlier evaluation.
-        let is_of_set = path
-            .canonicalize()
-            .is_ok_and(|path| arguments.data.canonicalize().is_ok_and(|data| path.starts_with(data)));
-        ensure!(!is_of_set, "{} is a file in --data; write elsewhere", path.display());
+fn prepare_outputs(arguments: &Arguments, dataset: &Dataset) -> Result<()> {
+    let Arguments { data, weights, json, output, .. } = arguments;
+    let pairs = Dataset::pairs_file(data);
+    let mut outputs = Outputs::new(dataset.paths(), [weights].into_iter().chain(&pairs).map(PathBuf::as_path));
+    if let Some(folder) = output {
+        outputs.folder(folder, "-o")?;
+        outputs.picture(&folder.join(WORST_PICTURE))?;
     }
-    if let Some(folder) = &arguments.output {
-        prepare_folder(folder)?;
-    }
-    Ok(())
+    json.iter().try_for_each(|json| outputs.file(json))?;
+    outputs.create()
 }
 
 /// A generator, and the dataset that it is evaluated on.
