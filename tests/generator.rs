@@ -4,8 +4,8 @@ mod support;
 
 use alias_model::{Generator, GeneratorConfig, Inputs, Layers, LoadOptions, Noise, Sample, SpadeMethod, fill};
 use alias_oracle::golden::{self, Golden};
-use alias_oracle::{Random, gpu, relative_l2};
-use alias_tensor::{Gpu, Tensor};
+use alias_oracle::{Random, device, devices, own_devices, relative_l2};
+use alias_tensor::{Device, Tensor};
 use std::collections::BTreeMap;
 use support::{BAR, config, sample};
 
@@ -13,21 +13,21 @@ use support::{BAR, config, sample};
 const INPUTS: [&str; 5] = ["agnostic", "pose", "warped_cloth", "warped_mask", "labels"];
 
 /// The generator of a case, loaded like any checkpoint.
-fn generator(case: &Golden) -> Generator {
+fn generator(case: &Golden, device: &Device) -> Generator {
     let config = config(case);
     let checkpoint = fill(&config.network().unwrap(), case.integer("weights_seed"));
     let generator =
-        Generator::load_with(gpu(), &checkpoint, LoadOptions { plain: config.plain, strict: true }).unwrap();
+        Generator::load_with(device, &checkpoint, LoadOptions { plain: config.plain, strict: true }).unwrap();
     assert_eq!(generator.config(), config, "{}: read from the weights", case.name);
     generator
 }
 
 #[test]
 fn every_golden_tensor_is_as_close_to_float64_as_pytorch() {
-    let mut failures = Vec::new();
-    for case in golden::cases("generator") {
-        let generator = generator(&case);
-        let inputs = Inputs::new(gpu(), &sample(&case)).unwrap();
+    let (cases, mut failures) = (golden::cases("generator"), Vec::new());
+    for (case, device) in cases.iter().flat_map(|case| devices().into_iter().map(move |device| (case, device))) {
+        let generator = generator(case, &device);
+        let inputs = Inputs::new(&device, &sample(case)).unwrap();
         let mut got = BTreeMap::new();
         let mut tap = |stage: &str, y: &Tensor| {
             got.insert(format!("stage.{stage}"), y.clone());
@@ -47,10 +47,10 @@ fn every_golden_tensor_is_as_close_to_float64_as_pytorch() {
             assert_eq!(*got.shape(), *expected.shape, "{}: shape of {name}", case.name);
             let want: Vec<f64> = expected.data.iter().map(|&v| v.into()).collect();
             let ratio = relative_l2(&got.to_vec().unwrap(), &want) / error;
-            println!("{} {name}: {ratio:.2} times PyTorch's error", case.name);
+            println!("{} {name} on {device:?}: {ratio:.2} times PyTorch's error", case.name);
             // NaN has to fail.
             if ratio.is_nan() || ratio > BAR {
-                failures.push(format!("{} {name}: {ratio:.2} times PyTorch's float32 error", case.name));
+                failures.push(format!("{} {name} on {device:?}: {ratio:.2} times PyTorch's float32 error", case.name));
             }
         }
     }
@@ -60,7 +60,7 @@ fn every_golden_tensor_is_as_close_to_float64_as_pytorch() {
 /// A small case for the tests that need one.
 fn small() -> (Golden, Generator, Inputs) {
     let case = golden::own("more_128x192");
-    let (generator, inputs) = (generator(&case), Inputs::new(gpu(), &sample(&case)).unwrap());
+    let (generator, inputs) = (generator(&case, &device()), Inputs::new(device(), &sample(&case)).unwrap());
     (case, generator, inputs)
 }
 
@@ -69,7 +69,7 @@ fn the_same_image_twice_is_bit_equal() {
     let (case, generator, _) = small();
     let sample = sample(&case);
     let draw = || {
-        let inputs = Inputs::new(gpu(), &sample).unwrap();
+        let inputs = Inputs::new(device(), &sample).unwrap();
         generator.forward(&inputs, Noise::Seed(5)).unwrap().to_vec().unwrap()
     };
     let first = draw();
@@ -78,15 +78,17 @@ fn the_same_image_twice_is_bit_equal() {
     }
 }
 
-/// On a device of its own, since a shared one counts other tests as well.
 #[test]
 fn fifty_images_take_the_memory_of_one() {
-    let own = Gpu::open(&Default::default()).unwrap();
+    own_devices().iter().for_each(fifty_images);
+}
+
+fn fifty_images(own: &Device) {
     let narrow = GeneratorConfig { ngf: 1, layers: Layers::More, ..GeneratorConfig::PUBLISHED };
     let checkpoint = fill(&narrow.network().unwrap(), 3);
-    let generator = Generator::load(&own, &checkpoint).unwrap();
+    let generator = Generator::load(own, &checkpoint).unwrap();
     let small = Sample { height: 64, width: 64, ..blank(64 * 64) };
-    let draw = || generator.forward(&Inputs::new(&own, &small).unwrap(), Noise::None).unwrap().to_vec().unwrap();
+    let draw = || generator.forward(&Inputs::new(own, &small).unwrap(), Noise::None).unwrap().to_vec().unwrap();
     draw();
     draw();
     let warm = own.counters();
@@ -126,7 +128,7 @@ fn the_gradient_predicts_a_step() {
         let mut random = Random::new(9);
         random.array(&image.shape()).to_f32()
     };
-    let cotangent_tensor = Tensor::new(gpu(), &image.shape(), &cotangent).unwrap();
+    let cotangent_tensor = Tensor::new(device(), &image.shape(), &cotangent).unwrap();
     let gradient = image.backward(&cotangent_tensor).unwrap().get(&x).unwrap().to_vec().unwrap();
     let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
 
@@ -135,7 +137,7 @@ fn the_gradient_predicts_a_step() {
     let loss = |step: f64| -> f64 {
         let moved: Vec<_> =
             x.iter().zip(&gradient).map(|(&x, &g)| (f64::from(x) + step * f64::from(g) / norm) as f32).collect();
-        let x = Tensor::new(gpu(), &inputs.x().shape(), &moved).unwrap();
+        let x = Tensor::new(device(), &inputs.x().shape(), &moved).unwrap();
         let image = generator.forward(&inputs.with_x(x), noise).unwrap().to_vec().unwrap();
         image.iter().zip(&cotangent).map(|(&y, &c)| f64::from(y) * f64::from(c)).sum()
     };
@@ -147,7 +149,7 @@ fn the_gradient_predicts_a_step() {
 /// By one method of modulation: the image, its gradients with respect to some weights and the inputs, and the
 /// operations of the forward pass.
 fn with_modulation(sample: &Sample, config: GeneratorConfig, modulation: SpadeMethod) -> (Vec<Vec<f32>>, u64) {
-    let own = Gpu::open(&Default::default()).unwrap(); // a shared one counts other tests' operations
+    let own = own_devices().pop().expect("there is a device");
     let checkpoint = fill(&config.network().unwrap(), 4);
     let mut leaves = Vec::new();
     let generator = Generator::from_state(config, |key, shape| {
@@ -207,17 +209,17 @@ fn weights_that_are_tracked_get_gradients() {
     let checkpoint = fill(&config.network().unwrap(), 1);
     let mut leaves = BTreeMap::new();
     let generator = Generator::from_state(config, |key, shape| {
-        let tensor = Tensor::new(gpu(), shape, &checkpoint.get(key).unwrap().to_f32()?)?;
+        let tensor = Tensor::new(device(), shape, &checkpoint.get(key).unwrap().to_f32()?)?;
         let buffer = [".weight_u", ".weight_v"].iter().any(|suffix| key.ends_with(suffix));
         let tensor = if buffer { tensor } else { tensor.requires_grad() };
         leaves.insert(key.to_owned(), (tensor.clone(), buffer));
         Ok(tensor)
     })
     .unwrap();
-    let inputs = Inputs::new(gpu(), &sample(&case)).unwrap();
+    let inputs = Inputs::new(device(), &sample(&case)).unwrap();
     let image = generator.forward(&inputs, Noise::Seed(1)).unwrap();
     let cotangent = Random::new(2).array(&image.shape()).to_f32();
-    let gradients = image.clone().backward(&Tensor::new(gpu(), &image.shape(), &cotangent).unwrap()).unwrap();
+    let gradients = image.clone().backward(&Tensor::new(device(), &image.shape(), &cotangent).unwrap()).unwrap();
     for (key, (tensor, buffer)) in leaves {
         let gradient = gradients.get(&tensor).map(|g| g.to_vec().unwrap());
         assert_eq!(gradient.is_none(), buffer, "{key}");
@@ -231,7 +233,7 @@ fn weights_that_are_tracked_get_gradients() {
 #[test]
 fn a_uniform_label_map_survives_spade_and_is_lost_by_normalization() {
     use alias_kernels::{conv2d, instance_norm, modulate};
-    let tensor = |shape: &[usize], values: &[f32]| Tensor::new(gpu(), shape, values).unwrap();
+    let tensor = |shape: &[usize], values: &[f32]| Tensor::new(device(), shape, values).unwrap();
     let mut random = Random::new(4);
     let weights = random.array(&[4, 2, 1, 1]).to_f32();
     let x = random.array(&[1, 4, 6, 5]).to_f32();
@@ -258,7 +260,7 @@ fn a_uniform_label_map_survives_spade_and_is_lost_by_normalization() {
 #[test]
 fn inputs_that_do_not_fit_are_errors_that_name_them() {
     let (_, generator, _) = small();
-    let refused = |sample: Sample| Inputs::new(gpu(), &sample).unwrap_err().to_string();
+    let refused = |sample: Sample| Inputs::new(device(), &sample).unwrap_err().to_string();
     let pixels = 64 * 64;
     let good = || Sample { height: 64, width: 64, ..blank(pixels) };
     assert!(refused(Sample { labels: vec![7; pixels], ..good() }).contains("labels holds 7 at element 0"));
@@ -266,7 +268,7 @@ fn inputs_that_do_not_fit_are_errors_that_name_them() {
     assert!(refused(Sample { warped_mask: vec![255.0; pixels], ..good() }).contains("warped_mask holds 255"));
     assert!(refused(Sample { agnostic: vec![0.0; 5], ..good() }).contains("agnostic has 5 elements, not the 12288"));
     let odd = Sample { height: 100, width: 64, ..blank(6400) };
-    let error = generator.forward(&Inputs::new(gpu(), &odd).unwrap(), Noise::None).unwrap_err().to_string();
+    let error = generator.forward(&Inputs::new(device(), &odd).unwrap(), Noise::None).unwrap_err().to_string();
     assert!(error.contains("the image is 100x64") && error.contains("multiples of 64"), "{error}");
 }
 

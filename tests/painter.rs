@@ -7,7 +7,7 @@ use alias_model::{
     Noise, Painter, PlanOptions, Precision, Sample, SpadeMethod, Target, Tuning, fill,
 };
 use alias_oracle::golden::{self, Golden};
-use alias_oracle::{gpu, gpu_with_bounds_checks, relative_l2};
+use alias_oracle::{device, gpu, gpu_if_any, gpu_with_bounds_checks, relative_l2};
 use alias_plan::Method;
 use alias_tensor::wgpu::{Features, Limits};
 use alias_tensor::{Gpu, GpuOptions};
@@ -23,29 +23,30 @@ fn painter(case: &Golden, (device, target): &(Device, Target)) -> Painter {
 }
 
 /// Plans for a software rasterizer, and for GPUs with and without Winograd's algorithm, whatever runs the test.
-fn targets() -> [Target; 3] {
-    let by = |tuning| Target { tuning, ..Target::of(gpu(), Precision::F32) };
+fn targets(gpu: &Gpu) -> [Target; 3] {
+    let by = |tuning| Target { tuning, ..Target::of(gpu, Precision::F32) };
     [Method::Staged(0), Method::Fused, Method::Winograd(2)].map(|method| by(Tuning::Always(method)))
 }
 
 /// Everything that executes plans: the adapter at hand by the plans for each kind of GPU; processor cores with each
 /// instruction set that they have, and by each method.
 fn executors() -> Vec<(Device, Target)> {
-    let on_gpu = targets().map(|target| (gpu().into(), target));
+    let on_gpu = gpu_if_any().into_iter().flat_map(|gpu| targets(gpu).map(|target| (gpu.into(), target)));
     let cores = |instructions, tuning| {
         let options = CpuOptions { instructions, ..Default::default() };
         (Device::cores(options).unwrap(), Target { tuning, ..Target::CORES })
     };
     let every_instruction = Cpu::available().into_iter().map(|which| cores(Some(which), Tuning::Default));
     let methods = [Method::Fused, Method::Winograd(2)].map(|method| cores(None, Tuning::Always(method)));
-    on_gpu.into_iter().chain(every_instruction).chain(methods).collect()
+    let on_cores = every_instruction.chain(methods).filter(|_| matches!(device(), Device::Cores(_)));
+    on_gpu.chain(on_cores).collect()
 }
 
 /// An executor's name, for messages.
 fn name((device, target): &(Device, Target)) -> String {
     match device {
         Device::Gpu(_) => format!("GPU, {:?}", target.tuning),
-        Device::Cpu(cpu) => format!("cores, {:?}, {:?}", cpu.instructions(), target.tuning),
+        Device::Cores(cores) => format!("cores, {:?}, {:?}", cores.cpu().instructions(), target.tuning),
     }
 }
 
@@ -89,7 +90,7 @@ fn half_precision_keeps_its_bar() {
         let config = config(&case);
         let checkpoint = fill(&config.network().unwrap(), case.integer("weights_seed"));
         let sample = sample(&case);
-        for target in targets() {
+        for target in targets(&gpu) {
             let target = Target { precision: Precision::F16, ..target };
             let options = LoadOptions { plain: config.plain, strict: true };
             let painter = Painter::load_with(&gpu, &checkpoint, options, target.clone()).unwrap();
@@ -124,7 +125,7 @@ fn noisy(sample: Sample) -> Sample {
 #[test]
 fn plans_draw_what_the_generator_draws() {
     let checkpoint = narrow();
-    let generator = Generator::load(gpu(), &checkpoint).unwrap();
+    let generator = Generator::load(device(), &checkpoint).unwrap();
     let flat = Sample { labels: vec![4; 2 * 128 * 64], ..pair(128, 64) };
     let noise = noisy(pair(128, 64));
     // Few 3x3 windows, but hardly two 5x5 ones alike.
@@ -139,7 +140,7 @@ fn plans_draw_what_the_generator_draws() {
     });
     let painters: Vec<_> = painters.collect();
     for (map, sample) in [("persons", pair(128, 64)), ("flat", flat), ("noise", noise), ("two classes", two)] {
-        let inputs = Inputs::new(gpu(), &sample).unwrap();
+        let inputs = Inputs::new(device(), &sample).unwrap();
         for noise in [Noise::None, Noise::Seed(9)] {
             let dense = generator.forward_with(&inputs, noise, SpadeMethod::Dense, |_, _| {}).unwrap();
             let dense: Vec<f64> = dense.to_vec().unwrap().iter().map(|&v| v.into()).collect();
@@ -156,8 +157,8 @@ fn plans_draw_what_the_generator_draws() {
 fn checks_change_nothing() {
     let checkpoint = narrow();
     let sample = noisy(alias_scene::draw(1, 64, 64).sample);
-    let narrow_bands = targets().map(|target| Target { max_binding: 1 << 16, ..target });
-    for target in targets().into_iter().chain(narrow_bands) {
+    let narrow_bands = targets(gpu()).map(|target| Target { max_binding: 1 << 16, ..target });
+    for target in targets(gpu()).into_iter().chain(narrow_bands) {
         let draw = |gpu: &Gpu| {
             let painter = Painter::load_with(gpu, &checkpoint, LoadOptions::default(), target.clone()).unwrap();
             painter.draw(&sample, Noise::Seed(3)).unwrap()
@@ -184,7 +185,7 @@ fn the_same_image_twice_is_bit_equal() {
 
 #[test]
 fn a_person_wears_another_garment() {
-    let painter = Painter::load(gpu(), &narrow()).unwrap();
+    let painter = Painter::load(device(), &narrow()).unwrap();
     let sample = pair(64, 64);
     let other = Sample { warped_cloth: sample.warped_cloth.iter().map(|v| -v).collect(), ..sample.clone() };
     let person = painter.person(&sample, PlanOptions { keeps_tables: true, ..Default::default() }).unwrap();
@@ -194,7 +195,7 @@ fn a_person_wears_another_garment() {
 
 #[test]
 fn samples_that_are_not_the_persons_are_refused() {
-    let painter = Painter::load(gpu(), &narrow()).unwrap();
+    let painter = Painter::load(device(), &narrow()).unwrap();
     let sample = alias_scene::draw(1, 64, 64).sample;
     let person = painter.person(&sample, PlanOptions::default()).unwrap();
     let refused = |sample: &Sample, noise| person.draw(sample, noise).unwrap_err().to_string();
@@ -328,7 +329,7 @@ fn no_binding_is_larger_than_the_target_allows() {
 /// Threads that share a person each get their own image.
 #[test]
 fn threads_take_turns_with_a_person() {
-    let painter = Painter::load(gpu(), &narrow()).unwrap();
+    let painter = Painter::load(device(), &narrow()).unwrap();
     let sample = alias_scene::draw(1, 64, 64).sample;
     let person = painter.person(&sample, PlanOptions::default()).unwrap();
     let garments: Vec<_> =

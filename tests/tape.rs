@@ -1,21 +1,21 @@
 //! The autograd tape: which tensors get gradients, their values, and the memory that they take.
 
 use alias_kernels::{add, concat, conv2d, leaky_relu, mul, scale, slice, sum};
-use alias_oracle::gpu;
-use alias_tensor::{Gpu, GpuOptions, Pass, Tensor, no_grad};
+use alias_oracle::{device, own_devices};
+use alias_tensor::{Pass, Tensor, no_grad};
 use std::sync::{Arc, Mutex};
 
 fn leaf(values: &[f32]) -> Tensor {
-    Tensor::new(gpu(), &[values.len()], values).unwrap().requires_grad()
+    Tensor::new(device(), &[values.len()], values).unwrap().requires_grad()
 }
 
 fn constant(shape: &[usize], value: f32) -> Tensor {
-    Tensor::new(gpu(), shape, &vec![value; shape.iter().product()]).unwrap()
+    Tensor::new(device(), shape, &vec![value; shape.iter().product()]).unwrap()
 }
 
 /// The gradient of `<y, cotangent>` by `x`.
 fn gradient(y: &Tensor, cotangent: &[f32], x: &Tensor) -> Option<Vec<f32>> {
-    let cotangent = Tensor::new(gpu(), &y.shape(), cotangent).unwrap();
+    let cotangent = Tensor::new(device(), &y.shape(), cotangent).unwrap();
     y.clone().backward(&cotangent).unwrap().get(x).map(|g| g.to_vec().unwrap())
 }
 
@@ -28,16 +28,20 @@ fn a_tensor_used_twice_gets_both_gradients() {
 
 #[test]
 fn branches_add_up_and_each_node_runs_once() {
-    let gpu = Gpu::open(&GpuOptions::default()).unwrap(); // not the shared one, whose counters include other tests' launches
-    let x = Tensor::new(&gpu, &[2], &[1.0, -2.0]).unwrap().requires_grad();
+    let device = own_devices().pop().expect("there is a device");
+    let x = Tensor::new(&device, &[2], &[1.0, -2.0]).unwrap().requires_grad();
     let shared = scale(&x, 3.0).unwrap();
     // `shared` reaches the result by three paths of different lengths
     let y = add(&add(&shared, &scale(&shared, 2.0).unwrap()).unwrap(), &leaky_relu(&shared, 0.5).unwrap()).unwrap();
-    let cotangent = Tensor::new(&gpu, &[2], &[1.0, 10.0]).unwrap();
-    let before = gpu.counters().launches;
+    let cotangent = Tensor::new(&device, &[2], &[1.0, 10.0]).unwrap();
+    let before = device.counters().launches;
     let gradient = y.backward(&cotangent).unwrap().get(&x).unwrap().to_vec().unwrap();
     assert_eq!(gradient, [12.0, 105.0]);
-    assert_eq!(gpu.counters().launches, before + 5, "a leaky ReLU, two scalings, two accumulations, and nothing twice");
+    assert_eq!(
+        device.counters().launches,
+        before + 5,
+        "a leaky ReLU, two scalings, two accumulations, and nothing twice"
+    );
 }
 
 #[test]
@@ -65,7 +69,7 @@ fn a_bias_gets_the_sum_over_images_and_pixels() {
 fn slices_of_a_concatenation_find_their_way_back() {
     let (a, b) = (constant(&[1, 2, 1, 1], 1.0).requires_grad(), constant(&[1, 1, 1, 1], 2.0).requires_grad());
     let y = slice(&concat(&[&a, &b]).unwrap(), 1..3).unwrap();
-    let gradients = y.backward(&Tensor::new(gpu(), &[1, 2, 1, 1], &[5.0, 7.0]).unwrap()).unwrap();
+    let gradients = y.backward(&Tensor::new(device(), &[1, 2, 1, 1], &[5.0, 7.0]).unwrap()).unwrap();
     assert_eq!(gradients.get(&a).unwrap().to_vec().unwrap(), [0.0, 5.0]);
     assert_eq!(gradients.get(&b).unwrap().to_vec().unwrap(), [7.0]);
 }
@@ -108,17 +112,17 @@ fn chain(x: &Tensor) -> alias_tensor::Result<Tensor> {
 #[test]
 fn backward_gives_back_what_it_has_passed() {
     let growth = |keeps: bool| {
-        let gpu = Gpu::open(&GpuOptions::default()).unwrap();
-        let tensor = |value: f32| Tensor::new(&gpu, &[1 << 10], &[value; 1 << 10]).unwrap();
+        let device = own_devices().pop().expect("there is a device");
+        let tensor = |value: f32| Tensor::new(&device, &[1 << 10], &[value; 1 << 10]).unwrap();
         let weights: Vec<_> = (0..10).map(|_| tensor(0.5).requires_grad()).collect();
         let y = weights.iter().fold(tensor(1.0), |y, weight| mul(&y, weight).unwrap());
         let cotangent = tensor(1.0);
-        let before = gpu.counters().live_bytes;
+        let before = device.counters().live_bytes;
         let kept = keeps.then(|| y.clone());
         let gradients = y.backward(&cotangent).unwrap();
         assert!(weights.iter().all(|weight| gradients.get(weight).is_some()));
         drop(kept);
-        (gpu.counters().peak_live_bytes - before) / (4 << 10)
+        (device.counters().peak_live_bytes - before) / (4 << 10)
     };
     assert!((10..13).contains(&growth(true)), "a gradient for each weight");
     assert!(growth(false) < 4, "{} tensors more than before", growth(false));
@@ -127,8 +131,8 @@ fn backward_gives_back_what_it_has_passed() {
 #[test]
 fn a_checkpoint_keeps_only_its_input_and_gives_the_same_gradients() {
     let run = |checkpointed: bool| {
-        let gpu = Gpu::open(&GpuOptions::default()).unwrap();
-        let tensor = |value: f32| Tensor::new(&gpu, &[1 << 10], &[value; 1 << 10]).unwrap();
+        let device = own_devices().pop().expect("there is a device");
+        let tensor = |value: f32| Tensor::new(&device, &[1 << 10], &[value; 1 << 10]).unwrap();
         // Both parts capture the weight, which is a parent of neither.
         let (x, weight) = (tensor(1.25).requires_grad(), tensor(0.75).requires_grad());
         let passes = Arc::new(Mutex::new(Vec::new()));
@@ -141,7 +145,7 @@ fn a_checkpoint_keeps_only_its_input_and_gives_the_same_gradients() {
             };
             y = if checkpointed { y.checkpoint(part).unwrap() } else { part(&y, Pass::First).unwrap() };
         }
-        let held = gpu.counters().live_bytes;
+        let held = device.counters().live_bytes;
         let gradients = y.backward(&tensor(1.0)).unwrap();
         let of = |leaf: &Tensor| gradients.get(leaf).unwrap().to_vec().unwrap();
         let passes = passes.lock().unwrap().clone();

@@ -8,8 +8,8 @@ use alias_model::{
     Vgg19Config, fill,
 };
 use alias_oracle::golden::{self, Golden};
-use alias_oracle::{gpu, relative_l2};
-use alias_tensor::{Counters, Gpu, GpuOptions, Tensor};
+use alias_oracle::{device, devices, gpu_if_any, own_devices, relative_l2};
+use alias_tensor::{Counters, CpuOptions, Device, Gpu, GpuOptions, Tensor};
 use alias_train::{Batch, Error, Gan, Losses, Trainer, TrainerOptions, Vgg19};
 use std::collections::BTreeMap;
 use support::{BAR, compare_training, pair, sample};
@@ -17,8 +17,8 @@ use support::{BAR, compare_training, pair, sample};
 /// The inputs in a case; all its other tensors are results to compare.
 const INPUTS: [&str; 6] = ["agnostic", "pose", "warped_cloth", "warped_mask", "labels", "real"];
 
-/// A case's trainer, its batch, and the number of its steps.
-fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
+/// A case's trainer on a device, its batch, and the number of its steps.
+fn trainer(case: &Golden, device: &Device) -> (Trainer, Batch, u64) {
     let stored = case.meta["config"].as_object().unwrap();
     let known = [
         "height",
@@ -58,24 +58,24 @@ fn trainer(case: &Golden) -> (Trainer, Batch, u64) {
         ..Default::default()
     };
     let trainer = Trainer::new(
-        gpu(),
+        device,
         (config, &fill(&config.network().unwrap(), seed)),
         (discriminator, &fill(&discriminator.network().unwrap(), seed + 1)),
-        Some(Vgg19::load(gpu(), &vgg).unwrap()),
+        Some(Vgg19::load(device, &vgg).unwrap()),
         options,
     );
     let real = case.tensor("real");
     let batch = Batch {
-        inputs: Inputs::new(gpu(), &sample(case)).unwrap(),
-        real: Tensor::new(gpu(), &real.shape, &real.data).unwrap(),
+        inputs: Inputs::new(device, &sample(case)).unwrap(),
+        real: Tensor::new(device, &real.shape, &real.data).unwrap(),
     };
     (trainer.unwrap(), batch, integer("steps") as u64)
 }
 
 /// The results of a case's steps, by the names that cases use: losses and final states, gradients and image of the
 /// first step.
-fn run(case: &Golden) -> BTreeMap<String, Vec<f32>> {
-    let (mut trainer, batch, steps) = trainer(case);
+fn run(case: &Golden, device: &Device) -> BTreeMap<String, Vec<f32>> {
+    let (mut trainer, batch, steps) = trainer(case, device);
     let (mut got, mut losses) = (BTreeMap::new(), Vec::new());
     for step in 0..steps {
         let tap = |name: &str, tensor: &Tensor| {
@@ -98,16 +98,15 @@ fn run(case: &Golden) -> BTreeMap<String, Vec<f32>> {
 #[test]
 fn every_golden_case_is_as_close_to_float64_as_pytorch() {
     let cases = golden::cases("training");
-    let failures: Vec<String> = cases.iter().flat_map(|case| compare_training(case, &INPUTS, &run(case))).collect();
-    assert!(failures.is_empty(), "past {BAR} times PyTorch's float32 error:\n{}", failures.join("\n"));
+    for device in devices() {
+        let compare = |case| compare_training(case, &INPUTS, &run(case, &device));
+        let failures: Vec<String> = cases.iter().flat_map(compare).collect();
+        assert!(failures.is_empty(), "{device:?}, past {BAR} times PyTorch's float32 error:\n{}", failures.join("\n"));
+    }
 }
 
 /// A small trainer with every kind of state: batch norm's running statistics, spectral norm's vectors, moments, rates.
-fn small() -> (Trainer, [Batch; 2]) {
-    small_on(gpu())
-}
-
-fn small_on(gpu: &Gpu) -> (Trainer, [Batch; 2]) {
+fn small(device: &Device) -> (Trainer, [Batch; 2]) {
     let config = GeneratorConfig {
         layers: Layers::More,
         norm: ParameterFreeNorm::Batch,
@@ -116,7 +115,7 @@ fn small_on(gpu: &Gpu) -> (Trainer, [Batch; 2]) {
     let discriminator = DiscriminatorConfig { ndf: 2, ..DiscriminatorConfig::VITON_HD };
     let options = TrainerOptions { constant_steps: 2, decay_steps: 100, noise_seed: 3, ..Default::default() };
     let trainer = Trainer::new(
-        gpu,
+        device,
         (config, &fill(&config.network().unwrap(), 1)),
         (discriminator, &fill(&discriminator.network().unwrap(), 2)),
         None,
@@ -124,8 +123,8 @@ fn small_on(gpu: &Gpu) -> (Trainer, [Batch; 2]) {
     );
     let batches = [1, 2].map(|seed| {
         let sample = alias_scene::draw(seed, 128, 64).sample;
-        let real = Tensor::new(gpu, &[1, 3, 128, 64], &sample.agnostic).unwrap();
-        Batch { inputs: Inputs::new(gpu, &sample).unwrap(), real }
+        let real = Tensor::new(device, &[1, 3, 128, 64], &sample.agnostic).unwrap();
+        Batch { inputs: Inputs::new(device, &sample).unwrap(), real }
     });
     (trainer.unwrap(), batches)
 }
@@ -142,27 +141,38 @@ fn bits(trainer: &Trainer, losses: &[Losses]) -> Vec<u8> {
         .collect()
 }
 
+/// On cores also with any number of threads.
 #[test]
 fn a_training_repeats_and_resumes_bit_for_bit() {
+    let cores = |threads| Device::cores(CpuOptions { threads: Some(threads), ..Default::default() }).unwrap();
+    for device in devices() {
+        let others = if matches!(device, Device::Cores(_)) { vec![cores(1), cores(3)] } else { vec![device.clone()] };
+        repeats_and_resumes(&device, &others);
+    }
+}
+
+fn repeats_and_resumes(device: &Device, others: &[Device]) {
     let steps = |trainer: &mut Trainer, batches: &[Batch; 2], range: std::ops::Range<usize>| {
         range.map(|k| trainer.step(&batches[k % 2..=k % 2]).unwrap()).collect::<Vec<_>>()
     };
-    let (mut undisturbed, batches) = small();
+    let (mut undisturbed, batches) = small(device);
     let expected = steps(&mut undisturbed, &batches, 0..7);
     assert!(expected[0] != expected[2], "a training that moves nothing");
     let expected = bits(&undisturbed, &expected);
 
-    let (mut again, batches) = small();
-    let losses = steps(&mut again, &batches, 0..7);
-    assert!(bits(&again, &losses) == expected, "two runs differ");
+    for other in others {
+        let (mut again, batches) = small(other);
+        let losses = steps(&mut again, &batches, 0..7);
+        assert!(bits(&again, &losses) == expected, "a run on {other:?} differs from one on {device:?}");
+    }
 
-    let (mut first, batches) = small();
+    let (mut first, batches) = small(device);
     let mut losses = steps(&mut first, &batches, 0..3);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("training.safetensors");
     first.save().unwrap().write_safetensors(&path).unwrap();
     drop(first);
-    let mut resumed = Trainer::resume(gpu(), &Checkpoint::read(&path).unwrap(), None).unwrap();
+    let mut resumed = Trainer::resume(device, &Checkpoint::read(&path).unwrap(), None).unwrap();
     assert_eq!(resumed.step_count(), 3);
     losses.extend(steps(&mut resumed, &batches, 3..7));
     assert!(bits(&resumed, &losses) == expected, "a resumed run differs from an undisturbed one");
@@ -170,21 +180,26 @@ fn a_training_repeats_and_resumes_bit_for_bit() {
 
 #[test]
 fn blocks_computed_twice_give_the_same_bits_from_less_memory() {
-    let run = |recomputes: bool| {
-        let (mut trainer, batches) = small();
+    let run = |device: &Device, recomputes: bool| {
+        let (mut trainer, batches) = small(device);
         trainer.set_recomputes(recomputes);
         let losses: Vec<_> = batches.iter().map(|batch| trainer.step(std::slice::from_ref(batch)).unwrap()).collect();
         bits(&trainer, &losses)
     };
-    assert!(run(true) == run(false), "another training");
+    for device in devices() {
+        assert!(run(&device, true) == run(&device, false), "another training on {device:?}");
+    }
 }
 
 /// A device may be lost at any moment: a generator with half of its new weights is never taken for a finished step.
 #[test]
 fn a_device_lost_amid_a_step_leaves_no_half_step() {
+    if gpu_if_any().is_none() {
+        return;
+    }
     for (moment, torn) in [("grad.discriminator.", false), ("grad.generator.", true)] {
         let gpu = Gpu::open(&GpuOptions::default()).unwrap();
-        let (mut trainer, batches) = small_on(&gpu);
+        let (mut trainer, batches) = small(&Device::from(&gpu));
         let lose = |name: &str, _: &Tensor| {
             if name.starts_with(moment) {
                 gpu.device().destroy();
@@ -208,36 +223,41 @@ fn a_device_lost_amid_a_step_leaves_no_half_step() {
 /// So what a step takes is known before the first one.
 #[test]
 fn a_device_that_counts_counts_what_the_true_one_does() {
-    let counts = |gpu: &Gpu| {
-        let (mut trainer, batches) = small_on(gpu);
+    let counts = |device: &Device| {
+        let (mut trainer, batches) = small(device);
         for batch in &batches {
             trainer.step(std::slice::from_ref(batch)).unwrap();
         }
-        Counters { submits: 0, ..gpu.counters() }
+        Counters { submits: 0, ..device.counters() }
     };
-    let gpu = Gpu::open(&GpuOptions::default()).unwrap();
-    let counting = gpu.counting().unwrap();
-    assert_eq!(counts(&counting), counts(&gpu));
-    let zeros = Tensor::new(&counting, &[2], &[1.0, 2.0]).unwrap();
-    assert_eq!(zeros.to_vec().unwrap(), [0.0, 0.0], "nothing is held");
+    for device in own_devices() {
+        let counting = device.counting().unwrap();
+        assert_eq!(counts(&counting), counts(&device), "{device:?}");
+        let zeros = Tensor::new(&counting, &[2], &[1.0, 2.0]).unwrap();
+        assert_eq!(zeros.to_vec().unwrap(), [0.0, 0.0], "nothing is held");
+    }
 }
 
 /// 512x384 at full width, on a device that only counts. The label map is that of a drawn figure.
 #[test]
 fn what_a_step_takes() {
-    let gpu = gpu().counting().unwrap();
+    devices().iter().for_each(step_takes);
+}
+
+fn step_takes(device: &Device) {
+    let device = device.counting().unwrap();
     let [height, width] = [512, 384];
     let scene = alias_scene::draw(1, height, width);
-    let inputs = Inputs::new(&gpu, &scene.sample).unwrap();
-    let real = Tensor::empty(&gpu, &[1, 3, height, width]).unwrap();
+    let inputs = Inputs::new(&device, &scene.sample).unwrap();
+    let real = Tensor::empty(&device, &[1, 3, height, width]).unwrap();
 
     let network = GeneratorConfig::PUBLISHED.network().unwrap();
-    let leaf = |_: &str, shape: &[usize]| Ok(Tensor::empty(&gpu, shape)?.requires_grad());
+    let leaf = |_: &str, shape: &[usize]| Ok(Tensor::empty(&device, shape)?.requires_grad());
     let generator = Generator::from_state(GeneratorConfig::PUBLISHED, leaf).unwrap();
-    let before = gpu.counters().flops;
+    let before = device.counters().flops;
     let image = generator.forward(&inputs, Noise::Seed(1)).unwrap();
     image.backward(&real).unwrap();
-    let (flops, dense) = (gpu.counters().flops - before, 3 * network.dense_flops(height, width).unwrap());
+    let (flops, dense) = (device.counters().flops - before, 3 * network.dense_flops(height, width).unwrap());
     println!("generator, forward and backward: {flops}, {:.3} of the dense network's", flops as f64 / dense as f64);
     assert!(3 * flops <= dense, "{flops} operations, more than a third of {dense}");
     drop(generator);
@@ -247,17 +267,18 @@ fn what_a_step_takes() {
     let judge = fill(&config.network().unwrap(), 2);
     let vgg = fill(&Vgg19Config { divisor: 1 }.network().unwrap(), 3);
     for (recomputes, most) in [(false, MOST_KEPT), (true, MOST_COMPUTED_TWICE)] {
-        let gpu = gpu.counting().unwrap();
-        let inputs = Inputs::new(&gpu, &scene.sample).unwrap();
-        let real = Tensor::empty(&gpu, &[1, 3, height, width]).unwrap();
+        let device = device.counting().unwrap();
+        let inputs = Inputs::new(&device, &scene.sample).unwrap();
+        let real = Tensor::empty(&device, &[1, 3, height, width]).unwrap();
         let (generator, discriminator) = ((GeneratorConfig::PUBLISHED, &weights), (config, &judge));
-        let vgg = Vgg19::load(&gpu, &vgg).unwrap();
-        let mut trainer = Trainer::new(&gpu, generator, discriminator, Some(vgg), TrainerOptions::default()).unwrap();
+        let vgg = Vgg19::load(&device, &vgg).unwrap();
+        let mut trainer =
+            Trainer::new(&device, generator, discriminator, Some(vgg), TrainerOptions::default()).unwrap();
         trainer.set_recomputes(recomputes);
         for _ in 0..2 {
             trainer.step(&[Batch { inputs: inputs.clone(), real: real.clone() }]).unwrap();
         }
-        let Counters { peak_live_bytes: live, peak_device_bytes: device, .. } = gpu.counters();
+        let Counters { peak_live_bytes: live, peak_device_bytes: device, .. } = device.counters();
         println!("recomputing {recomputes}: {} MiB held, {} on the device", live >> 20, device >> 20);
         assert!(device >> 20 <= most, "{} MiB on the device", device >> 20);
         assert!(device <= live + live / 8, "{} MiB on the device", device >> 20);
@@ -272,6 +293,7 @@ const MOST_COMPUTED_TWICE: u64 = 1_780;
 /// sees one image only.
 #[test]
 fn parts_of_a_batch_add_up() {
+    let device = device();
     let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
     let mut weights = fill(&config.network().unwrap(), 1);
     let scales: Vec<_> = weights.keys().filter(|key| key.ends_with("noise_scale")).map(str::to_owned).collect();
@@ -283,14 +305,14 @@ fn parts_of_a_batch_add_up() {
     let judge = fill(&discriminator.network().unwrap(), 2);
     let [a, b] = [1, 2].map(|seed| alias_scene::draw(seed, 128, 64).sample);
     let batch = |sample: &Sample| Batch {
-        inputs: Inputs::new(gpu(), sample).unwrap(),
-        real: Tensor::new(gpu(), &[sample.batch, 3, 128, 64], &sample.agnostic).unwrap(),
+        inputs: Inputs::new(&device, sample).unwrap(),
+        real: Tensor::new(&device, &[sample.batch, 3, 128, 64], &sample.agnostic).unwrap(),
     };
     let step = |parts: &[Batch]| {
         // With the default eps, Adam's first step is the gradient's sign, which for tiny gradients is that of a
         // rounding error.
         let options = TrainerOptions { gan: Gan::LeastSquares, eps: 1e-3, ..Default::default() };
-        let mut trainer = Trainer::new(gpu(), (config, &weights), (discriminator, &judge), None, options).unwrap();
+        let mut trainer = Trainer::new(&device, (config, &weights), (discriminator, &judge), None, options).unwrap();
         let mut gradients = BTreeMap::new();
         let tap = |name: &str, tensor: &Tensor| {
             // Batch and parts get different noise. Since its scales are zero, only their own gradients depend on it.
@@ -312,15 +334,16 @@ fn parts_of_a_batch_add_up() {
 
 #[test]
 fn what_cannot_be_trained_is_refused() {
-    let (mut trainer, [batch, _]) = small();
+    let device = device();
+    let (mut trainer, [batch, _]) = small(&device);
     assert!(trainer.step(&[]).unwrap_err().to_string().contains("at least one part"));
     let before = bits(&trainer, &[]);
-    let bad = Tensor::new(gpu(), &[1, 3, 128, 64], &[f32::NAN; 3 * 128 * 64]).unwrap();
+    let bad = Tensor::new(&device, &[1, 3, 128, 64], &[f32::NAN; 3 * 128 * 64]).unwrap();
     let error = trainer.step(&[Batch { real: bad, ..batch }]).unwrap_err().to_string();
     assert!(error.contains("the discriminator loss of step 0 is NaN"), "{error}");
     assert!(bits(&trainer, &[]) == before, "a step that failed left something behind");
 
     let weights = trainer.generator().unwrap();
-    let error = Trainer::resume(gpu(), &weights, None).unwrap_err().to_string();
+    let error = Trainer::resume(&device, &weights, None).unwrap_err().to_string();
     assert!(error.contains("only weights"), "{error}");
 }

@@ -3,7 +3,7 @@
 use crate::files::golden;
 use alias_checkpoint::Array;
 use alias_model::{Checkpoint, Generator, GeneratorConfig, LoadOptions, fill};
-use alias_oracle::gpu;
+use alias_oracle::device;
 
 fn checkpoint() -> Checkpoint {
     fill(&GeneratorConfig::PUBLISHED.with_ngf(2).network().unwrap(), 13)
@@ -19,7 +19,7 @@ fn without(checkpoint: &Checkpoint, drop: impl Fn(&str) -> bool) -> Checkpoint {
 }
 
 fn refusal(checkpoint: &Checkpoint) -> String {
-    Generator::load(gpu(), checkpoint).unwrap_err().to_string()
+    Generator::load(device(), checkpoint).unwrap_err().to_string()
 }
 
 /// The weights of a file that `torch.save` wrote are those that `fill` draws, so `fill` matches the reference's.
@@ -45,7 +45,7 @@ fn every_format_gives_the_same_generator() {
     saved.write_safetensors(&path).unwrap();
     let copy = Checkpoint::read(&path).unwrap();
     assert!(saved.iter().zip(copy.iter()).all(|((a, x), (b, y))| a == b && x.to_f32().unwrap() == y.to_f32().unwrap()));
-    Generator::load(gpu(), &copy).unwrap();
+    Generator::load(device(), &copy).unwrap();
 }
 
 #[test]
@@ -72,10 +72,10 @@ fn what_does_not_belong_is_let_through_only_where_asked() {
     let mut more = checkpoint();
     more.insert("extra.weight", Array::from_f32(&[1], &[0.0]));
     assert!(refusal(&more).contains("Unexpected key(s)"));
-    Generator::load_with(gpu(), &more, LoadOptions { strict: false, ..Default::default() }).unwrap();
+    Generator::load_with(device(), &more, LoadOptions { strict: false, ..Default::default() }).unwrap();
     let less = without(&more, |key| key == "conv_img.bias");
     let options = LoadOptions { strict: false, ..Default::default() };
-    let report = Generator::load_with(gpu(), &less, options).unwrap_err().to_string();
+    let report = Generator::load_with(device(), &less, options).unwrap_err().to_string();
     assert!(report.contains("Missing key(s)") && !report.contains("Unexpected"), "{report}");
 }
 
@@ -94,7 +94,7 @@ fn data_parallels_prefix_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wrapped.safetensors");
     wrapped.write_safetensors(&path).unwrap();
-    Generator::load(gpu(), &Checkpoint::read(&path).unwrap()).unwrap();
+    Generator::load(device(), &Checkpoint::read(&path).unwrap()).unwrap();
 }
 
 /// Checkpoints of old PyTorch versions do not have it.
@@ -105,5 +105,5 @@ fn num_batches_tracked_may_be_missing() {
     let full = fill(&config.network().unwrap(), 1);
     let old = without(&full, |key| key.ends_with("num_batches_tracked"));
     assert!(old.len() < full.len());
-    Generator::load(gpu(), &old).unwrap();
+    Generator::load(device(), &old).unwrap();
 }

@@ -23,7 +23,7 @@ fn generator(case: &Golden) -> GeneratorConfig {
 /// The scores (N, 13, h, w) enlarged to `size` and blurred.
 fn smooth(device: &Device, scores: &[f32], shape: [usize; 4], size @ [height, width]: [usize; 2]) -> Vec<f32> {
     match device {
-        Device::Cpu(cpu) => alias_cpu::smooth_scores(cpu, scores, shape, size),
+        Device::Cores(cores) => alias_cpu::smooth_scores(cores.cpu(), scores, shape, size),
         Device::Gpu(gpu) => {
             let large = bilinear_resize(&Tensor::new(gpu, &shape, scores).unwrap(), height, width).unwrap();
             gaussian_blur(&large, Smoothing::TAPS, Smoothing::SIGMA).unwrap().to_vec().unwrap()

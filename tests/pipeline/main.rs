@@ -14,7 +14,7 @@ use alias_checkpoint::{Array, Checkpoint};
 use alias_model::network::{Network, ParameterKind};
 use alias_model::{Cpu, CpuOptions, Device, Precision, Target, Tuning, fill};
 use alias_oracle::golden::Golden;
-use alias_oracle::{gpu, relative_l2};
+use alias_oracle::{devices, gpu_if_any, relative_l2};
 use alias_plan::{Method, philox};
 use alias_tensor::wgpu::Features;
 use alias_tensor::{Gpu, GpuOptions};
@@ -45,20 +45,27 @@ fn weights(network: &Network, seed: u64) -> Checkpoint {
 /// Everything that executes plans: the adapter at hand by the plans for each kind of GPU, and processor cores with each
 /// instruction set that they have, and by each method.
 fn executors() -> Vec<(Device, Target)> {
-    let on_gpu =
-        |method| (Device::from(gpu()), Target { tuning: Tuning::Always(method), ..Target::of(gpu(), Precision::F32) });
+    let on_gpu = |gpu: &'static Gpu| {
+        let by = |method| Target { tuning: Tuning::Always(method), ..Target::of(gpu, Precision::F32) };
+        [Method::Staged(0), Method::Fused, Method::Winograd(2)].map(|method| (Device::from(gpu), by(method)))
+    };
     let cores = |instructions, tuning| {
         let options = CpuOptions { instructions, ..Default::default() };
         (Device::cores(options).unwrap(), Target { tuning, ..Target::CORES })
     };
-    let mut all = [Method::Staged(0), Method::Fused, Method::Winograd(2)].map(on_gpu).to_vec();
-    all.extend(Cpu::available().into_iter().map(|which| cores(Some(which), Tuning::Default)));
-    all.extend([Method::Fused, Method::Winograd(2)].map(|method| cores(None, Tuning::Always(method))));
+    let mut all: Vec<_> = gpu_if_any().map(on_gpu).into_iter().flatten().collect();
+    if devices().iter().any(|device| matches!(device, Device::Cores(_))) {
+        all.extend(Cpu::available().into_iter().map(|which| cores(Some(which), Tuning::Default)));
+        all.extend([Method::Fused, Method::Winograd(2)].map(|method| cores(None, Tuning::Always(method))));
+    }
     all
 }
 
 /// The adapter at hand in half precision, by the plans for each kind of GPU; none where it has no half precision.
 fn executors_in_half_precision() -> Vec<(Device, Target)> {
+    if gpu_if_any().is_none() {
+        return Vec::new();
+    }
     let gpu = match Gpu::open(&GpuOptions { features: Features::SHADER_F16, ..Default::default() }) {
         Ok(gpu) => gpu,
         Err(alias_tensor::Error::MissingFeature { adapter, .. }) => {
@@ -83,7 +90,7 @@ fn compare_half(case: &Golden, tensor: &str, by: &str, got: &[f32], bar: f64) {
 fn name((device, target): &(Device, Target)) -> String {
     match device {
         Device::Gpu(_) => format!("GPU, {:?}, {:?}", target.tuning, target.precision),
-        Device::Cpu(cpu) => format!("cores, {:?}, {:?}", cpu.instructions(), target.tuning),
+        Device::Cores(cores) => format!("cores, {:?}, {:?}", cores.cpu().instructions(), target.tuning),
     }
 }
 

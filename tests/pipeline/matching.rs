@@ -4,22 +4,19 @@ use crate::{compare, compare_half, executors, executors_in_half_precision, finis
 use alias_kernels::{grid_sample, thin_plate_warp, tps_grid};
 use alias_model::{Conditioning, Device, Feed, MatchingConfig, Module, Noise, PlanOptions, Session};
 use alias_oracle::golden::Golden;
-use alias_oracle::{golden, gpu};
-use alias_tensor::{Gpu, Tensor};
+use alias_oracle::{devices, golden};
+use alias_tensor::Tensor;
 
 const INPUTS: [&str; 4] = ["person", "cloth", "picture", "picture_mask"];
 
 /// The splines of `theta` on the pixels of a picture of `size`: (N, h, w, 2).
-pub(crate) fn grid(device: &Device, theta: &[f32], size @ [h, w]: [usize; 2]) -> Vec<f32> {
+pub(crate) fn grid(device: &Device, theta: &[f32], [h, w]: [usize; 2]) -> Vec<f32> {
     let n = theta.len() / 50;
-    match device {
-        Device::Cpu(cpu) => alias_cpu::thin_plate_grid(cpu, theta, n, size),
-        Device::Gpu(gpu) => tps_grid(&on(gpu, &[n, 50, 1, 1], theta), h, w).unwrap().to_vec().unwrap(),
-    }
+    tps_grid(&on(device, &[n, 50, 1, 1], theta), h, w).unwrap().to_vec().unwrap()
 }
 
-fn on(gpu: &Gpu, shape: &[usize], values: &[f32]) -> Tensor {
-    Tensor::new(gpu, shape, values).unwrap()
+fn on(device: &Device, shape: &[usize], values: &[f32]) -> Tensor {
+    Tensor::new(device, shape, values).unwrap()
 }
 
 /// Pictures (N, C, H, W) warped to `size`, by each way that the device has.
@@ -30,15 +27,14 @@ fn warps(
     shape: [usize; 4],
     size @ [h, w]: [usize; 2],
 ) -> Vec<(&'static str, Vec<f32>)> {
-    match device {
-        Device::Cpu(cpu) => vec![("one pass", alias_cpu::thin_plate_warp(cpu, theta, pictures, shape, size))],
-        Device::Gpu(gpu) => {
-            let (pictures, theta) = (on(gpu, &shape, pictures), on(gpu, &[shape[0], 50, 1, 1], theta));
-            let by_grid = grid_sample(&pictures, &tps_grid(&theta, h, w).unwrap()).unwrap();
-            let in_one = thin_plate_warp(&pictures, &theta, h, w).unwrap();
-            vec![("by the grid", by_grid.to_vec().unwrap()), ("one pass", in_one.to_vec().unwrap())]
-        }
+    let tensors = (on(device, &shape, pictures), on(device, &[shape[0], 50, 1, 1], theta));
+    let by_grid = grid_sample(&tensors.0, &tps_grid(&tensors.1, h, w).unwrap()).unwrap();
+    let in_one = thin_plate_warp(&tensors.0, &tensors.1, h, w).unwrap();
+    let mut warps = vec![("by the grid", by_grid.to_vec().unwrap()), ("one pass", in_one.to_vec().unwrap())];
+    if let Device::Cores(cores) = device {
+        warps.push(("one pass of plans", alias_cpu::thin_plate_warp(cores.cpu(), theta, pictures, shape, size)));
     }
+    warps
 }
 
 /// A case's picture and its mask in one tensor, and its shape.
@@ -85,11 +81,13 @@ fn the_matching_module_is_as_close_to_float64_as_pytorch() {
             let inputs: [(&str, &[f32]); 2] = [("person", &person.data), ("cloth", &cloth.data)];
             check(&name(&executor), &executor.0, &prepared.run(&inputs, Noise::None).unwrap());
         }
-        let module = Module::load(gpu(), &network, &checkpoint).unwrap();
-        let feeds = [person, cloth].map(|x| Feed::Tensor(on(gpu(), &x.shape, &x.data)));
-        let outputs = module.forward(&feeds, Noise::None).unwrap();
-        let outputs: Vec<_> = outputs.iter().map(|output| output.to_vec().unwrap()).collect();
-        check("tape", &Device::from(gpu()), &outputs);
+        for device in devices() {
+            let module = Module::load(&device, &network, &checkpoint).unwrap();
+            let feeds = [person, cloth].map(|x| Feed::Tensor(on(&device, &x.shape, &x.data)));
+            let outputs = module.forward(&feeds, Noise::None).unwrap();
+            let outputs: Vec<_> = outputs.iter().map(|output| output.to_vec().unwrap()).collect();
+            check(&format!("tape on {device:?}"), &device, &outputs);
+        }
     }
     finish(failures);
 }

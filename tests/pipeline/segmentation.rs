@@ -3,7 +3,7 @@
 use crate::{compare, compare_half, executors, executors_in_half_precision, finish, name, ngf, weights};
 use alias_model::network::{Builder, Conv, Network, Pool, Reading};
 use alias_model::{Conditioning, Feed, Module, Noise, PlanOptions, SegmentationConfig, Session};
-use alias_oracle::{golden, gpu};
+use alias_oracle::{devices, golden};
 use alias_tensor::Tensor;
 
 /// The segmentation generator with the results of its levels as outputs: `level.conv1` to `level.conv8`, normalized and
@@ -52,10 +52,13 @@ fn the_segmentation_generator_is_as_close_to_float64_as_pytorch() {
             let prepared = session.plan_and_prepare(&Conditioning::size(n, h, w), PlanOptions::default()).unwrap();
             check(&name(&executor), &prepared.run(&[("x", &x.data)], Noise::None).unwrap());
         }
-        let module = Module::load(gpu(), &network, &checkpoint).unwrap();
-        let feed = Feed::Tensor(Tensor::new(gpu(), &x.shape, &x.data).unwrap());
-        let outputs = module.forward(&[feed], Noise::None).unwrap();
-        check("tape", &outputs.iter().map(|output| output.to_vec().unwrap()).collect::<Vec<_>>());
+        for device in devices() {
+            let module = Module::load(&device, &network, &checkpoint).unwrap();
+            let feed = Feed::Tensor(Tensor::new(&device, &x.shape, &x.data).unwrap());
+            let outputs = module.forward(&[feed], Noise::None).unwrap();
+            let outputs: Vec<_> = outputs.iter().map(|output| output.to_vec().unwrap()).collect();
+            check(&format!("tape on {device:?}"), &outputs);
+        }
     }
     finish(failures);
 }

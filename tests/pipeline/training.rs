@@ -9,10 +9,10 @@ use alias_kernels::{
 use alias_model::network::{Network, ParameterKind};
 use alias_model::preprocess::labels::LIP_TO_13;
 use alias_model::{DiscriminatorConfig, Feed, MatchingConfig, Module, Noise, SegmentationConfig, fill, rgb8_to_planes};
+use alias_oracle::devices;
 use alias_oracle::golden::{self, Golden};
-use alias_oracle::gpu;
 use alias_plan::philox;
-use alias_tensor::{Gradients, Tensor};
+use alias_tensor::{Device, Gradients, Tensor};
 use alias_train::{Gan, MultiscaleDiscriminator};
 use std::collections::BTreeMap;
 
@@ -43,27 +43,27 @@ fn setting(case: &Golden, key: &str) -> usize {
 }
 
 /// The state dict on the device, with the learned parameters as leaves of the tape.
-fn leaves(network: &Network, checkpoint: &Checkpoint) -> Tensors {
+fn leaves(device: &Device, network: &Network, checkpoint: &Checkpoint) -> Tensors {
     let used = network.parameters().into_iter().filter(|parameter| parameter.kind != ParameterKind::BatchCount);
     used.map(|parameter| {
         let values = checkpoint.get(&parameter.key).unwrap().to_f32().unwrap();
-        let tensor = tensor(&parameter.shape, &values);
+        let tensor = tensor(device, &parameter.shape, &values);
         (parameter.key, if parameter.kind.is_learned() { tensor.requires_grad() } else { tensor })
     })
     .collect()
 }
 
-fn tensor(shape: &[usize], values: &[f32]) -> Tensor {
-    Tensor::new(gpu(), shape, values).unwrap()
+fn tensor(device: &Device, shape: &[usize], values: &[f32]) -> Tensor {
+    Tensor::new(device, shape, values).unwrap()
 }
 
-fn stored(case: &Golden, name: &str) -> Tensor {
+fn stored(device: &Device, case: &Golden, name: &str) -> Tensor {
     let stored = case.tensor(name);
-    tensor(&stored.shape, &stored.data)
+    tensor(device, &stored.shape, &stored.data)
 }
 
 fn gradients(loss: &Tensor) -> Gradients {
-    loss.clone().backward(&tensor(&[], &[1.0])).unwrap()
+    loss.clone().backward(&tensor(loss.device(), &[], &[1.0])).unwrap()
 }
 
 /// Adds the gradients of a network's parameters to the results, as `grad.NETWORK.KEY`.
@@ -120,7 +120,7 @@ fn segmentation_input(case: &Golden, [h, w]: [usize; 2]) -> Vec<f32> {
 
 /// The discriminator's gradients by its loss on generated and true segmentations, then the generator's by the loss on its
 /// segmentation. Both networks have their first weights throughout.
-fn segmentation_step(case: &Golden) -> BTreeMap<String, Vec<f32>> {
+fn segmentation_step(case: &Golden, device: &Device) -> BTreeMap<String, Vec<f32>> {
     let known = ["n", "low", "ngf", "ndf", "n_layers", "last_stride", "loss_columns"];
     check_settings(case, &known, &["discriminator", "gan", "cross_entropy", "generator"]);
     let (n, low @ [h, w], seed) = (setting(case, "n"), size(case, "low"), case.integer("weights_seed"));
@@ -134,13 +134,13 @@ fn segmentation_step(case: &Golden) -> BTreeMap<String, Vec<f32>> {
     };
     let judging = config.network().unwrap();
     let (generator, mut judge) =
-        (leaves(&network, &weights(&network, seed)), leaves(&judging, &fill(&judging, seed + 1)));
-    let x = tensor(&[n, 21, h, w], &segmentation_input(case, low));
+        (leaves(device, &network, &weights(&network, seed)), leaves(device, &judging, &fill(&judging, seed + 1)));
+    let x = tensor(device, &[n, 21, h, w], &segmentation_input(case, low));
     let truth = bytes(case, "truth");
     let real: Vec<f32> = truth.chunks_exact(h * w).flat_map(one_hot).collect();
-    let real = tensor(&[n, CLASSES, h, w], &real);
+    let real = tensor(device, &[n, CLASSES, h, w], &real);
     let classes: Vec<u32> = truth.iter().map(|&class| class.into()).collect();
-    let classes = PixelClasses::new(gpu(), [n, h, w], &classes, CLASSES).unwrap();
+    let classes = PixelClasses::new(device, [n, h, w], &classes, CLASSES).unwrap();
 
     let module = Module::from_state(network, |key, _| Ok(generator[key].clone())).unwrap().in_training(false);
     let dropout = Noise::Seed(case.integer("drop_seed"));
@@ -167,7 +167,7 @@ fn segmentation_step(case: &Golden) -> BTreeMap<String, Vec<f32>> {
 
 /// The matching module's gradients by the distance of the warped garment from the worn one, and its running statistics after
 /// the forward pass.
-fn matching_step(case: &Golden) -> BTreeMap<String, Vec<f32>> {
+fn matching_step(case: &Golden, device: &Device) -> BTreeMap<String, Vec<f32>> {
     check_settings(case, &["n", "low", "ngf", "loss_columns"], &["total", "l1", "bending"]);
     let (n, low @ [h, w]) = (setting(case, "n"), size(case, "low"));
     let network = MatchingConfig::of_size(ngf(case), low).network().unwrap();
@@ -177,13 +177,14 @@ fn matching_step(case: &Golden) -> BTreeMap<String, Vec<f32>> {
     let quarter: Vec<f32> = linear.to_f32().unwrap().iter().map(|v| 0.25 * v).collect();
     let quarter = Array::from_f32(linear.shape(), &quarter);
     checkpoint.insert(key, quarter);
-    let state = leaves(&network, &checkpoint);
+    let state = leaves(device, &network, &checkpoint);
 
     let worn = &case.tensor("worn").data;
     let pictures = planes(case, "skeleton").into_iter().zip(planes(case, "agnostic"));
     let person = worn.chunks_exact(h * w).zip(pictures);
     let person: Vec<f32> = person.flat_map(|(worn, (pose, agnostic))| [worn, &pose, &agnostic].concat()).collect();
-    let (person, cloth, target) = (tensor(&[n, 7, h, w], &person), stored(case, "cloth"), stored(case, "target"));
+    let (person, cloth, target) =
+        (tensor(device, &[n, 7, h, w], &person), stored(device, case, "cloth"), stored(device, case, "target"));
     let module = Module::from_state(network, |key, _| Ok(state[key].clone())).unwrap().in_training(false);
     let outputs = module.forward(&[person, cloth.clone()].map(Feed::Tensor), Noise::None).unwrap();
     let at = module.network().outputs().iter().position(|output| output.name == "theta").unwrap();
@@ -205,12 +206,18 @@ fn matching_step(case: &Golden) -> BTreeMap<String, Vec<f32>> {
 fn a_step_of_the_segmentation_generator_is_as_close_to_float64_as_pytorch() {
     let inputs = ["parse_agnostic", "skeleton", "cloth", "cloth_mask", "truth"];
     let cases = golden::cases("pipeline_seg_training");
-    finish(cases.iter().flat_map(|case| compare_training(case, &inputs, &segmentation_step(case))).collect());
+    for device in devices() {
+        let compare = |case| compare_training(case, &inputs, &segmentation_step(case, &device));
+        finish(cases.iter().flat_map(compare).collect());
+    }
 }
 
 #[test]
 fn a_step_of_the_matching_module_is_as_close_to_float64_as_pytorch() {
     let inputs = ["agnostic", "skeleton", "worn", "cloth", "target"];
     let cases = golden::cases("pipeline_gmm_training");
-    finish(cases.iter().flat_map(|case| compare_training(case, &inputs, &matching_step(case))).collect());
+    for device in devices() {
+        let compare = |case| compare_training(case, &inputs, &matching_step(case, &device));
+        finish(cases.iter().flat_map(compare).collect());
+    }
 }

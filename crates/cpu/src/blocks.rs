@@ -3,10 +3,10 @@
 /// Channels per block.
 pub const BLOCK: usize = 16;
 /// Columns per panel of weights: two blocks of output channels.
-pub(crate) const PANEL: usize = 2 * BLOCK;
+pub const PANEL: usize = 2 * BLOCK;
 
 /// Blocks that `channels` take, the last one padded.
-pub(crate) fn blocks(channels: usize) -> usize {
+pub fn blocks(channels: usize) -> usize {
     channels.div_ceil(BLOCK)
 }
 

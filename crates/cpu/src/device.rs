@@ -133,7 +133,7 @@ impl Cpu {
     }
 
     /// Runs `work` in this device's thread pool, so that rayon's parallel iterators use its threads.
-    pub(crate) fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let Some(pool) = &self.pool else {
             if rayon::current_thread_index().is_none()
                 && let Ok(alone) = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build()
@@ -166,7 +166,7 @@ impl Cpu {
     }
 
     /// Runs `work` as compiled for the vector instructions in use.
-    pub(crate) fn dispatch<W: WithSimd>(&self, work: W) -> W::Output {
+    pub fn dispatch<W: WithSimd>(&self, work: W) -> W::Output {
         self.arch.dispatch(work)
     }
 }

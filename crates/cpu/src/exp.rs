@@ -7,7 +7,7 @@ const ROUND: f32 = 12_582_912.0;
 
 /// e^x for x in [-87, 87].
 #[inline(always)]
-pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let k = |value: f32| simd.splat_f32s(value);
     let shifted = simd.add_f32s(simd.mul_f32s(x, k(std::f32::consts::LOG2_E)), k(ROUND));
     let n = simd.sub_f32s(shifted, k(ROUND));
@@ -26,7 +26,7 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 
 /// 1 / (1 + exp(-x)). Below -87 it is that of -87, 1.6e-38.
 #[inline(always)]
-pub(crate) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let k = |value: f32| simd.splat_f32s(value);
     // The exponential of a negative number cannot overflow: e / (1 + e) for x < 0, else 1 / (1 + e).
     let magnitude = simd.min_f32s(simd.abs_f32s(x), k(87.0));

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 /// ln x for positive normal x, within two units in the last place of the larger of |ln x| and 2^-24.
 #[inline(always)]
-pub(crate) fn log<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub fn log<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let k = |value: f32| simd.splat_f32s(value);
     // x = m 2^e with sqrt(1/2) <= m < sqrt(2): subtracting the bits of sqrt(1/2) carries into the exponent just where it must.
     let bits = simd.transmute_u32s_f32s(x);

@@ -32,6 +32,51 @@ pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], batch: usize, plane: usize, ou
     });
 }
 
+/// Writes channels `block` BLOCK and following of an image (C, H, W) as (rows, columns, BLOCK), as products read them: the
+/// pixels `corner`, `corner + step`, ... in both directions, zeros outside the image and past the last channel.
+#[inline(always)]
+pub fn stage_planes(
+    image: &[f32],
+    [h, w]: [usize; 2],
+    block: usize,
+    [top, left]: [isize; 2],
+    step: usize,
+    [rows, columns]: [usize; 2],
+    out: &mut [f32],
+) {
+    let planes = &image[block * BLOCK * h * w..];
+    let channels = (planes.len() / (h * w)).min(BLOCK);
+    // The columns inside the image.
+    let first = (-left).max(0).unsigned_abs().div_ceil(step).min(columns);
+    let end = (w as isize - left).max(0).unsigned_abs().div_ceil(step).clamp(first, columns);
+    for (y, out) in out.chunks_exact_mut(columns * BLOCK).take(rows).enumerate() {
+        let i = usize::try_from(top + (y * step) as isize).unwrap_or(usize::MAX);
+        if i >= h || first == end {
+            out.fill(0.0);
+            continue;
+        }
+        out[..first * BLOCK].fill(0.0);
+        out[end * BLOCK..].fill(0.0);
+        let inside = &mut out[first * BLOCK..end * BLOCK];
+        let start = i * w + (left + (first * step) as isize).unsigned_abs();
+        let length = (end - first - 1) * step + 1;
+        if channels < BLOCK {
+            inside.fill(0.0);
+            for (c, plane) in planes.chunks_exact(h * w).enumerate() {
+                let line = &plane[start..][..length];
+                inside.chunks_exact_mut(BLOCK).zip(line.iter().step_by(step)).for_each(|(to, &v)| to[c] = v);
+            }
+            continue;
+        }
+        let lines: [&[f32]; BLOCK] = std::array::from_fn(|c| &planes[c * h * w + start..][..length]);
+        for (x, to) in inside.chunks_exact_mut(BLOCK).enumerate() {
+            for c in 0..BLOCK {
+                to[c] = lines[c][x * step];
+            }
+        }
+    }
+}
+
 /// From (N, blocks, H, W, BLOCK) to (N, `channels`, H, W), where `plane` = H W.
 pub fn unpack_planes(cpu: &Cpu, data: &[f32], channels: usize, plane: usize) -> Vec<f32> {
     let blocks = blocks(channels);

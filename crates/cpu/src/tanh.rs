@@ -3,8 +3,9 @@
 use crate::exp::exp;
 use pulp::Simd;
 
+/// tanh x.
 #[inline(always)]
-pub(crate) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let k = |value: f32| simd.splat_f32s(value);
     let z = simd.mul_f32s(x, x);
     let mut q = k(-5.704_989e-3);

@@ -1,10 +1,11 @@
 //! A convolution's weights, packed for its method.
 
 use crate::aligned::Aligned;
-use crate::winograd_transform::{transform_weights, weight_transform};
+use crate::winograd_transform::{F, Transform};
 use crate::{BLOCK, Cpu, Error, PANEL, blocks, places};
 use alias_plan::Method;
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 
 /// Taps that a kernel may have: 4x4.
 pub const MAX_TAPS: usize = 16;
@@ -45,14 +46,17 @@ impl ConvolutionWeights {
         let places: Vec<usize> = places(operands).collect();
         let inner: usize = operands.iter().map(|&channels| blocks(channels)).sum();
         let count = cout.div_ceil(PANEL);
-        let transform = if let Method::Winograd(m) = method { Some(weight_transform(m)) } else { None };
-        assert!(taps == 9 || taps <= MAX_TAPS && transform.is_none(), "a kernel of {taps} taps by {method:?}");
-        let out_taps = transform.as_ref().map_or(taps, |g| g.len() * g.len());
-        let mut panels = for_weights(count * inner * out_taps * BLOCK * PANEL)?;
-        let transform = transform.as_deref();
-        for (panel, to) in panels.chunks_exact_mut(inner * out_taps * BLOCK * PANEL).enumerate() {
-            cpu.dispatch(Packing { filter, taps, places: &places, inner, transform, panel, to });
-        }
+        let m = if let Method::Winograd(m) = method { Some(m) } else { None };
+        let mut panels = for_weights(count * inner * method.taps(taps.isqrt()) * BLOCK * PANEL)?;
+        let view = WeightView {
+            elements: filter.weight,
+            cout,
+            stride_out: cin * taps,
+            stride_in: taps,
+            taps: &(0..taps).collect::<Vec<_>>(),
+            scale: filter.scale as f32,
+        };
+        cpu.install(|| view.pack(cpu, &places, m, &mut panels));
         let mut bias = filter.bias.to_vec();
         bias.resize(count * PANEL, 0.0);
         Ok(ConvolutionWeights { panels, bias })
@@ -71,47 +75,109 @@ pub(crate) fn for_weights(elements: usize) -> Result<Aligned, Error> {
     Aligned::try_zeros(elements).ok_or(Error::WeightsOutOfMemory { bytes: (elements * size_of::<f32>()) as u64 })
 }
 
+/// A convolution's weight as it lies in memory: output channel `o`, input channel `i` and tap `t` are element
+/// `o * stride_out + i * stride_in + taps[t]`.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightView<'a> {
+    /// All elements.
+    pub elements: &'a [f32],
+    /// Output channels.
+    pub cout: usize,
+    /// Elements from one output channel to the next.
+    pub stride_out: usize,
+    /// Elements from one input channel to the next.
+    pub stride_in: usize,
+    /// Place of each tap, row by row; at most [`MAX_TAPS`].
+    pub taps: &'a [usize],
+    /// Factor of the weight, such as 1 / spectral norm.
+    pub scale: f32,
+}
+
+impl WeightView<'_> {
+    /// Packs the weight as [`product`](crate::product) reads it: (panels, blocks of cin, taps, BLOCK, PANEL); for
+    /// Winograd's F(MxM, 3x3), where `m` is M, (panels, places, blocks of cin, BLOCK, PANEL). `places` has the place of
+    /// each input channel in the input's blocks. What no channel fills is left as it is.
+    ///
+    /// # Panics
+    /// If there are more than [`MAX_TAPS`] taps, or `m` is given for other than nine taps.
+    pub fn pack(&self, cpu: &Cpu, places: &[usize], m: Option<usize>, to: &mut [f32]) {
+        let taps = self.taps.len();
+        assert!(taps == 9 || taps <= MAX_TAPS && m.is_none(), "a kernel of {taps} taps by {m:?}");
+        let panels = self.cout.div_ceil(PANEL);
+        to.par_chunks_exact_mut(to.len() / panels).enumerate().for_each(|(panel, to)| match m {
+            None => cpu.dispatch(Packing { view: self, places, panel, to }),
+            Some(2) => cpu.dispatch(Transforming::<2, 4>(Packing { view: self, places, panel, to })),
+            Some(4) => cpu.dispatch(Transforming::<4, 6>(Packing { view: self, places, panel, to })),
+            Some(m) => panic!("F({m}x{m}, 3x3) is not there; there are 2 and 4"),
+        });
+    }
+
+    /// The kernel of an input and an output channel.
+    #[inline(always)]
+    fn kernel(&self, co: usize, ci: usize) -> impl Iterator<Item = f32> {
+        let from = &self.elements[co * self.stride_out + ci * self.stride_in..];
+        self.taps.iter().map(move |&tap| from[tap] * self.scale)
+    }
+}
+
 /// Packs one panel of weights.
 struct Packing<'a> {
-    filter: &'a Filter<'a>,
-    taps: usize,
+    view: &'a WeightView<'a>,
     /// The place of each input channel in the input's blocks.
     places: &'a [usize],
-    /// Number of those blocks.
-    inner: usize,
-    transform: Option<&'a [[f64; 3]]>,
     panel: usize,
     to: &'a mut [f32],
+}
+
+impl Packing<'_> {
+    fn outputs(&self) -> std::ops::Range<usize> {
+        self.panel * PANEL..self.view.cout.min((self.panel + 1) * PANEL)
+    }
 }
 
 impl WithSimd for Packing<'_> {
     type Output = ();
 
-    // The compiler vectorizes these plain loops over a panel.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Packing { filter, taps, places, inner, transform, panel, to } = self;
-        let rows = filter.weight.chunks_exact(places.len() * taps).skip(panel * PANEL).take(PANEL);
-        // Columns past the last output channel stay zero.
-        let mut w = [[0.0; PANEL]; MAX_TAPS];
+        let (outputs, taps) = (self.outputs(), self.view.taps.len());
+        let Packing { view, places, to, .. } = self;
         for (ci, place) in places.iter().enumerate() {
             let (block, lane) = (place / BLOCK, place % BLOCK);
-            for (column, row) in rows.clone().enumerate() {
-                for (tap, &value) in row[ci * taps..][..taps].iter().enumerate() {
-                    w[tap][column] = f64::from(value) * filter.scale;
-                }
+            let to = &mut to[block * taps * BLOCK * PANEL + lane * PANEL..];
+            if outputs.len() < PANEL {
+                to.chunks_mut(BLOCK * PANEL).take(taps).for_each(|to| to[..PANEL].fill(0.0));
             }
-            if let Some(g) = transform {
-                let mut out = [[0.0; PANEL]; 36];
-                transform_weights(g, w.first_chunk().expect("nine taps"), &mut out);
-                for (k, values) in out.iter().enumerate().take(g.len() * g.len()) {
-                    to[((k * inner + block) * BLOCK + lane) * PANEL..][..PANEL].copy_from_slice(values);
-                }
-            } else {
-                for (tap, values) in w.iter().enumerate().take(taps) {
-                    let to = &mut to[((block * taps + tap) * BLOCK + lane) * PANEL..][..PANEL];
-                    to.iter_mut().zip(values).for_each(|(to, &value)| *to = value as f32);
-                }
+            for (column, co) in outputs.clone().enumerate() {
+                view.kernel(co, ci).enumerate().for_each(|(tap, w)| to[tap * BLOCK * PANEL + column] = w);
+            }
+        }
+    }
+}
+
+/// Packs one panel of 3x3 weights, transformed for F(MxM, 3x3).
+struct Transforming<'a, const M: usize, const N: usize>(Packing<'a>);
+
+impl<const M: usize, const N: usize> WithSimd for Transforming<'_, M, N>
+where
+    F<M, N>: Transform<M, N>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let outputs = self.0.outputs();
+        let Packing { view, places, to, .. } = self.0;
+        let inner = to.len() / (N * N * BLOCK * PANEL);
+        // Columns past the last output channel stay zero.
+        let mut w = [[0.0; PANEL]; 9];
+        for (ci, place) in places.iter().enumerate() {
+            for (column, co) in outputs.clone().enumerate() {
+                view.kernel(co, ci).enumerate().for_each(|(tap, value)| w[tap][column] = value);
+            }
+            let at = (place / BLOCK * BLOCK + place % BLOCK) * PANEL;
+            for v in (0..PANEL).step_by(S::F32_LANES) {
+                F::<M, N>::weights(simd, &w, v, &mut to[at + v..], inner * BLOCK * PANEL);
             }
         }
     }

@@ -198,30 +198,7 @@ where
         let mut staged = Scratch::take(seen[0] * seen[1] * BLOCK);
         let corner = [rows.start as isize - 1, left as isize - 1];
         activations.stage(simd, n, block, corner, seen, &mut staged);
-        for tile in 0..down * across {
-            let corner = (tile / across * M * seen[1] + tile % across * M) * BLOCK;
-            for v in (0..BLOCK).step_by(S::F32_LANES) {
-                // First B^T d by columns, then the rows of that times B. Loops, because a closure that is not inlined
-                // is not compiled for the vector instructions of its caller.
-                let mut half = [[simd.splat_f32s(0.0); N]; N];
-                for j in 0..N {
-                    let mut d = [simd.splat_f32s(0.0); N];
-                    for i in 0..N {
-                        d[i] = vector::<S>(&staged[corner + (i * seen[1] + j) * BLOCK + v..]);
-                    }
-                    let column = F::<M, N>::input(simd, d);
-                    for i in 0..N {
-                        half[i][j] = column[i];
-                    }
-                }
-                for i in 0..N {
-                    let row = F::<M, N>::input(simd, half[i]);
-                    for j in 0..N {
-                        *vector_mut::<S>(&mut to[((i * N + j) * slots + tile) * BLOCK + v..]) = row[j];
-                    }
-                }
-            }
-        }
+        F::<M, N>::load(simd, &staged, seen[1], [down, across], slots, to);
     }
 }
 
@@ -289,20 +266,9 @@ where
                 let (h, w) = (M.min(rows.len() - top), M.min(width.saturating_sub(start)));
                 for v in 0..BLOCK / S::F32_LANES {
                     let at = tile * PANEL + half * BLOCK + v * S::F32_LANES;
-                    let mut half = [[simd.splat_f32s(0.0); N]; M];
-                    for j in 0..N {
-                        let mut m = [simd.splat_f32s(0.0); N];
-                        for i in 0..N {
-                            m[i] = vector::<S>(&sums[(i * N + j) * stride + at..]);
-                        }
-                        let column = F::<M, N>::output(simd, m);
-                        for i in 0..M {
-                            half[i][j] = column[i];
-                        }
-                    }
+                    let sums = F::<M, N>::sum(simd, &sums[at..], stride);
                     for y in 0..h {
-                        let row = F::<M, N>::output(simd, half[y]);
-                        for (x, &sum) in row.iter().enumerate().take(w) {
+                        for (x, &sum) in sums[y].iter().enumerate().take(w) {
                             let to = &mut out[((top + y) * width + start + x) * BLOCK..][..BLOCK];
                             epilogue.store(simd, sum, v, bias, to);
                         }
@@ -311,15 +277,4 @@ where
             }
         }
     }
-}
-
-/// The first elements of `values`, as a vector.
-#[inline(always)]
-fn vector<S: Simd>(values: &[f32]) -> S::f32s {
-    S::as_simd_f32s(&values[..S::F32_LANES]).0[0]
-}
-
-#[inline(always)]
-fn vector_mut<S: Simd>(values: &mut [f32]) -> &mut S::f32s {
-    &mut S::as_mut_simd_f32s(&mut values[..S::F32_LANES]).0[0]
 }

@@ -2,12 +2,21 @@
 //! stored.
 
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
 
 const SOURCE: &[&str] = wgsl!(ADAM, GRID);
-static UPDATE: Kernel = kernel("adam", SOURCE, "update");
+static UPDATE: Kernel<OnCores<Params, 3, 2>> = kernel("adam", SOURCE, "update").on_cores(update);
 
 params! { n: u32, beta: f32, correction: f32, rate: f32, eps: f32 }
+
+fn update(cpu: &Cpu, params: &Params, x_and_g_and_v: [&[f32]; 3], next_x_and_v: [&mut [f32]; 2]) {
+    let &Params { beta, correction, rate, eps, .. } = params;
+    map(cpu, x_and_g_and_v, next_x_and_v, |[x, g, v]| {
+        let second = beta * v + (1.0 - beta) * g * g;
+        [x - rate * g / (second.sqrt() / correction + eps), second]
+    });
+}
 
 /// One step of Adam: `torch.optim.Adam(lr=rate, betas=(0, beta_2), eps=eps)`.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +39,7 @@ impl Adam {
     pub fn update(&self, parameter: &Tensor, gradient: &Tensor, second_moment: &Tensor) -> Result<(Tensor, Tensor)> {
         gradient.shape().check("adam", "gradient", &parameter.shape())?;
         second_moment.shape().check("adam", "second_moment", &parameter.shape())?;
-        let (gpu, n) = (parameter.gpu(), parameter.numel());
+        let (device, n) = (parameter.device(), parameter.numel());
         let params = Params {
             n: n as u32,
             beta: self.beta_2 as f32,
@@ -38,9 +47,9 @@ impl Adam {
             rate: self.rate,
             eps: self.eps,
         };
-        let next = [Tensor::empty(gpu, &parameter.shape())?, Tensor::empty(gpu, &parameter.shape())?];
+        let next = [Tensor::empty(device, &parameter.shape())?, Tensor::empty(device, &parameter.shape())?];
         let work = Work::threads(n).flops(10 * n as u64);
-        gpu.launch(&UPDATE, &params, &[parameter, gradient, second_moment], &[&next[0], &next[1]], work)?;
+        device.launch(&UPDATE, &params, &[parameter, gradient, second_moment], &[&next[0], &next[1]], work)?;
         let [parameter, second_moment] = next;
         Ok((parameter, second_moment))
     }
@@ -49,15 +58,17 @@ impl Adam {
 #[cfg(test)]
 mod tests {
     use super::Adam;
-    use alias_oracle::{Array, Random, gpu, relative_l2};
+    use alias_oracle::{Array, Random, devices, relative_l2};
     use alias_tensor::Tensor;
 
     #[test]
     fn several_steps_are_the_twins() {
-        for (shape, eps) in [(&[1][..], 1e-8), (&[257], 1e-3), (&[3, 5, 3, 3], 1e-8)] {
+        let shapes = [(&[1][..], 1e-8), (&[257], 1e-3), (&[3, 5, 3, 3], 1e-8)];
+        let cases = devices().into_iter().flat_map(|device| shapes.map(|case| (device.clone(), case)));
+        for (device, (shape, eps)) in cases {
             let mut random = Random::new(5);
             let (mut x, mut v) = (random.array(shape), Array::zeros(shape));
-            let tensor = |array: &Array| Tensor::new(gpu(), shape, &array.to_f32()).unwrap();
+            let tensor = |array: &Array| Tensor::new(&device, shape, &array.to_f32()).unwrap();
             let mut got = (tensor(&x), tensor(&v));
             for step in 1..=4 {
                 // Gradients of very different magnitudes, some of them zero.
@@ -72,7 +83,7 @@ mod tests {
             }
             for (got, want) in [(&got.0, &x), (&got.1, &v)] {
                 let error = relative_l2(&got.to_vec().unwrap(), &want.data);
-                assert!(error <= 5e-7, "{shape:?}: {error:.1e}");
+                assert!(error <= 5e-7, "{shape:?} on {device:?}: {error:.1e}");
             }
         }
     }

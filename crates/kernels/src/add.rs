@@ -1,12 +1,17 @@
 //! Elementwise sum of two tensors.
 
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
 
 const SOURCE: &[&str] = wgsl!(ADD, GRID);
-static FORWARD: Kernel = kernel("add", SOURCE, "forward");
+static FORWARD: Kernel<OnCores<Params, 2, 1>> = kernel("add", SOURCE, "forward").on_cores(forward);
 
 params! { n: u32 }
+
+fn forward(cpu: &Cpu, _: &Params, a_and_b: [&[f32]; 2], y: [&mut [f32]; 1]) {
+    map(cpu, a_and_b, y, |[a, b]| [a + b]);
+}
 
 /// `a + b`, both of one shape.
 ///
@@ -15,8 +20,8 @@ params! { n: u32 }
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     b.shape().check("add", "b", &a.shape())?;
     let n = a.numel();
-    let y = Tensor::empty(a.gpu(), &a.shape())?;
-    a.gpu().launch(&FORWARD, &Params { n: n as u32 }, &[a, b], &[&y], Work::threads(n).flops(n as u64))?;
+    let y = Tensor::empty(a.device(), &a.shape())?;
+    a.device().launch(&FORWARD, &Params { n: n as u32 }, &[a, b], &[&y], Work::threads(n).flops(n as u64))?;
     Ok(y.with_backward([a, b], |dy| Ok([Some(dy.clone()), Some(dy.clone())])))
 }
 

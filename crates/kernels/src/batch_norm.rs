@@ -1,16 +1,81 @@
 //! Batch norm (Ioffe & Szegedy 2015): every channel standardized over all images and pixels.
 
+use crate::affine::sum_of_channel;
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
+use rayon::prelude::*;
 
 const SOURCE: &[&str] = wgsl!(BATCH_NORM, GRID, REDUCE);
-static STATISTICS: Kernel = kernel("batch_norm", SOURCE, "statistics");
-static EVALUATION_STATISTICS: Kernel = kernel("batch_norm", SOURCE, "evaluation_statistics");
-static FORWARD: Kernel = kernel("batch_norm", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("batch_norm", SOURCE, "backward");
-static BACKWARD_EVALUATION: Kernel = kernel("batch_norm", SOURCE, "backward_evaluation");
+static STATISTICS: Kernel<OnCores<Params, 3, 3>> = kernel("batch_norm", SOURCE, "statistics").on_cores(statistics);
+static EVALUATION_STATISTICS: Kernel<OnCores<Params, 2, 1>> =
+    kernel("batch_norm", SOURCE, "evaluation_statistics").on_cores(evaluation_statistics);
+static FORWARD: Kernel<OnCores<Params, 2, 1>> = kernel("batch_norm", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 3, 1>> = kernel("batch_norm", SOURCE, "backward").on_cores(backward);
+static BACKWARD_EVALUATION: Kernel<OnCores<Params, 2, 1>> =
+    kernel("batch_norm", SOURCE, "backward_evaluation").on_cores(backward_evaluation);
 
 params! { batch: u32, channels: u32, plane: u32, eps: f32, momentum: f32 }
+
+fn statistics(cpu: &Cpu, params: &Params, inputs: [&[f32]; 3], outputs: [&mut [f32]; 3]) {
+    let size = [params.channels, params.plane].map(|size| size as usize);
+    let (count, momentum) = (f64::from(params.batch * params.plane), f64::from(params.momentum));
+    let ([x, running_mean, running_variance], [moments, new_mean, new_variance]) = (inputs, outputs);
+    let moved = |running: f32, own: f64| (f64::from(running) * (1.0 - momentum) + own * momentum) as f32;
+    let channels = moments.par_chunks_exact_mut(2).zip(new_mean).zip(new_variance).enumerate();
+    channels.for_each(|(channel, ((moments, new_mean), new_variance))| {
+        // Minus the first pixel, so that the square of the mean cancels few digits of the mean of squares.
+        let first = f64::from(x[channel * size[1]]);
+        let sums = sum_of_channel(cpu, [x], size, channel, |[x]| [x - first, (x - first) * (x - first)]);
+        let [mean, square] = sums.map(|sum| sum / count);
+        // A selection, not `max`, so that NaN passes through.
+        let variance = if square < mean * mean { 0.0 } else { square - mean * mean };
+        moments.copy_from_slice(&[(first + mean) as f32, (1.0 / (variance + f64::from(params.eps)).sqrt()) as f32]);
+        *new_mean = moved(running_mean[channel], first + mean);
+        *new_variance = moved(running_variance[channel], variance * count / (count - 1.0));
+    });
+}
+
+fn evaluation_statistics(_: &Cpu, params: &Params, [mean, variance]: [&[f32]; 2], [moments]: [&mut [f32]; 1]) {
+    for (moments, (mean, variance)) in moments.chunks_exact_mut(2).zip(mean.iter().zip(variance)) {
+        moments.copy_from_slice(&[*mean, 1.0 / (variance + params.eps).sqrt()]);
+    }
+}
+
+fn forward(cpu: &Cpu, params: &Params, [x, moments]: [&[f32]; 2], [y]: [&mut [f32]; 1]) {
+    let (channels, plane) = (params.channels as usize, params.plane as usize);
+    let planes = y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate();
+    planes.for_each(|(k, (y, x))| {
+        let (mean, rstd) = (moments[k % channels * 2], moments[k % channels * 2 + 1]);
+        map(cpu, [x], [y], |[x]| [(x - mean) * rstd]);
+    });
+}
+
+fn backward(cpu: &Cpu, params: &Params, [x, moments, dy]: [&[f32]; 3], [dx]: [&mut [f32]; 1]) {
+    let size @ [channels, plane] = [params.channels, params.plane].map(|size| size as usize);
+    let count = f64::from(params.batch * params.plane);
+    let means_of_channel = |(channel, moments): (usize, &[f32])| {
+        let [mean, rstd] = [moments[0], moments[1]].map(f64::from);
+        let sums = sum_of_channel(cpu, [x, dy], size, channel, |[x, dy]| [dy, dy * (x - mean) * rstd]);
+        sums.map(|sum| (sum / count) as f32)
+    };
+    let means: Vec<_> = moments.par_chunks_exact(2).enumerate().map(means_of_channel).collect();
+    let planes = dx.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).zip(dy.par_chunks_exact(plane));
+    planes.enumerate().for_each(|(k, ((dx, x), dy))| {
+        let (mean, rstd) = (moments[k % channels * 2], moments[k % channels * 2 + 1]);
+        let [mean_dy, mean_dy_y] = means[k % channels];
+        map(cpu, [x, dy], [dx], |[x, dy]| [rstd * (dy - mean_dy - (x - mean) * rstd * mean_dy_y)]);
+    });
+}
+
+fn backward_evaluation(cpu: &Cpu, params: &Params, [moments, dy]: [&[f32]; 2], [dx]: [&mut [f32]; 1]) {
+    let (channels, plane) = (params.channels as usize, params.plane as usize);
+    let planes = dx.par_chunks_exact_mut(plane).zip(dy.par_chunks_exact(plane)).enumerate();
+    planes.for_each(|(k, (dx, dy))| {
+        let rstd = moments[k % channels * 2 + 1];
+        map(cpu, [dy], [dx], |[dy]| [dy * rstd]);
+    });
+}
 
 /// Running mean and running unbiased variance of each channel.
 #[derive(Clone, Debug)]
@@ -37,15 +102,15 @@ pub fn batch_norm(x: &Tensor, running: &RunningStatistics, eps: f32) -> Result<T
     let [n, c, h, w] = x.shape().nchw("batch_norm", "x")?;
     running.expect(c)?;
     let params = Params { batch: n as u32, channels: c as u32, plane: (h * w) as u32, eps, momentum: 0.0 };
-    let moments = Tensor::empty(x.gpu(), &[c, 2])?;
+    let moments = Tensor::empty(x.device(), &[c, 2])?;
     let running = [&running.mean, &running.variance];
-    x.gpu().launch(&EVALUATION_STATISTICS, &params, &running, &[&moments], Work::threads(c).flops(3 * c as u64))?;
+    x.device().launch(&EVALUATION_STATISTICS, &params, &running, &[&moments], Work::threads(c).flops(3 * c as u64))?;
     let y = normalize(x, &params, &moments)?;
 
     Ok(y.with_backward([x], move |dy| {
-        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
+        let dx = Tensor::empty(dy.device(), &dy.shape())?;
         let work = Work::threads(dx.numel()).flops(dx.numel() as u64);
-        dy.gpu().launch(&BACKWARD_EVALUATION, &params, &[&moments, dy], &[&dx], work)?;
+        dy.device().launch(&BACKWARD_EVALUATION, &params, &[&moments, dy], &[&dx], work)?;
         Ok([Some(dx)])
     }))
 }
@@ -68,27 +133,27 @@ pub fn batch_norm_train(
         return Err(alias_tensor::Error::shape("batch_norm_train", "x", &x.shape(), expected));
     }
     let params = Params { batch: n as u32, channels: c as u32, plane: (h * w) as u32, eps, momentum };
-    let gpu = x.gpu();
-    let moments = Tensor::empty(gpu, &[c, 2])?;
-    let moved = RunningStatistics { mean: Tensor::empty(gpu, &[c])?, variance: Tensor::empty(gpu, &[c])? };
+    let device = x.device();
+    let moments = Tensor::empty(device, &[c, 2])?;
+    let moved = RunningStatistics { mean: Tensor::empty(device, &[c])?, variance: Tensor::empty(device, &[c])? };
     let (inputs, outputs) = ([x, &running.mean, &running.variance], [&moments, &moved.mean, &moved.variance]);
-    gpu.launch(&STATISTICS, &params, &inputs, &outputs, Work::groups(c).flops(4 * x.numel() as u64))?;
+    device.launch(&STATISTICS, &params, &inputs, &outputs, Work::groups(c).flops(4 * x.numel() as u64))?;
     let y = normalize(x, &params, &moments)?;
 
     let saved = x.clone();
     let y = y.with_backward([x], move |dy| {
-        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
+        let dx = Tensor::empty(dy.device(), &dy.shape())?;
         let work = Work::groups(c).flops(11 * dx.numel() as u64);
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, &moments, dy], &[&dx], work)?;
+        dy.device().launch(&BACKWARD, &params, &[&saved, &moments, dy], &[&dx], work)?;
         Ok([Some(dx)])
     });
     Ok((y, moved))
 }
 
 fn normalize(x: &Tensor, params: &Params, moments: &Tensor) -> Result<Tensor> {
-    let y = Tensor::empty(x.gpu(), &x.shape())?;
+    let y = Tensor::empty(x.device(), &x.shape())?;
     let work = Work::threads(x.numel()).flops(2 * x.numel() as u64);
-    x.gpu().launch(&FORWARD, params, &[x, moments], &[&y], work)?;
+    x.device().launch(&FORWARD, params, &[x, moments], &[&y], work)?;
     Ok(y)
 }
 
@@ -96,7 +161,7 @@ fn normalize(x: &Tensor, params: &Params, moments: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::RunningStatistics;
     use crate::instance_norm::tests::{moments, pull_back};
-    use alias_oracle::{Array, Random, Twin, check, gpu, relative_l2};
+    use alias_oracle::{Array, Random, Twin, check, devices, relative_l2};
     use alias_tensor::{Result, Tensor};
 
     const EPS: f64 = 1.0 / 64.0; // not the usual 1e-5, which a kernel might hard-code
@@ -137,8 +202,8 @@ mod tests {
     fn fresh(x: &Tensor) -> Result<RunningStatistics> {
         let c = x.shape()[1];
         Ok(RunningStatistics {
-            mean: Tensor::new(x.gpu(), &[c], &vec![0.0; c])?,
-            variance: Tensor::new(x.gpu(), &[c], &vec![1.0; c])?,
+            mean: Tensor::new(x.device(), &[c], &vec![0.0; c])?,
+            variance: Tensor::new(x.device(), &[c], &vec![1.0; c])?,
         })
     }
 
@@ -169,20 +234,23 @@ mod tests {
         let (x, momentum) = (random.array(&[2, 3, 5, 7]), 0.3);
         // Arbitrary initial statistics, different in every channel.
         let before = [random.array(&[3]), random.array(&[3]).map(|v| v + 1.5)];
-        let [mean, variance] = before.each_ref().map(|v| Tensor::new(gpu(), &[3], &v.to_f32()).unwrap());
-        let t = Tensor::new(gpu(), &x.shape, &x.to_f32()).unwrap();
-        let running = RunningStatistics { mean, variance };
-        let (_, moved) = super::batch_norm_train(&t, &running, momentum, EPS as f32).unwrap();
-        let momentum = f64::from(momentum);
+        let share = f64::from(momentum);
         let expected = |initial: &Array, now: fn(&[f64]) -> f64| -> Vec<f64> {
-            (0..3).map(|c| (1.0 - momentum) * initial[[c]] + momentum * now(&channel(&x, c))).collect()
+            (0..3).map(|c| (1.0 - share) * initial[[c]] + share * now(&channel(&x, c))).collect()
         };
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
         let unbiased = |v: &[f64]| {
             let mean = v.iter().sum::<f64>() / v.len() as f64;
             v.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (v.len() - 1) as f64
         };
-        assert!(relative_l2(&moved.mean.to_vec().unwrap(), &expected(&before[0], mean)) <= 2e-6);
-        assert!(relative_l2(&moved.variance.to_vec().unwrap(), &expected(&before[1], unbiased)) <= 2e-6);
+        let [want_mean, want_variance] = [expected(&before[0], mean), expected(&before[1], unbiased)];
+        for device in devices() {
+            let [mean, variance] = before.each_ref().map(|v| Tensor::new(&device, &[3], &v.to_f32()).unwrap());
+            let t = Tensor::new(&device, &x.shape, &x.to_f32()).unwrap();
+            let running = RunningStatistics { mean, variance };
+            let (_, moved) = super::batch_norm_train(&t, &running, momentum, EPS as f32).unwrap();
+            assert!(relative_l2(&moved.mean.to_vec().unwrap(), &want_mean) <= 2e-6);
+            assert!(relative_l2(&moved.variance.to_vec().unwrap(), &want_variance) <= 2e-6);
+        }
     }
 }

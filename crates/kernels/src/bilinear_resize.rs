@@ -1,12 +1,38 @@
 //! Bilinear resize.
 
 use crate::kernel;
-use alias_tensor::{Error, Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Error, Kernel, OnCores, Result, Tensor, Work};
+use rayon::prelude::*;
 
 const SOURCE: &[&str] = wgsl!(BILINEAR_RESIZE, GRID);
-static FORWARD: Kernel = kernel("bilinear_resize", SOURCE, "forward");
+static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("bilinear_resize", SOURCE, "forward").on_cores(forward);
 
 params! { planes: u32, h: u32, w: u32, oh: u32, ow: u32 }
+
+/// The inputs around output `o`, and the share of the second. The position is computed in integers, so that its
+/// fraction is rounded once.
+fn neighbours(o: usize, inputs: usize, outputs: usize) -> ([usize; 2], f32) {
+    let numerator = ((2 * o + 1) * inputs).saturating_sub(outputs);
+    let first = numerator / (2 * outputs);
+    ([first, (first + 1).min(inputs - 1)], (numerator % (2 * outputs)) as f32 / (2 * outputs) as f32)
+}
+
+fn forward(cpu: &Cpu, &Params { h, w, oh, ow, .. }: &Params, [x]: [&[f32]; 1], [y]: [&mut [f32]; 1]) {
+    let [h, w, oh, ow] = [h, w, oh, ow].map(|side| side as usize);
+    let columns: Vec<_> = (0..ow).map(|ox| neighbours(ox, w, ow)).collect();
+    y.par_chunks_exact_mut(ow).enumerate().for_each_init(
+        || vec![0.0; w],
+        |mixed, (row, y)| {
+            let (plane, (rows, part)) = (row / oh, neighbours(row % oh, h, oh));
+            let rows = rows.map(|iy| &x[(plane * h + iy) * w..][..w]);
+            map(cpu, rows, [mixed], |[upper, lower]| [upper + part * (lower - upper)]);
+            for (y, &([left, right], part)) in y.iter_mut().zip(&columns) {
+                *y = mixed[left] + part * (mixed[right] - mixed[left]);
+            }
+        },
+    );
+}
 
 /// `torch.nn.functional.interpolate(x, (height, width), mode="bilinear", align_corners=False)` of `x` (N, C, H, W): no
 /// smoothing where the size shrinks. Not differentiable.
@@ -24,15 +50,15 @@ pub fn bilinear_resize(x: &Tensor, height: usize, width: usize) -> Result<Tensor
         return Err(Error::argument("bilinear_resize", "height, width", format!("{height}, {width}"), expected));
     }
     let params = Params { planes: (n * c) as u32, h: h as u32, w: w as u32, oh: height as u32, ow: width as u32 };
-    let y = Tensor::empty(x.gpu(), &[n, c, height, width])?;
+    let y = Tensor::empty(x.device(), &[n, c, height, width])?;
     let work = Work::threads(y.numel()).flops(9 * y.numel() as u64);
-    x.gpu().launch(&FORWARD, &params, &[x], &[&y], work)?;
+    x.device().launch(&FORWARD, &params, &[x], &[&y], work)?;
     Ok(y)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_oracle::{Array, Random, Twin, check, devices};
     use alias_tensor::Tensor;
 
     pub(crate) struct BilinearResize {
@@ -78,13 +104,17 @@ pub(crate) mod tests {
     /// What a network sees of a picture that is four times as large.
     #[test]
     fn a_quarter_of_the_size_is_the_mean_of_the_middle_pixels() {
-        let x = Tensor::new(gpu(), &[1, 1, 1, 8], &[9.0, 1.0, 2.0, 9.0, 9.0, 3.0, 6.0, 9.0]).unwrap();
-        assert_eq!(super::bilinear_resize(&x, 1, 2).unwrap().to_vec().unwrap(), [1.5, 4.5]);
+        for device in devices() {
+            let x = Tensor::new(&device, &[1, 1, 1, 8], &[9.0, 1.0, 2.0, 9.0, 9.0, 3.0, 6.0, 9.0]).unwrap();
+            assert_eq!(super::bilinear_resize(&x, 1, 2).unwrap().to_vec().unwrap(), [1.5, 4.5]);
+        }
     }
 
     #[test]
     fn the_result_is_not_tracked() {
-        let x = Tensor::new(gpu(), &[1, 1, 1, 2], &[0.0, 1.0]).unwrap().requires_grad();
-        assert!(!super::bilinear_resize(&x, 2, 4).unwrap().is_tracked());
+        for device in devices() {
+            let x = Tensor::new(&device, &[1, 1, 1, 2], &[0.0, 1.0]).unwrap().requires_grad();
+            assert!(!super::bilinear_resize(&x, 2, 4).unwrap().is_tracked());
+        }
     }
 }

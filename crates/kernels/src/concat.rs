@@ -1,13 +1,29 @@
 //! Concatenation along channels.
 
 use crate::kernel;
-use alias_tensor::{Error, Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Error, Kernel, OnCores, Result, Tensor, Work};
 
 const SOURCE: &[&str] = wgsl!(CONCAT, GRID);
-static FORWARD: Kernel = kernel("concat", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("concat", SOURCE, "backward");
+static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("concat", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 1, 1>> = kernel("concat", SOURCE, "backward").on_cores(backward);
 
 params! { batch: u32, part: u32, whole: u32, offset: u32 }
+
+/// Writes the elements of one part; each has its own launch.
+fn forward(cpu: &Cpu, params: &Params, [x]: [&[f32]; 1], [y]: [&mut [f32]; 1]) {
+    let [part, whole, offset] = [params.part, params.whole, params.offset].map(|elements| elements as usize);
+    for (x, y) in x.chunks_exact(part).zip(y.chunks_exact_mut(whole)) {
+        map(cpu, [x], [&mut y[offset..][..part]], |x| x);
+    }
+}
+
+fn backward(cpu: &Cpu, params: &Params, [dy]: [&[f32]; 1], [dx]: [&mut [f32]; 1]) {
+    let [part, whole, offset] = [params.part, params.whole, params.offset].map(|elements| elements as usize);
+    for (dy, dx) in dy.chunks_exact(whole).zip(dx.chunks_exact_mut(part)) {
+        map(cpu, [&dy[offset..][..part]], [dx], |dy| dy);
+    }
+}
 
 /// `torch.cat(parts, dim=1)` of `parts` (N, Ci, H, W): (N, sum of Ci, H, W).
 ///
@@ -26,14 +42,14 @@ pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
         }
         channels += c;
     }
-    let y = Tensor::empty(first.gpu(), &[n, channels, h, w])?;
+    let y = Tensor::empty(first.device(), &[n, channels, h, w])?;
     let mut layout = Vec::new();
     let mut offset = 0;
     for part in parts {
         let elements = part.numel() / n;
         let params =
             Params { batch: n as u32, part: elements as u32, whole: (channels * h * w) as u32, offset: offset as u32 };
-        y.gpu().launch(&FORWARD, &params, &[part], &[&y], Work::threads(part.numel()))?;
+        y.device().launch(&FORWARD, &params, &[part], &[&y], Work::threads(part.numel()))?;
         offset += elements;
         layout.push((params, part.shape(), part.is_tracked()));
     }
@@ -43,8 +59,8 @@ pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
             if !tracked {
                 return Ok(None);
             }
-            let dx = Tensor::empty(dy.gpu(), shape)?;
-            dy.gpu().launch(&BACKWARD, params, &[dy], &[&dx], Work::threads(dx.numel()))?;
+            let dx = Tensor::empty(dy.device(), shape)?;
+            dy.device().launch(&BACKWARD, params, &[dy], &[&dx], Work::threads(dx.numel()))?;
             Ok(Some(dx))
         };
         layout.iter().map(gradient).collect()

@@ -1,11 +1,14 @@
 //! 2-D convolution and its gradients by input, weight and bias.
 
+mod cores;
 mod forms;
 mod sizes;
 
+use crate::geometry::AdapterKind;
 use crate::pack::{Matrices, PackedWeight, pack};
 use crate::spectral_norm::SpectralNorm;
-use alias_tensor::{Result, Tensor, Work};
+use alias_tensor::{Device, Gpu, Result, Tensor, Work};
+use cores::Weight;
 #[cfg(test)]
 use forms::SOURCE;
 use forms::{Form, LANES, WeightForm};
@@ -48,18 +51,23 @@ fn convolve(
     padding: usize,
 ) -> Result<Tensor> {
     let conv = Conv::new(x, weight.shape(), bias, stride, padding)?;
-    let packed = PackedWeight::divided(weight, norm)?;
-    let y = conv.forward(x, &packed, bias)?;
+    let y = match x.device() {
+        Device::Gpu(gpu) => conv.forward(gpu, x, &PackedWeight::divided(weight, norm)?, bias)?,
+        Device::Cores(cores) => cores::forward(cores, &conv, x, Weight::divided(weight, norm), bias)?,
+    };
 
     let (saved_x, saved_weight, norm) = (x.clone(), weight.clone(), norm.cloned());
     let bias_tracked = bias.is_some_and(Tensor::is_tracked);
     let parents: Vec<_> = [Some(x), Some(weight), bias].into_iter().flatten().collect();
     Ok(y.with_backward_of(&parents, move |dy| {
-        let by_input = || conv.backward_input(dy, &saved_weight, conv.raw_weight(), norm.as_ref());
+        let by_input = || match dy.device() {
+            Device::Gpu(gpu) => conv.backward_input(gpu, dy, &saved_weight, conv.raw_weight(), norm.as_ref()),
+            Device::Cores(cores) => cores::by_input(cores, &conv, dy, Weight::divided(&saved_weight, norm.as_ref())),
+        };
         let dx = saved_x.is_tracked().then(by_input).transpose()?;
-        let by_weight = || match &norm {
-            Some(norm) => norm.backward(&conv.backward_weight(dy, &saved_x)?),
-            None => conv.backward_weight(dy, &saved_x),
+        let by_weight = || {
+            let dw = conv.backward_weight(dy, &saved_x)?;
+            norm.as_ref().map_or(Ok(dw.clone()), |norm| norm.backward(&dw))
         };
         let dw = saved_weight.is_tracked().then(by_weight).transpose()?;
         let mut gradients = vec![dx, dw];
@@ -82,20 +90,32 @@ pub fn conv2d_packed(
     padding: usize,
 ) -> Result<Tensor> {
     let conv = Conv::new(x, weight.shape, bias, stride, padding)?;
-    let y = conv.forward(x, weight, bias)?;
+    let y = match x.device() {
+        Device::Gpu(gpu) => conv.forward(gpu, x, weight, bias)?,
+        Device::Cores(cores) => cores::forward(cores, &conv, x, Weight { weight: &weight.packed, sigma: None }, bias)?,
+    };
 
     let packed = weight.packed.clone();
     let x_tracked = x.is_tracked();
     let bias_tracked = bias.is_some_and(Tensor::is_tracked);
     let parents: Vec<_> = [Some(x), bias].into_iter().flatten().collect();
     Ok(y.with_backward_of(&parents, move |dy| {
-        let by_input = || conv.backward_input(dy, &packed, conv.packed_weight(), None);
+        let by_input = || match dy.device() {
+            Device::Gpu(gpu) => conv.backward_input(gpu, dy, &packed, conv.packed_weight(), None),
+            Device::Cores(cores) => cores::by_input(cores, &conv, dy, Weight { weight: &packed, sigma: None }),
+        };
         let mut gradients = vec![x_tracked.then(by_input).transpose()?];
         if conv.has_bias {
             gradients.push(bias_tracked.then(|| conv.backward_bias(dy)).transpose()?);
         }
         Ok(gradients)
     }))
+}
+
+impl<'a> Weight<'a> {
+    fn divided(weight: &'a Tensor, norm: Option<&'a SpectralNorm>) -> Weight<'a> {
+        Weight { weight, sigma: norm.map(|norm| &norm.sigma) }
+    }
 }
 
 impl Conv {
@@ -125,13 +145,13 @@ impl Conv {
         Matrices { batch: (self.cout, 1), rows: (self.cin, taps * width), columns: (taps, width) }
     }
 
-    fn forward(&self, x: &Tensor, weight: &PackedWeight, bias: Option<&Tensor>) -> Result<Tensor> {
-        let y = Tensor::empty(x.gpu(), &[self.batch, self.cout, self.oh, self.ow])?;
+    fn forward(&self, gpu: &Gpu, x: &Tensor, weight: &PackedWeight, bias: Option<&Tensor>) -> Result<Tensor> {
+        let y = Tensor::empty(gpu, &[self.batch, self.cout, self.oh, self.ow])?;
         let params = Params { has_bias: bias.is_some().into(), ..self.params() };
         // Every binding needs a buffer; without a bias the shader does not read this one.
         let packed = &weight.packed;
         let bias = bias.unwrap_or(packed);
-        self.launch(&Form::forward(self), &params, &[x, packed, bias], &y)?;
+        self.launch(gpu, &Form::forward(self), &params, &[x, packed, bias], &y)?;
         Ok(y)
     }
 
@@ -139,13 +159,14 @@ impl Conv {
     /// its input and output channels swapped. `layout` is the weight's layout in its tensor; `norm` divides the weight.
     fn backward_input(
         &self,
+        gpu: &Gpu,
         dy: &Tensor,
         weight: &Tensor,
         layout: Matrices,
         norm: Option<&SpectralNorm>,
     ) -> Result<Tensor> {
-        let packed = pack(weight, layout, true, norm.map(|norm| &norm.sigma))?;
-        let dx = Tensor::empty(dy.gpu(), &[self.batch, self.cin, self.h, self.w])?;
+        let packed = pack(gpu, weight, layout, true, norm.map(|norm| &norm.sigma))?;
+        let dx = Tensor::empty(gpu, &[self.batch, self.cin, self.h, self.w])?;
         let params = Params {
             cin: self.cout as u32,
             cout: self.cin as u32,
@@ -156,38 +177,39 @@ impl Conv {
             padding: self.k as i32 - 1 - self.padding as i32,
             ..self.params()
         };
-        self.launch(&Form::backward_input(self, params.padding), &params, &[dy, &packed, &packed], &dx)?;
+        self.launch(gpu, &Form::backward_input(self, params.padding), &params, &[dy, &packed, &packed], &dx)?;
         Ok(dx)
     }
 
-    fn launch(&self, form: &Form, params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
+    fn launch(&self, gpu: &Gpu, form: &Form, params: &Params, inputs: &[&Tensor; 3], y: &Tensor) -> Result<()> {
         let work = Work::threads(LANES * self.batch * form.jobs).flops(self.flops());
-        y.gpu().launch(&form.kernel, params, inputs, &[y], work)
+        gpu.launch(&form.kernel, params, inputs, &[y], work)
     }
 
     fn backward_weight(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
-        if forms::weight_gradient_is_product(self) {
-            return self.backward_weight_pointwise(dy, x);
+        match dy.device() {
+            Device::Cores(cores) => cores::by_weight(cores, self, dy, x),
+            Device::Gpu(gpu) if forms::weight_gradient_is_product(self) => self.backward_weight_pointwise(gpu, dy, x),
+            Device::Gpu(gpu) => self.backward_weight_in(gpu, WeightForm::of(self).parts, dy, x),
         }
-        self.backward_weight_in(WeightForm::of(self).parts, dy, x)
     }
 
     /// The gradient by weight of a 1x1 convolution, dw = dy x^T, as another 1x1 convolution: of an image whose channels
     /// are the pixels of `x` and whose pixels are the channels of `x`.
-    fn backward_weight_pointwise(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
+    fn backward_weight_pointwise(&self, gpu: &Gpu, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
         let pixels = self.oh * self.ow;
-        let dy = pack(dy, Matrices::row_major([1, self.cout, pixels]), false, None)?;
-        let x = pack(x, Matrices::row_major([1, self.cin, pixels]), false, None)?;
-        let dw = Tensor::empty(x.gpu(), &[self.cout, self.cin, 1, 1])?;
+        let dy = pack(gpu, dy, Matrices::row_major([1, self.cout, pixels]), false, None)?;
+        let x = pack(gpu, x, Matrices::row_major([1, self.cin, pixels]), false, None)?;
+        let dw = Tensor::empty(gpu, &[self.cout, self.cin, 1, 1])?;
         let product = Conv { cin: pixels, h: 1, w: self.cin, oh: 1, ow: self.cin, ..*self };
-        product.launch(&Form::forward(&product), &product.params(), &[&x, &dy, &dy], &dw)?;
+        product.launch(gpu, &Form::forward(&product), &product.params(), &[&x, &dy, &dy], &dw)?;
         Ok(dw)
     }
 
     /// The gradient by weight: sums over `parts` of the tiles, then the sum of those.
-    fn backward_weight_in(&self, parts: usize, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
-        let (gpu, k) = (dy.gpu(), self.k);
-        let packed = pack(dy, Matrices::row_major([self.batch, self.cout, self.oh * self.ow]), false, None)?;
+    fn backward_weight_in(&self, gpu: &Gpu, parts: usize, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let k = self.k;
+        let packed = pack(gpu, dy, Matrices::row_major([self.batch, self.cout, self.oh * self.ow]), false, None)?;
         let params = Params { parts: parts as u32, ..self.params() };
         let dw = Tensor::empty(gpu, &[self.cout, self.cin, k, k])?;
         let dw_parts = if parts == 1 { dw.clone() } else { Tensor::empty(gpu, &[parts, dw.numel()])? };
@@ -202,9 +224,19 @@ impl Conv {
     }
 
     fn backward_bias(&self, dy: &Tensor) -> Result<Tensor> {
-        let db = Tensor::empty(dy.gpu(), &[self.cout])?;
-        let work = Work::groups(self.cout).flops(dy.numel() as u64);
-        dy.gpu().launch(&forms::backward_bias(self.adapter), &self.params(), &[dy], &[&db], work)?;
+        let db = Tensor::empty(dy.device(), &[self.cout])?;
+        let (plane, work) = (self.oh * self.ow, Work::groups(self.cout).flops(dy.numel() as u64));
+        match dy.device() {
+            Device::Gpu(gpu) => {
+                let kernel = forms::backward_bias(AdapterKind::of(dy.device()));
+                gpu.launch(&kernel, &self.params(), &[dy], &[&db], work)?;
+            }
+            Device::Cores(cores) => {
+                cores.run("conv2d", "by_bias", &[dy], &[&db], dy.numel() as u64, |cpu, [dy], [db]| {
+                    cores::by_bias(cpu, plane, dy, db);
+                })?;
+            }
+        }
         Ok(db)
     }
 }
@@ -295,6 +327,18 @@ mod tests {
         }
     }
 
+    /// More pixels than those of which cores do not pack the weight; the last case goes by Winograd's algorithm throughout.
+    #[test]
+    fn larger_planes_match_twin() {
+        for (k, padding) in [(1, 0), (3, 1), (3, 0), (4, 2), (4, 0), (3, 4), (1, 1)] {
+            for stride in [1, 2] {
+                check_case([2, 3, 23, 19], 5, k, stride, padding, true);
+            }
+        }
+        check_case([1, 18, 14, 13], 35, 4, 2, 2, false);
+        check_case([1, 18, 36, 33], 35, 3, 1, 1, true);
+    }
+
     /// [`Conv2d`] without a gradient by weight.
     struct Frozen(Conv2d);
 
@@ -355,7 +399,7 @@ mod tests {
         let conv = Conv::new(&x, w.shape(), None, 1, 1).unwrap();
         // 17 x 18 tiles make five runs of 64.
         for parts in 1..=5 {
-            let dw = conv.backward_weight_in(parts, &dy, &x).unwrap().to_vec().unwrap();
+            let dw = conv.backward_weight_in(gpu(), parts, &dy, &x).unwrap().to_vec().unwrap();
             let error = relative_l2(&dw, &want.data);
             assert!(error <= 2e-6, "{parts} parts: {error:.2e}");
         }
@@ -385,10 +429,10 @@ mod tests {
                     let error = relative_l2(&got.to_vec().unwrap(), &want.data);
                     assert!(error <= 2e-6, "{what}, kernel {k}, stride {stride}: {error:.2e}");
                 };
-                close("forward", conv.forward(&x, &PackedWeight::new(&w).unwrap(), None).unwrap(), &y);
+                close("forward", conv.forward(gpu(), &x, &PackedWeight::new(&w).unwrap(), None).unwrap(), &y);
                 close(
                     "by input",
-                    conv.backward_input(&cotangent, &w, conv.raw_weight(), None).unwrap(),
+                    conv.backward_input(gpu(), &cotangent, &w, conv.raw_weight(), None).unwrap(),
                     gradients[0].as_ref().unwrap(),
                 );
                 close("by weight", conv.backward_weight(&cotangent, &x).unwrap(), gradients[1].as_ref().unwrap());

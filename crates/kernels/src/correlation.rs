@@ -1,17 +1,77 @@
 //! The correlation of two feature maps, as in geometric matching (Rocco et al. 2017).
 
 use crate::plan::{DeviceBuffers, holds};
+use crate::spectral_norm::sum_columns;
 use crate::{ShaderText, kernel};
+use alias_cpu::Cpu;
 use alias_plan::Correlation;
-use alias_tensor::{Error, Kernel, Recording, Result, Tensor, Work};
+use alias_tensor::{Error, Kernel, OnCores, Recording, Result, Tensor, Work};
+use rayon::prelude::*;
 
 const TEXT: ShaderText = stored!(CORRELATION, GRID);
 const SOURCE: &[&str] = TEXT.f32;
-static FORWARD: Kernel = kernel("correlation", SOURCE, "forward").workgroup(64);
-static BACKWARD_A: Kernel = kernel("correlation", SOURCE, "backward_a").workgroup(64);
-static BACKWARD_B: Kernel = kernel("correlation", SOURCE, "backward_b").workgroup(64);
+static FORWARD: Kernel<OnCores<Params, 2, 1>> =
+    kernel("correlation", SOURCE, "forward").workgroup(64).on_cores(forward);
+static BACKWARD_A: Kernel<OnCores<Params, 2, 1>> =
+    kernel("correlation", SOURCE, "backward_a").workgroup(64).on_cores(backward_a);
+static BACKWARD_B: Kernel<OnCores<Params, 2, 1>> =
+    kernel("correlation", SOURCE, "backward_b").workgroup(64).on_cores(backward_b);
 
 params! { batch: u32, channels: u32, h: u32, w: u32 }
+
+impl Params {
+    /// The number of channels and of pixels.
+    fn sizes(&self) -> [usize; 2] {
+        [self.channels, self.h * self.w].map(|size| size as usize)
+    }
+
+    /// The place of `a` that a channel of the result belongs to.
+    fn place(&self, channel: usize) -> usize {
+        channel % self.h as usize * self.w as usize + channel / self.h as usize
+    }
+}
+
+fn forward(cpu: &Cpu, params: &Params, [a, b]: [&[f32]; 2], [y]: [&mut [f32]; 1]) {
+    let [channels, pixels] = params.sizes();
+    y.par_chunks_exact_mut(pixels).enumerate().for_each(|(k, y)| {
+        let [a, b] = [a, b].map(|x| &x[k / pixels * channels * pixels..][..channels * pixels]);
+        let place = params.place(k % pixels);
+        sum_columns(cpu, [b], y, |channel| {
+            let a = f64::from(a[channel * pixels + place]);
+            move |[b]| a * b
+        });
+    });
+}
+
+fn backward_a(cpu: &Cpu, params: &Params, [b, dy]: [&[f32]; 2], [da]: [&mut [f32]; 1]) {
+    let [channels, pixels] = params.sizes();
+    // With places of `a` as columns, where neighbours are summed together.
+    let mut transposed = vec![0.0; dy.len()];
+    for (to, dy) in transposed.chunks_exact_mut(pixels * pixels).zip(dy.chunks_exact(pixels * pixels)) {
+        for (channel, dy) in dy.chunks_exact(pixels).enumerate() {
+            let column = to[params.place(channel)..].iter_mut().step_by(pixels);
+            column.zip(dy).for_each(|(to, &dy)| *to = dy);
+        }
+    }
+    da.par_chunks_exact_mut(pixels).zip(b.par_chunks_exact(pixels)).enumerate().for_each(|(k, (da, b))| {
+        let dy = &transposed[k / channels * pixels * pixels..][..pixels * pixels];
+        sum_columns(cpu, [dy], da, |place| {
+            let b = f64::from(b[place]);
+            move |[dy]| b * dy
+        });
+    });
+}
+
+fn backward_b(cpu: &Cpu, params: &Params, [a, dy]: [&[f32]; 2], [db]: [&mut [f32]; 1]) {
+    let [channels, pixels] = params.sizes();
+    db.par_chunks_exact_mut(pixels).zip(a.par_chunks_exact(pixels)).enumerate().for_each(|(k, (db, a))| {
+        let dy = &dy[k / channels * pixels * pixels..][..pixels * pixels];
+        sum_columns(cpu, [dy], db, |channel| {
+            let a = f64::from(a[params.place(channel)]);
+            move |[dy]| a * dy
+        });
+    });
+}
 
 /// The scalar products of each place of `a` (N, C, H, W) with each place of `b` (N, C, H, W), as (N, W H, H, W): channel
 /// x H + y holds those of place (y, x) of `a`. So channels count columns first.
@@ -25,15 +85,15 @@ pub fn correlation(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let pixels = h * w;
     let flops = 2 * (n * c * pixels * pixels) as u64;
     let tiles = move |rows: usize| n * rows.div_ceil(4) * pixels.div_ceil(4);
-    let y = Tensor::empty(a.gpu(), &[n, pixels, h, w])?;
-    a.gpu().launch(&FORWARD, &params, &[a, b], &[&y], Work::threads(tiles(pixels)).flops(flops))?;
+    let y = Tensor::empty(a.device(), &[n, pixels, h, w])?;
+    a.device().launch(&FORWARD, &params, &[a, b], &[&y], Work::threads(tiles(pixels)).flops(flops))?;
 
     let (saved_a, saved_b) = (a.clone(), b.clone());
     Ok(y.with_backward([a, b], move |dy| {
         let work = Work::threads(tiles(c)).flops(flops);
-        let by = |kernel, other: &Tensor| {
-            let gradient = Tensor::empty(dy.gpu(), &[n, c, h, w])?;
-            dy.gpu().launch(kernel, &params, &[other, dy], &[&gradient], work)?;
+        let by = |kernel: &Kernel<OnCores<Params, 2, 1>>, other: &Tensor| {
+            let gradient = Tensor::empty(dy.device(), &[n, c, h, w])?;
+            dy.device().launch(kernel, &params, &[other, dy], &[&gradient], work)?;
             Ok(gradient)
         };
         let da = saved_a.is_tracked().then(|| by(&BACKWARD_A, &saved_b)).transpose()?;

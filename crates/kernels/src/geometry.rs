@@ -2,7 +2,7 @@
 //!
 //! Which method computes a planned convolution is not decided here: the plan says so.
 
-use alias_tensor::Gpu;
+use alias_tensor::Device;
 
 /// A kind of adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,12 @@ pub(crate) struct MatrixTile {
 }
 
 impl AdapterKind {
-    pub(crate) fn of(gpu: &Gpu) -> AdapterKind {
-        if gpu.is_software() { AdapterKind::Rasterizer } else { AdapterKind::Gpu }
+    /// The kind of a device's adapter. Processor cores have none, and no use for the answer.
+    pub(crate) fn of(device: impl Into<Device>) -> AdapterKind {
+        match device.into() {
+            Device::Gpu(gpu) if gpu.is_software() => AdapterKind::Rasterizer,
+            _ => AdapterKind::Gpu,
+        }
     }
 
     /// The workgroup of a reduction. A rasterizer is slow at barriers, and slower in large workgroups.

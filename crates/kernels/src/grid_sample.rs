@@ -1,13 +1,121 @@
 //! Bilinear look-up of pictures at given places.
 
-use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use crate::{cross_entropy::runs_of_pixels, kernel};
+use alias_cpu::Cpu;
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
+use rayon::prelude::*;
 
 const SOURCE: &[&str] = wgsl!(GRID_SAMPLE, GRID, BILINEAR);
-static FORWARD: Kernel = kernel("grid_sample", SOURCE, "forward");
-static BACKWARD_GRID: Kernel = kernel("grid_sample", SOURCE, "backward_grid");
+static FORWARD: Kernel<OnCores<Params, 2, 1>> = kernel("grid_sample", SOURCE, "forward").on_cores(forward);
+static BACKWARD_GRID: Kernel<OnCores<Params, 3, 1>> =
+    kernel("grid_sample", SOURCE, "backward_grid").on_cores(backward_grid);
 
 params! { batch: u32, channels: u32, h: u32, w: u32, pixels: u32 }
+
+/// Pixels per task.
+const RUN: usize = 256;
+
+/// Where a coordinate falls between pixels, as `look_up` of shaders/shared/bilinear.wgsl says.
+struct Position {
+    first: usize,
+    second: usize,
+    /// Share of the second.
+    part: f32,
+    /// Derivative by the coordinate, 0 where it was clamped.
+    slope: f32,
+}
+
+impl Position {
+    #[inline(always)]
+    fn of(coordinate: f32, size: usize) -> Position {
+        let (half, last) = (size as f32 * 0.5, (size - 1) as f32);
+        let position = coordinate * half + last * 0.5;
+        let inside = position > 0.0 && position < last;
+        // NaN counts as the first edge.
+        let outside = if position >= last { last } else { 0.0 };
+        let clamped = if inside { position } else { outside };
+        let first = clamped as i32;
+        let (first, part) = (first as usize, clamped - first as f32);
+        Position { first, second: (first + 1).min(size - 1), part, slope: if inside { half } else { 0.0 } }
+    }
+}
+
+/// A place in pictures of one size.
+pub(crate) struct Place {
+    x: Position,
+    y: Position,
+    width: usize,
+}
+
+impl Place {
+    /// The place `[x, y]` in pictures of `size` [h, w].
+    #[inline(always)]
+    pub(crate) fn new([x, y]: [f32; 2], [h, w]: [usize; 2]) -> Place {
+        Place { x: Position::of(x, w), y: Position::of(y, h), width: w }
+    }
+
+    /// The four values around it: upper left, upper right, lower left, lower right.
+    #[inline(always)]
+    fn corners(&self, plane: &[f32]) -> [f32; 4] {
+        let (upper, lower) = (self.y.first * self.width, self.y.second * self.width);
+        let (left, right) = (self.x.first, self.x.second);
+        [plane[upper + left], plane[upper + right], plane[lower + left], plane[lower + right]]
+    }
+
+    /// The value of a picture's plane there.
+    #[inline(always)]
+    pub(crate) fn value(&self, plane: &[f32]) -> f32 {
+        let corners = self.corners(plane);
+        let [upper, lower] = [0, 2].map(|k| corners[k] + self.x.part * (corners[k + 1] - corners[k]));
+        upper + self.y.part * (lower - upper)
+    }
+
+    /// The derivatives of [`Place::value`] by the positions in x and y.
+    #[inline(always)]
+    fn derivatives(&self, plane: &[f32]) -> [f32; 2] {
+        let corners = self.corners(plane);
+        let across = [0, 2].map(|k| corners[k + 1] - corners[k]);
+        let down = [0, 1].map(|k| corners[k + 2] - corners[k]);
+        [across[0] + self.y.part * (across[1] - across[0]), down[0] + self.x.part * (down[1] - down[0])]
+    }
+}
+
+fn forward(_: &Cpu, params: &Params, [picture, grid]: [&[f32]; 2], [y]: [&mut [f32]; 1]) {
+    let &Params { channels, h, w, pixels, .. } = params;
+    let [channels, h, w, pixels] = [channels, h, w, pixels].map(|size| size as usize);
+    let grid: &[[f32; 2]] = bytemuck::cast_slice(grid);
+    runs_of_pixels(y, [channels, pixels], RUN).into_par_iter().for_each(|([n, first], y)| {
+        let grid = &grid[n * pixels..][..pixels][first..];
+        let places: Vec<Place> = grid.iter().take(RUN).map(|&at| Place::new(at, [h, w])).collect();
+        for (y, plane) in y.into_iter().zip(picture[n * channels * h * w..].chunks_exact(h * w)) {
+            for (y, place) in y.iter_mut().zip(&places) {
+                *y = place.value(plane);
+            }
+        }
+    });
+}
+
+fn backward_grid(_: &Cpu, params: &Params, [picture, grid, dy]: [&[f32]; 3], [dgrid]: [&mut [f32]; 1]) {
+    let &Params { channels, h, w, pixels, .. } = params;
+    let [channels, h, w, pixels] = [channels, h, w, pixels].map(|size| size as usize);
+    let (grid, dgrid): (&[[f32; 2]], &mut [[f32; 2]]) = (bytemuck::cast_slice(grid), bytemuck::cast_slice_mut(dgrid));
+    let images = dgrid.par_chunks_exact_mut(pixels).zip(grid.par_chunks_exact(pixels)).enumerate();
+    images.for_each(|(n, (dgrid, grid))| {
+        let (picture, dy) = (&picture[n * channels * h * w..], &dy[n * channels * pixels..][..channels * pixels]);
+        dgrid.par_chunks_mut(RUN).zip(grid.par_chunks(RUN)).enumerate().for_each(|(run, (dgrid, grid))| {
+            for (i, (dgrid, &at)) in dgrid.iter_mut().zip(grid).enumerate() {
+                let place = Place::new(at, [h, w]);
+                let mut sum = [0.0; 2];
+                for (plane, dy) in picture.chunks_exact(h * w).zip(dy.chunks_exact(pixels)) {
+                    let ([by_x, by_y], dy) = (place.derivatives(plane), dy[run * RUN + i]);
+                    sum = [sum[0] + dy * by_x, sum[1] + dy * by_y];
+                }
+                let times = |sum: f32, slope: f32| if slope == 0.0 { 0.0 } else { sum * slope };
+                *dgrid = [times(sum[0], place.x.slope), times(sum[1], place.y.slope)];
+            }
+        });
+    });
+}
 
 /// `torch.nn.functional.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)`:
 /// `picture` (N, C, H, W), `grid` (N, h, w, 2), each place as x and y; the result is (N, C, h, w). x from -1 to 1 spans
@@ -23,22 +131,22 @@ pub fn grid_sample(picture: &Tensor, grid: &Tensor) -> Result<Tensor> {
     grid.shape().check("grid_sample", "grid", &[n, height, width, 2])?;
     let (pixels, work) = (height * width, Work::threads(n * height * width));
     let params = Params { batch: n as u32, channels: c as u32, h: h as u32, w: w as u32, pixels: pixels as u32 };
-    let y = Tensor::empty(picture.gpu(), &[n, c, height, width])?;
+    let y = Tensor::empty(picture.device(), &[n, c, height, width])?;
     let elements = y.numel() as u64;
-    picture.gpu().launch(&FORWARD, &params, &[picture, grid], &[&y], work.flops(9 * elements))?;
+    picture.device().launch(&FORWARD, &params, &[picture, grid], &[&y], work.flops(9 * elements))?;
 
     let (saved_picture, saved_grid) = (picture.detach(), grid.clone());
     Ok(y.with_backward([grid], move |dy| {
-        let dgrid = Tensor::empty(dy.gpu(), &[n, height, width, 2])?;
+        let dgrid = Tensor::empty(dy.device(), &[n, height, width, 2])?;
         let inputs = [&saved_picture, &saved_grid, dy];
-        dy.gpu().launch(&BACKWARD_GRID, &params, &inputs, &[&dgrid], work.flops(14 * elements))?;
+        dy.device().launch(&BACKWARD_GRID, &params, &inputs, &[&dgrid], work.flops(14 * elements))?;
         Ok([Some(dgrid)])
     }))
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_oracle::{Array, Random, Twin, check, devices};
     use alias_tensor::Tensor;
 
     pub(crate) struct GridSample;
@@ -102,18 +210,20 @@ pub(crate) mod tests {
     /// Places outside, on the outermost centres and not a number: PyTorch's results and gradients.
     #[test]
     fn clamped_places_get_no_gradient() {
-        let picture = Tensor::new(gpu(), &[1, 1, 1, 2], &[1.0, 3.0]).unwrap().requires_grad();
-        // Centres lie at -0.5 and 0.5.
-        let x = [-9.0, -0.5, -0.25, 0.5, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.0];
-        let places: Vec<f32> = x.iter().flat_map(|&x| [x, 0.0]).collect();
-        let grid = Tensor::new(gpu(), &[1, 8, 1, 2], &places).unwrap().requires_grad();
-        let y = super::grid_sample(&picture, &grid).unwrap();
-        assert_eq!(y.to_vec().unwrap(), [1.0, 1.0, 1.5, 3.0, 3.0, 1.0, 1.0, 2.0]);
-        let dy = Tensor::new(gpu(), &[1, 1, 8, 1], &[1.0; 8]).unwrap();
-        let gradients = y.backward(&dy).unwrap();
-        let dx: Vec<f32> = gradients.get(&grid).unwrap().to_vec().unwrap();
-        assert_eq!(dx.iter().step_by(2).copied().collect::<Vec<_>>(), [0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 2.0]);
-        assert!(dx.iter().skip(1).step_by(2).all(|&dy| dy == 0.0), "{dx:?}");
-        assert!(gradients.get(&picture).is_none());
+        for device in devices() {
+            let picture = Tensor::new(&device, &[1, 1, 1, 2], &[1.0, 3.0]).unwrap().requires_grad();
+            // Centres lie at -0.5 and 0.5.
+            let x = [-9.0, -0.5, -0.25, 0.5, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.0];
+            let places: Vec<f32> = x.iter().flat_map(|&x| [x, 0.0]).collect();
+            let grid = Tensor::new(&device, &[1, 8, 1, 2], &places).unwrap().requires_grad();
+            let y = super::grid_sample(&picture, &grid).unwrap();
+            assert_eq!(y.to_vec().unwrap(), [1.0, 1.0, 1.5, 3.0, 3.0, 1.0, 1.0, 2.0]);
+            let dy = Tensor::new(&device, &[1, 1, 8, 1], &[1.0; 8]).unwrap();
+            let gradients = y.backward(&dy).unwrap();
+            let dx: Vec<f32> = gradients.get(&grid).unwrap().to_vec().unwrap();
+            assert_eq!(dx.iter().step_by(2).copied().collect::<Vec<_>>(), [0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 2.0]);
+            assert!(dx.iter().skip(1).step_by(2).all(|&dy| dy == 0.0), "{dx:?}");
+            assert!(gradients.get(&picture).is_none());
+        }
     }
 }

@@ -1,16 +1,48 @@
 //! Instance norm (Ulyanov et al. 2016): every plane standardized by its own mean and variance.
 
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map, sum};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
+use rayon::prelude::*;
 
 const SOURCE: &[&str] = wgsl!(INSTANCE_NORM, GRID, REDUCE);
-static STATISTICS: Kernel = kernel("instance_norm", SOURCE, "statistics");
+static STATISTICS: Kernel<OnCores<Params, 1, 1>> = kernel("instance_norm", SOURCE, "statistics").on_cores(statistics);
 // For small planes, where 256 invocations would mostly wait at barriers.
-static STATISTICS_SMALL: Kernel = kernel("instance_norm", SOURCE, "statistics").workgroup(32);
-static FORWARD: Kernel = kernel("instance_norm", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("instance_norm", SOURCE, "backward");
+static STATISTICS_SMALL: Kernel<OnCores<Params, 1, 1>> = STATISTICS.workgroup(32);
+static FORWARD: Kernel<OnCores<Params, 2, 1>> = kernel("instance_norm", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 3, 1>> = kernel("instance_norm", SOURCE, "backward").on_cores(backward);
 
 params! { planes: u32, plane: u32, eps: f32 }
+
+fn statistics(cpu: &Cpu, &Params { plane, eps, .. }: &Params, [x]: [&[f32]; 1], [statistics]: [&mut [f32]; 1]) {
+    statistics.par_chunks_exact_mut(2).zip(x.par_chunks_exact(plane as usize)).for_each(|(to, x)| {
+        // Minus the first pixel, so that the square of the mean cancels few digits of the mean of squares.
+        let first = f64::from(x[0]);
+        let sums = sum(cpu, [x], |[x]| [x - first, (x - first) * (x - first)]);
+        let [mean, square] = sums.map(|sum| sum / x.len() as f64);
+        let variance = (square - mean * mean).max(0.0);
+        to.copy_from_slice(&[(first + mean) as f32, (1.0 / (variance + f64::from(eps)).sqrt()) as f32]);
+    });
+}
+
+fn forward(cpu: &Cpu, params: &Params, [x, statistics]: [&[f32]; 2], [y]: [&mut [f32]; 1]) {
+    let plane = params.plane as usize;
+    let planes = y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).zip(statistics.par_chunks_exact(2));
+    planes.for_each(|((y, x), statistics)| {
+        let (mean, rstd) = (statistics[0], statistics[1]);
+        map(cpu, [x], [y], |[x]| [(x - mean) * rstd]);
+    });
+}
+
+fn backward(cpu: &Cpu, params: &Params, [y, statistics, dy]: [&[f32]; 3], [dx]: [&mut [f32]; 1]) {
+    let plane = params.plane as usize;
+    let planes = dx.par_chunks_exact_mut(plane).zip(y.par_chunks_exact(plane)).zip(dy.par_chunks_exact(plane));
+    planes.zip(statistics.par_chunks_exact(2)).for_each(|(((dx, y), dy), statistics)| {
+        let sums = sum(cpu, [y, dy], |[y, dy]| [dy, dy * y]);
+        let ([mean_dy, mean_dy_y], rstd) = (sums.map(|sum| (sum / plane as f64) as f32), statistics[1]);
+        map(cpu, [y, dy], [dx], |[y, dy]| [rstd * (dy - mean_dy - y * mean_dy_y)]);
+    });
+}
 
 /// `(x - mean) / sqrt(variance + eps)` over the pixels of each plane of `x` (N, C, H, W); the variance is the biased
 /// one. For a learned scale and shift, apply [`affine`](crate::affine).
@@ -22,19 +54,19 @@ pub fn instance_norm(x: &Tensor, eps: f32) -> Result<Tensor> {
     let params = Params { planes: (n * c) as u32, plane: (h * w) as u32, eps };
     let elements = x.numel() as u64;
     // Saved for backward: mean and 1 / sqrt(variance + eps) of each plane.
-    let statistics = Tensor::empty(x.gpu(), &[n * c, 2])?;
+    let statistics = Tensor::empty(x.device(), &[n * c, 2])?;
     let reduction = if h * w <= 256 { &STATISTICS_SMALL } else { &STATISTICS };
-    x.gpu().launch(reduction, &params, &[x], &[&statistics], Work::groups(n * c).flops(4 * elements))?;
-    let y = Tensor::empty(x.gpu(), &x.shape())?;
+    x.device().launch(reduction, &params, &[x], &[&statistics], Work::groups(n * c).flops(4 * elements))?;
+    let y = Tensor::empty(x.device(), &x.shape())?;
     let work = Work::threads(x.numel()).flops(2 * elements);
-    x.gpu().launch(&FORWARD, &params, &[x, &statistics], &[&y], work)?;
+    x.device().launch(&FORWARD, &params, &[x, &statistics], &[&y], work)?;
 
     // Backward saves y instead of x: modulation keeps y alive anyway, while nothing else keeps x.
     let saved = y.detach();
     Ok(y.with_backward([x], move |dy| {
-        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
+        let dx = Tensor::empty(dy.device(), &dy.shape())?;
         let work = Work::groups(n * c).flops(7 * elements);
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, &statistics, dy], &[&dx], work)?;
+        dy.device().launch(&BACKWARD, &params, &[&saved, &statistics, dy], &[&dx], work)?;
         Ok([Some(dx)])
     }))
 }

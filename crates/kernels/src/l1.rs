@@ -1,13 +1,27 @@
 //! L1 loss: the mean absolute difference.
 
 use crate::{kernel, mean};
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
 
 const SOURCE: &[&str] = wgsl!(L1, GRID);
-static FORWARD: Kernel = kernel("l1", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("l1", SOURCE, "backward");
+static FORWARD: Kernel<OnCores<Params, 2, 1>> = kernel("l1", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 3, 2>> = kernel("l1", SOURCE, "backward").on_cores(backward);
 
 params! { n: u32 }
+
+fn forward(cpu: &Cpu, _: &Params, a_and_b: [&[f32]; 2], y: [&mut [f32]; 1]) {
+    map(cpu, a_and_b, y, |[a, b]| [(a - b).abs()]);
+}
+
+fn backward(cpu: &Cpu, _: &Params, a_b_dy: [&[f32]; 3], da_and_db: [&mut [f32]; 2]) {
+    map(cpu, a_b_dy, da_and_db, |[a, b, dy]| {
+        let difference = a - b;
+        // `signum` takes zeros for 1 or -1.
+        let sign = if difference == 0.0 { 0.0 } else { difference.signum() };
+        [sign * dy, -sign * dy]
+    });
+}
 
 /// The mean of `|a - b|`, a scalar, as `torch.nn.functional.l1_loss`. Equal elements get a gradient of 0.
 ///
@@ -18,13 +32,13 @@ pub fn l1(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let n = a.numel();
     let params = Params { n: n as u32 };
     let work = Work::threads(n).flops(2 * n as u64);
-    let y = Tensor::empty(a.gpu(), &a.shape())?;
-    a.gpu().launch(&FORWARD, &params, &[a, b], &[&y], work)?;
+    let y = Tensor::empty(a.device(), &a.shape())?;
+    a.device().launch(&FORWARD, &params, &[a, b], &[&y], work)?;
 
     let (saved_a, saved_b) = (a.clone(), b.clone());
     let difference = y.with_backward([a, b], move |dy| {
-        let (da, db) = (Tensor::empty(dy.gpu(), &dy.shape())?, Tensor::empty(dy.gpu(), &dy.shape())?);
-        dy.gpu().launch(&BACKWARD, &params, &[&saved_a, &saved_b, dy], &[&da, &db], work)?;
+        let (da, db) = (Tensor::empty(dy.device(), &dy.shape())?, Tensor::empty(dy.device(), &dy.shape())?);
+        dy.device().launch(&BACKWARD, &params, &[&saved_a, &saved_b, dy], &[&da, &db], work)?;
         Ok([Some(da), Some(db)])
     });
     mean(&difference)
@@ -32,7 +46,7 @@ pub fn l1(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_oracle::{Array, Random, Twin, check, devices};
     use alias_tensor::Tensor;
 
     struct L1;
@@ -61,11 +75,13 @@ mod tests {
 
     #[test]
     fn equal_elements_get_no_gradient() {
-        let a = Tensor::new(gpu(), &[2], &[1.0, 2.0]).unwrap().requires_grad();
-        let b = Tensor::new(gpu(), &[2], &[1.0, 0.0]).unwrap().requires_grad();
-        let dy = Tensor::new(gpu(), &[], &[1.0]).unwrap();
-        let gradients = super::l1(&a, &b).unwrap().backward(&dy).unwrap();
-        assert_eq!(gradients.get(&a).unwrap().to_vec().unwrap(), [0.0, 0.5]);
-        assert_eq!(gradients.get(&b).unwrap().to_vec().unwrap(), [0.0, -0.5]);
+        for device in devices() {
+            let a = Tensor::new(&device, &[2], &[1.0, 2.0]).unwrap().requires_grad();
+            let b = Tensor::new(&device, &[2], &[1.0, 0.0]).unwrap().requires_grad();
+            let dy = Tensor::new(&device, &[], &[1.0]).unwrap();
+            let gradients = super::l1(&a, &b).unwrap().backward(&dy).unwrap();
+            assert_eq!(gradients.get(&a).unwrap().to_vec().unwrap(), [0.0, 0.5]);
+            assert_eq!(gradients.get(&b).unwrap().to_vec().unwrap(), [0.0, -0.5]);
+        }
     }
 }

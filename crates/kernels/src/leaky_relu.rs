@@ -1,13 +1,22 @@
 //! Leaky ReLU: `y = x > 0 ? x : slope * x`.
 
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
 
 const SOURCE: &[&str] = wgsl!(LEAKY_RELU, GRID);
-static FORWARD: Kernel = kernel("leaky_relu", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("leaky_relu", SOURCE, "backward");
+static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("leaky_relu", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 2, 1>> = kernel("leaky_relu", SOURCE, "backward").on_cores(backward);
 
 params! { n: u32, slope: f32 }
+
+fn forward(cpu: &Cpu, &Params { slope, .. }: &Params, x: [&[f32]; 1], y: [&mut [f32]; 1]) {
+    map(cpu, x, y, |[x]| [if x > 0.0 { x } else { slope * x }]);
+}
+
+fn backward(cpu: &Cpu, &Params { slope, .. }: &Params, saved_and_dy: [&[f32]; 2], dx: [&mut [f32]; 1]) {
+    map(cpu, saved_and_dy, dx, |[saved, dy]| [if saved > 0.0 { dy } else { slope * dy }]);
+}
 
 /// `x` where it is positive, `slope * x` elsewhere. Any shape.
 ///
@@ -17,21 +26,21 @@ pub fn leaky_relu(x: &Tensor, slope: f32) -> Result<Tensor> {
     let n = x.numel();
     let params = Params { n: n as u32, slope };
     let work = Work::threads(n).flops(n as u64);
-    let y = Tensor::empty(x.gpu(), &x.shape())?;
-    x.gpu().launch(&FORWARD, &params, &[x], &[&y], work)?;
+    let y = Tensor::empty(x.device(), &x.shape())?;
+    x.device().launch(&FORWARD, &params, &[x], &[&y], work)?;
 
     // With a positive slope, y > 0 where x > 0. The next operation keeps y alive anyway, so saving y lets x be freed.
     let saved = if slope > 0.0 { y.detach() } else { x.detach() };
     Ok(y.with_backward([x], move |dy| {
-        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy], &[&dx], work)?;
+        let dx = Tensor::empty(dy.device(), &dy.shape())?;
+        dy.device().launch(&BACKWARD, &params, &[&saved, dy], &[&dx], work)?;
         Ok([Some(dx)])
     }))
 }
 
 #[cfg(test)]
 mod tests {
-    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_oracle::{Array, Random, Twin, check, devices};
     use alias_tensor::Tensor;
 
     struct LeakyRelu {
@@ -61,10 +70,12 @@ mod tests {
     /// As in PyTorch, the gradient at 0 is the slope.
     #[test]
     fn around_zero() {
-        let x = Tensor::new(gpu(), &[4], &[0.0, -0.0, 1e-30, -1e-30]).unwrap().requires_grad();
-        let y = super::leaky_relu(&x, 0.25).unwrap();
-        assert_eq!(y.to_vec().unwrap(), [0.0, -0.0, 1e-30, -0.25e-30]);
-        let dy = Tensor::new(gpu(), &[4], &[1.0; 4]).unwrap();
-        assert_eq!(y.backward(&dy).unwrap().get(&x).unwrap().to_vec().unwrap(), [0.25, 0.25, 1.0, 0.25]);
+        for device in devices() {
+            let x = Tensor::new(&device, &[4], &[0.0, -0.0, 1e-30, -1e-30]).unwrap().requires_grad();
+            let y = super::leaky_relu(&x, 0.25).unwrap();
+            assert_eq!(y.to_vec().unwrap(), [0.0, -0.0, 1e-30, -0.25e-30]);
+            let dy = Tensor::new(&device, &[4], &[1.0; 4]).unwrap();
+            assert_eq!(y.backward(&dy).unwrap().get(&x).unwrap().to_vec().unwrap(), [0.25, 0.25, 1.0, 0.25]);
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Differentiable operations on GPUs. Each is a `.rs` here and a `.wgsl` in `shaders/`: forward, backward, float64
-//! twin, check.
+//! Differentiable operations on GPUs and on processor cores. Each is a `.rs` here and a `.wgsl` in `shaders/`: forward,
+//! backward, float64 twin, check.
 //!
 //! Operations are free functions on (N, C, H, W) tensors of float32. An operation named like a function of
 //! `torch.nn.functional` computes the same; the documentation of any other begins with what it computes. For shapes
@@ -8,13 +8,13 @@
 //!
 //! ```
 //! use alias_kernels::{conv2d, leaky_relu, philox};
-//! use alias_tensor::{Gpu, GpuOptions, Tensor};
+//! use alias_tensor::{Device, Tensor};
 //!
-//! let gpu = Gpu::open(&GpuOptions::default())?;
+//! let device = Device::auto()?; // a GPU if there is a real one, else processor cores
 //! let mut numbers = philox::normal(0, 0).map(|z| z as f32); // seed 0, stream 0
 //! let mut random = |shape: &[usize]| {
 //!     let values: Vec<f32> = numbers.by_ref().take(shape.iter().product()).collect();
-//!     Tensor::new(&gpu, shape, &values)
+//!     Tensor::new(&device, shape, &values)
 //! };
 //! let (x, weight) = (random(&[1, 3, 8, 8])?, random(&[4, 3, 3, 3])?.requires_grad());
 //! let y = leaky_relu(&conv2d(&x, &weight, None, 1, 1)?, 0.2)?; // stride 1, padding 1

@@ -1,16 +1,99 @@
 //! ALIAS's mask normalization (VITON-HD, section 3.4): standardizes the misaligned region and the rest separately.
 
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map, sum};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
+use rayon::prelude::*;
 
 const SOURCE: &[&str] = wgsl!(MASK_NORM, GRID, REDUCE);
-static STATISTICS: Kernel = kernel("mask_norm", SOURCE, "statistics");
+static STATISTICS: Kernel<OnCores<Params, 2, 1>> = kernel("mask_norm", SOURCE, "statistics").on_cores(statistics);
 // For small planes, where 256 invocations would mostly wait at barriers.
-static STATISTICS_SMALL: Kernel = kernel("mask_norm", SOURCE, "statistics").workgroup(32);
-static FORWARD: Kernel = kernel("mask_norm", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("mask_norm", SOURCE, "backward");
+static STATISTICS_SMALL: Kernel<OnCores<Params, 2, 1>> = STATISTICS.workgroup(32);
+static FORWARD: Kernel<OnCores<Params, 3, 1>> = kernel("mask_norm", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 4, 1>> = kernel("mask_norm", SOURCE, "backward").on_cores(backward);
 
 params! { planes: u32, channels: u32, plane: u32, eps: f32 }
+
+/// A region of a plane, as in the shader.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Region {
+    mean: f32,
+    scale: f32,
+    inverse_variance: f32,
+    residual: f32,
+    count: f32,
+}
+
+impl Region {
+    fn new(mean: f64, squares: f64, residual: f64, count: f64, plane: f64, eps: f64) -> Region {
+        let inverse_variance = 1.0 / (squares / plane + eps);
+        let scale = (count / plane).sqrt() * inverse_variance.sqrt();
+        let [mean, scale, inverse_variance, residual, count] =
+            [mean, scale, inverse_variance, residual, count].map(|value| value as f32);
+        Region { mean, scale, inverse_variance, residual, count }
+    }
+
+    /// `2 dV / HW` and `dmu / S`.
+    fn pulled_back(&self, sum_g: f64, sum_gd: f64, plane: f64) -> [f32; 2] {
+        let [scale, inverse_variance, residual, count] =
+            [self.scale, self.inverse_variance, self.residual, self.count].map(f64::from);
+        let by_square = -scale * inverse_variance * sum_gd / plane;
+        [by_square as f32, ((-scale * sum_g - by_square * residual) / count) as f32]
+    }
+}
+
+fn statistics(cpu: &Cpu, params: &Params, [x, mask]: [&[f32]; 2], [regions]: [&mut [f32]; 1]) {
+    let (channels, plane) = (params.channels as usize, params.plane as usize);
+    let (pixels, eps) = (plane as f64, f64::from(params.eps));
+    let regions: &mut [[Region; 2]] = bytemuck::cast_slice_mut(regions);
+    regions.par_iter_mut().zip(x.par_chunks_exact(plane)).enumerate().for_each(|(k, (regions, x))| {
+        let (mask, first) = (&mask[k / channels * plane..][..plane], f64::from(x[0]));
+        let [masked, sum_all, sum_masked] = sum(cpu, [x, mask], |[x, m]| [m, x - first, m * (x - first)]);
+        let counts = [masked, pixels - masked].map(|count| if count == 0.0 { 1.0 } else { count });
+        let means = [sum_masked / counts[0], (sum_all - sum_masked) / counts[1]];
+        let sums = sum(cpu, [x, mask], |[x, m]| {
+            let weights = [m, 1.0 - m];
+            let d = [0, 1].map(|r| weights[r] * (x - first - means[r]));
+            [d[0] * d[0], d[1] * d[1], weights[0] * d[0], weights[1] * d[1]]
+        });
+        *regions = [0, 1].map(|r| Region::new(means[r], sums[r], sums[2 + r], counts[r], pixels, eps));
+    });
+}
+
+fn forward(cpu: &Cpu, params: &Params, [x, mask, regions]: [&[f32]; 3], [y]: [&mut [f32]; 1]) {
+    let (channels, plane) = (params.channels as usize, params.plane as usize);
+    let regions: &[[Region; 2]] = bytemuck::cast_slice(regions);
+    let planes = y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).zip(regions).enumerate();
+    planes.for_each(|(k, ((y, x), &[inside, rest]))| {
+        let (mask, first) = (&mask[k / channels * plane..][..plane], x[0]);
+        map(cpu, [x, mask], [y], |[x, m]| {
+            let v = x - first;
+            [m * (v - inside.mean) * inside.scale + (1.0 - m) * (v - rest.mean) * rest.scale]
+        });
+    });
+}
+
+fn backward(cpu: &Cpu, params: &Params, [x, mask, regions, dy]: [&[f32]; 4], [dx]: [&mut [f32]; 1]) {
+    let (channels, plane) = (params.channels as usize, params.plane as usize);
+    let regions: &[[Region; 2]] = bytemuck::cast_slice(regions);
+    let planes = dx.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).zip(dy.par_chunks_exact(plane));
+    planes.zip(regions).enumerate().for_each(|(k, (((dx, x), dy), &[inside, rest]))| {
+        let (mask, first) = (&mask[k / channels * plane..][..plane], x[0]);
+        let [mean, rest_mean] = [inside.mean, rest.mean].map(|mean| f64::from(first) + f64::from(mean));
+        let sums = sum(cpu, [x, mask, dy], |[x, m, dy]| {
+            let (g, rest_g) = (m * dy, (1.0 - m) * dy);
+            [g, g * (x - mean), rest_g, rest_g * (x - rest_mean)]
+        });
+        let [by_square, by_mean] = inside.pulled_back(sums[0], sums[1], plane as f64);
+        let [rest_by_square, rest_by_mean] = rest.pulled_back(sums[2], sums[3], plane as f64);
+        map(cpu, [x, mask, dy], [dx], |[x, m, dy]| {
+            let (v, r) = (x - first, 1.0 - m);
+            [m * (inside.scale * dy + by_square * m * (v - inside.mean) + by_mean)
+                + r * (rest.scale * dy + rest_by_square * r * (v - rest.mean) + rest_by_mean)]
+        });
+    });
+}
 
 /// `x` (N, C, H, W) standardized in two regions, `mask` (N, 1, H, W; values in [0, 1], fractional at edges) and
 /// `1 - mask`. For each region, the rest of the plane is filled with the region's mean, instance norm standardizes the
@@ -25,19 +108,19 @@ pub fn mask_norm(x: &Tensor, mask: &Tensor, eps: f32) -> Result<Tensor> {
     let params = Params { planes: (n * c) as u32, channels: c as u32, plane: (h * w) as u32, eps };
     let elements = x.numel() as u64;
     // Saved for backward: five numbers for each of the two regions of a plane.
-    let regions = Tensor::empty(x.gpu(), &[n * c, 2, 5])?;
+    let regions = Tensor::empty(x.device(), &[n * c, 2, 5])?;
     let reduction = if h * w <= 256 { &STATISTICS_SMALL } else { &STATISTICS };
     let work = Work::groups(n * c).flops(17 * elements);
-    x.gpu().launch(reduction, &params, &[x, mask], &[&regions], work)?;
-    let y = Tensor::empty(x.gpu(), &x.shape())?;
+    x.device().launch(reduction, &params, &[x, mask], &[&regions], work)?;
+    let y = Tensor::empty(x.device(), &x.shape())?;
     let work = Work::threads(x.numel()).flops(8 * elements);
-    x.gpu().launch(&FORWARD, &params, &[x, mask, &regions], &[&y], work)?;
+    x.device().launch(&FORWARD, &params, &[x, mask, &regions], &[&y], work)?;
 
     let (saved_x, saved_mask) = (x.clone(), mask.detach());
     Ok(y.with_backward([x], move |dy| {
-        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
+        let dx = Tensor::empty(dy.device(), &dy.shape())?;
         let work = Work::groups(n * c).flops(30 * elements);
-        dy.gpu().launch(&BACKWARD, &params, &[&saved_x, &saved_mask, &regions, dy], &[&dx], work)?;
+        dy.device().launch(&BACKWARD, &params, &[&saved_x, &saved_mask, &regions, dy], &[&dx], work)?;
         Ok([Some(dx)])
     }))
 }
@@ -45,7 +128,7 @@ pub fn mask_norm(x: &Tensor, mask: &Tensor, eps: f32) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use crate::instance_norm::tests::{moments, pull_back};
-    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_oracle::{Array, Random, Twin, check, devices};
     use alias_tensor::Tensor;
 
     const EPS: f64 = 1e-5;
@@ -147,15 +230,17 @@ mod tests {
         let x = [1, 2, 3, 2, 2, 2, 2, 2, 2, 2, 1, 1, 3, 2, 3, 2, 2, 1, 2, 3, 3, 1, 2, 2, 2].map(|v| v as f32);
         let mut mask = [0.0; 25];
         mask[11..14].fill(1.0);
-        let x = Tensor::new(gpu(), &[1, 1, 5, 5], &x).unwrap();
-        let mask = Tensor::new(gpu(), &[1, 1, 5, 5], &mask).unwrap();
-        // An eps of 0 gives round numbers: the variances are 2 / 25 and 8 / 25.
-        let y = super::mask_norm(&x, &mask, 0.0).unwrap().to_vec().unwrap();
         let inside = (3.0f32 / 25.0).sqrt() * (25.0f32 / 2.0).sqrt();
         let outside = (22.0f32 / 25.0).sqrt() * (25.0f32 / 8.0).sqrt();
         let close = |got: f32, want: f32| assert!((got - want).abs() < 1e-5, "{got}, not {want}");
-        (11..14).zip([-inside, inside, 0.0]).for_each(|(i, want)| close(y[i], want));
-        (0..3).zip([-outside, 0.0, outside]).for_each(|(i, want)| close(y[i], want));
+        for device in devices() {
+            let x = Tensor::new(&device, &[1, 1, 5, 5], &x).unwrap();
+            let mask = Tensor::new(&device, &[1, 1, 5, 5], &mask).unwrap();
+            // An eps of 0 gives round numbers: the variances are 2 / 25 and 8 / 25.
+            let y = super::mask_norm(&x, &mask, 0.0).unwrap().to_vec().unwrap();
+            (11..14).zip([-inside, inside, 0.0]).for_each(|(i, want)| close(y[i], want));
+            (0..3).zip([-outside, 0.0, outside]).for_each(|(i, want)| close(y[i], want));
+        }
         // The source of the example rounds: -3.5 and 3.5 inside, 1.7 outside, before the scaling by the square roots.
         assert!((inside / (3.0f32 / 25.0).sqrt() - 3.5).abs() < 0.05);
         assert!((outside / (22.0f32 / 25.0).sqrt() - 1.7).abs() < 0.07);

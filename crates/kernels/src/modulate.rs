@@ -2,13 +2,22 @@
 //! by maps predicted from the segmentation.
 
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
 
 const SOURCE: &[&str] = wgsl!(MODULATE, GRID);
-static FORWARD: Kernel = kernel("modulate", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("modulate", SOURCE, "backward");
+static FORWARD: Kernel<OnCores<Params, 3, 1>> = kernel("modulate", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 3, 2>> = kernel("modulate", SOURCE, "backward").on_cores(backward);
 
 params! { n: u32 }
+
+fn forward(cpu: &Cpu, _: &Params, x_gamma_beta: [&[f32]; 3], y: [&mut [f32]; 1]) {
+    map(cpu, x_gamma_beta, y, |[x, gamma, beta]| [x * (1.0 + gamma) + beta]);
+}
+
+fn backward(cpu: &Cpu, _: &Params, x_gamma_dy: [&[f32]; 3], dx_and_dgamma: [&mut [f32]; 2]) {
+    map(cpu, x_gamma_dy, dx_and_dgamma, |[x, gamma, dy]| [dy * (1.0 + gamma), dy * x]);
+}
 
 /// `x * (1 + gamma) + beta`, all of one shape.
 ///
@@ -20,14 +29,14 @@ pub fn modulate(x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<Tensor> {
     let n = x.numel();
     let params = Params { n: n as u32 };
     let work = Work::threads(n).flops(3 * n as u64);
-    let y = Tensor::empty(x.gpu(), &x.shape())?;
-    x.gpu().launch(&FORWARD, &params, &[x, gamma, beta], &[&y], work)?;
+    let y = Tensor::empty(x.device(), &x.shape())?;
+    x.device().launch(&FORWARD, &params, &[x, gamma, beta], &[&y], work)?;
 
     let (saved_x, saved_gamma) = (x.clone(), gamma.clone());
     Ok(y.with_backward([x, gamma, beta], move |dy| {
-        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
-        let dgamma = Tensor::empty(dy.gpu(), &dy.shape())?;
-        dy.gpu().launch(&BACKWARD, &params, &[&saved_x, &saved_gamma, dy], &[&dx, &dgamma], work)?;
+        let dx = Tensor::empty(dy.device(), &dy.shape())?;
+        let dgamma = Tensor::empty(dy.device(), &dy.shape())?;
+        dy.device().launch(&BACKWARD, &params, &[&saved_x, &saved_gamma, dy], &[&dx, &dgamma], work)?;
         Ok([Some(dx), Some(dgamma), Some(dy.clone())])
     }))
 }

@@ -2,7 +2,8 @@
 
 use crate::kernel;
 use crate::spectral_norm::SpectralNorm;
-use alias_tensor::{Kernel, Result, Shape, Tensor, Work};
+use alias_cpu::map;
+use alias_tensor::{Cores, Device, Gpu, Kernel, Result, Shape, Tensor, Work};
 
 const SOURCE: &[&str] = wgsl!(PACK, GRID);
 static FORWARD: Kernel = kernel("pack", SOURCE, "forward").workgroup(64);
@@ -17,7 +18,8 @@ params! {
 /// A convolution's weight in the layout that its kernels read. Packed once, used any number of times.
 #[derive(Clone, Debug)]
 pub struct PackedWeight {
-    /// (Cin, K, K, Cout), Cout padded with zeros to a multiple of four.
+    /// On a GPU (Cin, K, K, Cout), Cout padded with zeros to a multiple of four. On processor cores the weight as it is, or
+    /// divided by its spectral norm: how it is packed depends on the convolution.
     pub(crate) packed: Tensor,
     /// (Cout, Cin, K, K).
     pub(crate) shape: Shape,
@@ -42,8 +44,11 @@ impl PackedWeight {
 
     pub(crate) fn divided(weight: &Tensor, norm: Option<&SpectralNorm>) -> Result<PackedWeight> {
         let [cout, cin, kh, kw] = weight.shape().nchw("packed weight", "weight")?;
-        let matrices = Matrices::row_major([1, cout, cin * kh * kw]);
-        let packed = pack(weight, matrices, false, norm.map(|norm| &norm.sigma))?;
+        let sigma = norm.map(|norm| &norm.sigma);
+        let packed = match weight.device() {
+            Device::Gpu(gpu) => pack(gpu, weight, Matrices::row_major([1, cout, cin * kh * kw]), false, sigma)?,
+            Device::Cores(cores) => sigma.map_or(Ok(weight.detach()), |sigma| divided(cores, weight, sigma))?,
+        };
         Ok(PackedWeight { packed, shape: weight.shape() })
     }
 
@@ -55,6 +60,23 @@ impl PackedWeight {
         let [cout, cin, kh, kw] = self.shape.nchw("packed weight", "weight")?;
         Ok(PackedWeight { packed: self.packed.clone(), shape: Shape::new(&[cout, cin * kh * kw, 1, 1])? })
     }
+}
+
+/// `weight / sigma`
+fn divided(cores: &Cores, weight: &Tensor, sigma: &Tensor) -> Result<Tensor> {
+    let quotient = Tensor::empty(cores, &weight.shape())?;
+    cores.run(
+        "pack",
+        "divided",
+        &[weight, sigma],
+        &[&quotient],
+        weight.numel() as u64,
+        |cpu, [weight, sigma], quotient| {
+            let sigma = sigma[0];
+            map(cpu, [weight], quotient, |[w]| [w / sigma]);
+        },
+    )?;
+    Ok(quotient)
 }
 
 /// A tensor viewed as `batch` matrices (`rows`, `columns`): the length and the stride of each dimension, in elements.
@@ -74,7 +96,13 @@ impl Matrices {
 
 /// The transpose of each of the `matrices` of `source`, divided by `divisor` (1), rows padded with zeros to a multiple
 /// of four, columns in reverse order if `reverse`: (batch, columns, 4 ceil(rows / 4)). Not differentiable.
-pub(crate) fn pack(source: &Tensor, matrices: Matrices, reverse: bool, divisor: Option<&Tensor>) -> Result<Tensor> {
+pub(crate) fn pack(
+    gpu: &Gpu,
+    source: &Tensor,
+    matrices: Matrices,
+    reverse: bool,
+    divisor: Option<&Tensor>,
+) -> Result<Tensor> {
     let Matrices { batch, rows, columns } = matrices;
     let last = [batch, rows, columns].map(|(length, stride)| (length - 1) * stride).iter().sum::<usize>();
     assert!(last < source.numel(), "matrices reach outside their tensor");
@@ -88,16 +116,17 @@ pub(crate) fn pack(source: &Tensor, matrices: Matrices, reverse: bool, divisor: 
         reverse: reverse.into(),
         divided: divisor.is_some().into(),
     };
-    let packed = Tensor::empty(source.gpu(), &[batch.0, columns.0, rows.0.next_multiple_of(4)])?;
+    let packed = Tensor::empty(gpu, &[batch.0, columns.0, rows.0.next_multiple_of(4)])?;
     let work = Work::threads(batch.0 * columns.0.div_ceil(RUN) * rows.0.div_ceil(4));
     // Every binding needs a buffer; without a divisor the shader does not read this one.
-    source.gpu().launch(&FORWARD, &params, &[source, divisor.unwrap_or(source)], &[&packed], work)?;
+    gpu.launch(&FORWARD, &params, &[source, divisor.unwrap_or(source)], &[&packed], work)?;
     Ok(packed)
 }
 
 #[cfg(test)]
 mod tests {
-    use alias_oracle::{Array, Random, Twin, check};
+    use alias_oracle::{Array, Random, Twin, check_on_gpu};
+    use alias_tensor::{Device, Tensor};
 
     struct Pack {
         reverse: bool,
@@ -124,8 +153,12 @@ mod tests {
             let mut random = Random::new(1);
             let inputs = [random.array(&shape), random.array(&[1])];
             let matrices = super::Matrices::row_major(shape);
-            check(&Pack { reverse }, &inputs[..1], |t| super::pack(&t[0], matrices, reverse, None));
-            check(&Pack { reverse }, &inputs, |t| super::pack(&t[0], matrices, reverse, Some(&t[1])));
+            let pack = |t: &[Tensor]| {
+                let Device::Gpu(gpu) = t[0].device() else { unreachable!("only a GPU's operands are packed by it") };
+                super::pack(gpu, &t[0], matrices, reverse, t.get(1))
+            };
+            check_on_gpu(&Pack { reverse }, &inputs[..1], pack);
+            check_on_gpu(&Pack { reverse }, &inputs, pack);
         }
     }
 }

@@ -1,16 +1,30 @@
 //! Sum and mean of all elements.
 
 use crate::{kernel, scale};
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
+use rayon::prelude::*;
 
 const SOURCE: &[&str] = wgsl!(REDUCE, GRID, REDUCE);
-static FORWARD: Kernel = kernel("reduce", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("reduce", SOURCE, "backward");
+static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("reduce", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 1, 1>> = kernel("reduce", SOURCE, "backward").on_cores(backward);
 
 params! { n: u32, run: u32 }
 
 /// Elements per workgroup: 64 per invocation, so that rounding errors stay those of a short sum and a tree.
 const RUN: usize = 64 * 256;
+
+fn forward(cpu: &Cpu, _: &Params, [x]: [&[f32]; 1], [sums]: [&mut [f32]; 1]) {
+    sums.par_iter_mut().zip(x.par_chunks(RUN)).for_each(|(to, run)| {
+        let [sum] = alias_cpu::sum(cpu, [run], |x| x);
+        *to = sum as f32;
+    });
+}
+
+fn backward(cpu: &Cpu, _: &Params, [dy]: [&[f32]; 1], dx: [&mut [f32]; 1]) {
+    let dy = dy[0];
+    map(cpu, [], dx, |[]| [dy]);
+}
 
 /// The sum of all elements, a scalar. Any shape.
 ///
@@ -21,9 +35,9 @@ pub fn sum(x: &Tensor) -> Result<Tensor> {
     loop {
         let n = sums.numel();
         let runs = n.div_ceil(RUN);
-        let next = if runs == 1 { Tensor::empty(x.gpu(), &[])? } else { Tensor::empty(x.gpu(), &[runs])? };
+        let next = if runs == 1 { Tensor::empty(x.device(), &[])? } else { Tensor::empty(x.device(), &[runs])? };
         let work = Work::groups(runs).flops(n as u64);
-        x.gpu().launch(&FORWARD, &Params { n: n as u32, run: RUN as u32 }, &[&sums], &[&next], work)?;
+        x.device().launch(&FORWARD, &Params { n: n as u32, run: RUN as u32 }, &[&sums], &[&next], work)?;
         sums = next;
         if runs == 1 {
             break;
@@ -32,9 +46,9 @@ pub fn sum(x: &Tensor) -> Result<Tensor> {
 
     let shape = x.shape();
     Ok(sums.with_backward([x], move |dy| {
-        let dx = Tensor::empty(dy.gpu(), &shape)?;
+        let dx = Tensor::empty(dy.device(), &shape)?;
         let n = dx.numel();
-        dy.gpu().launch(&BACKWARD, &Params { n: n as u32, run: RUN as u32 }, &[dy], &[&dx], Work::threads(n))?;
+        dy.device().launch(&BACKWARD, &Params { n: n as u32, run: RUN as u32 }, &[dy], &[&dx], Work::threads(n))?;
         Ok([Some(dx)])
     }))
 }

@@ -1,12 +1,17 @@
 //! A tensor times a number.
 
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
 
 const SOURCE: &[&str] = wgsl!(SCALE, GRID);
-static FORWARD: Kernel = kernel("scale", SOURCE, "forward");
+static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("scale", SOURCE, "forward").on_cores(forward);
 
 params! { n: u32, factor: f32 }
+
+fn forward(cpu: &Cpu, &Params { factor, .. }: &Params, x: [&[f32]; 1], y: [&mut [f32]; 1]) {
+    map(cpu, x, y, |[x]| [factor * x]);
+}
 
 /// `factor * x`. Any shape.
 ///
@@ -18,8 +23,8 @@ pub fn scale(x: &Tensor, factor: f32) -> Result<Tensor> {
 
 fn scaled(x: &Tensor, factor: f32) -> Result<Tensor> {
     let n = x.numel();
-    let y = Tensor::empty(x.gpu(), &x.shape())?;
-    x.gpu().launch(&FORWARD, &Params { n: n as u32, factor }, &[x], &[&y], Work::threads(n).flops(n as u64))?;
+    let y = Tensor::empty(x.device(), &x.shape())?;
+    x.device().launch(&FORWARD, &Params { n: n as u32, factor }, &[x], &[&y], Work::threads(n).flops(n as u64))?;
     Ok(y)
 }
 

@@ -1,13 +1,80 @@
 //! The constraint that keeps the control points of a warp in even, straight lines (ACGPN, Yang et al. 2020).
 
 use crate::{kernel, scale, sum};
-use alias_tensor::{Error, Kernel, Result, Tensor, Work};
+use alias_cpu::Cpu;
+use alias_tensor::{Error, Kernel, OnCores, Result, Tensor, Work};
 
 const SOURCE: &[&str] = wgsl!(SECOND_ORDER_CONSTRAINT, GRID);
-static FORWARD: Kernel = kernel("second_order_constraint", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("second_order_constraint", SOURCE, "backward");
+static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("second_order_constraint", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 2, 1>> =
+    kernel("second_order_constraint", SOURCE, "backward").on_cores(backward);
 
 params! { batch: u32, n: u32, spacing: f32 }
+
+/// Three points in a row, as shaders/second_order_constraint.wgsl defines d, s and m.
+struct Triple {
+    points: [usize; 3],
+    d: [f32; 2],
+    s: [f32; 2],
+    m: [f32; 2],
+}
+
+impl Triple {
+    /// The three points of element `at` of an image's result (2, n, n - 2): direction, line and first point. `theta` are
+    /// the image's displacements.
+    fn new(params: &Params, theta: &[f32], at: usize) -> Triple {
+        let n = params.n as usize;
+        let (direction, line, first) = (at / (n - 2) / n, at / (n - 2) % n, at % (n - 2));
+        // Along y neighbours follow each other.
+        let points = [0, 1, 2].map(|k| if direction == 0 { line * n + first + k } else { (first + k) * n + line });
+        let t = points.map(|point| [theta[point], theta[n * n + point]]);
+        let step = if direction == 0 { [0.0, params.spacing] } else { [params.spacing, 0.0] };
+        Triple {
+            points,
+            d: [0, 1].map(|axis| step[axis] + (t[1][axis] - t[0][axis])),
+            s: [0, 1].map(|axis| (t[2][axis] - t[1][axis]) - (t[1][axis] - t[0][axis])),
+            m: [0, 1].map(|axis| 2.0 * step[axis] + (t[2][axis] - t[0][axis])),
+        }
+    }
+
+    fn area(&self) -> f32 {
+        self.d[0] * self.s[1] - self.d[1] * self.s[0]
+    }
+}
+
+fn forward(_: &Cpu, params: &Params, [theta]: [&[f32]; 1], [y]: [&mut [f32]; 1]) {
+    let n = params.n as usize;
+    let images = y.chunks_exact_mut(2 * n * (n - 2)).zip(theta.chunks_exact(2 * n * n));
+    for (y, theta) in images {
+        for (at, y) in y.iter_mut().enumerate() {
+            let t = Triple::new(params, theta, at);
+            let change = (t.s[0] * t.m[0]).abs() + (t.s[1] * t.m[1]).abs();
+            *y = change / (n * (n - 2)) as f32 + t.area().abs();
+        }
+    }
+}
+
+fn backward(_: &Cpu, params: &Params, [theta, dy]: [&[f32]; 2], [dtheta]: [&mut [f32]; 1]) {
+    let n = params.n as usize;
+    // Not `signum`, which is 1 at 0.
+    let sign = |v: f32| if v == 0.0 { 0.0 } else { v.signum() };
+    dtheta.fill(0.0);
+    let images = dtheta.chunks_exact_mut(2 * n * n).zip(theta.chunks_exact(2 * n * n));
+    for ((dtheta, theta), dy) in images.zip(dy.chunks_exact(2 * n * (n - 2))) {
+        for (at, dy) in dy.iter().enumerate() {
+            let t = Triple::new(params, theta, at);
+            // Derivatives of d, s and m by each point's displacement.
+            let derivatives = [[-1.0, 1.0, -1.0], [1.0, -2.0, 0.0], [0.0, 1.0, 1.0]];
+            for (point, [by_d, by_s, by_m]) in t.points.into_iter().zip(derivatives) {
+                let area = [by_d * t.s[1] - by_s * t.d[1], by_s * t.d[0] - by_d * t.s[0]];
+                for axis in 0..2 {
+                    let change = sign(t.s[axis] * t.m[axis]) * (by_s * t.m[axis] + by_m * t.s[axis]);
+                    dtheta[axis * n * n + point] += dy * (change / (n * (n - 2)) as f32 + sign(t.area()) * area[axis]);
+                }
+            }
+        }
+    }
+}
 
 /// How far n by n control points, displaced by `theta` (N, 2 n n, 1, 1), are from even, straight lines: a scalar. The
 /// displacements are those of [`tps_grid`](crate::tps_grid): all x, then all y; y runs fastest; the points are evenly
@@ -28,15 +95,15 @@ pub fn second_order_constraint(theta: &Tensor) -> Result<Tensor> {
         return Err(Error::shape("second_order_constraint", "theta", &theta.shape(), expected));
     }
     let params = Params { batch: batch as u32, n: n as u32, spacing: (1.8 / (n - 1) as f64) as f32 };
-    let y = Tensor::empty(theta.gpu(), &[batch, 2, n, n - 2])?;
+    let y = Tensor::empty(theta.device(), &[batch, 2, n, n - 2])?;
     let triples = y.numel();
-    theta.gpu().launch(&FORWARD, &params, &[theta], &[&y], Work::threads(triples).flops(26 * triples as u64))?;
+    theta.device().launch(&FORWARD, &params, &[theta], &[&y], Work::threads(triples).flops(26 * triples as u64))?;
 
     let saved = theta.clone();
     let terms = y.with_backward([theta], move |dy| {
-        let dtheta = Tensor::empty(dy.gpu(), &[batch, 2 * n * n, 1, 1])?;
+        let dtheta = Tensor::empty(dy.device(), &[batch, 2 * n * n, 1, 1])?;
         let work = Work::threads(batch * n * n).flops(3 * 40 * triples as u64);
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy], &[&dtheta], work)?;
+        dy.device().launch(&BACKWARD, &params, &[&saved, dy], &[&dtheta], work)?;
         Ok([Some(dtheta)])
     });
     scale(&sum(&terms)?, 1.0 / batch as f32)
@@ -44,7 +111,7 @@ pub fn second_order_constraint(theta: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_oracle::{Array, Random, Twin, check, devices};
     use alias_tensor::Tensor;
 
     struct SecondOrderConstraint;
@@ -116,10 +183,12 @@ mod tests {
     /// Points in even lines, where every absolute value is 0.
     #[test]
     fn no_displacement_has_no_gradient() {
-        let theta = Tensor::new(gpu(), &[2, 50, 1, 1], &[0.0; 100]).unwrap().requires_grad();
-        let y = super::second_order_constraint(&theta).unwrap();
-        assert_eq!(y.to_vec().unwrap(), [0.0]);
-        let gradients = y.backward(&Tensor::new(gpu(), &[], &[1.0]).unwrap()).unwrap();
-        assert_eq!(gradients.get(&theta).unwrap().to_vec().unwrap(), [0.0; 100]);
+        for device in devices() {
+            let theta = Tensor::new(&device, &[2, 50, 1, 1], &[0.0; 100]).unwrap().requires_grad();
+            let y = super::second_order_constraint(&theta).unwrap();
+            assert_eq!(y.to_vec().unwrap(), [0.0]);
+            let gradients = y.backward(&Tensor::new(&device, &[], &[1.0]).unwrap()).unwrap();
+            assert_eq!(gradients.get(&theta).unwrap().to_vec().unwrap(), [0.0; 100]);
+        }
     }
 }

@@ -1,14 +1,34 @@
 //! A range of a tensor's channels.
 
 use crate::kernel;
-use alias_tensor::{Error, Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, map};
+use alias_tensor::{Error, Kernel, OnCores, Result, Tensor, Work};
 use std::ops::Range;
 
 const SOURCE: &[&str] = wgsl!(SLICE, GRID);
-static FORWARD: Kernel = kernel("slice", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("slice", SOURCE, "backward");
+static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("slice", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 1, 1>> = kernel("slice", SOURCE, "backward").on_cores(backward);
 
 params! { batch: u32, part: u32, whole: u32, offset: u32 }
+
+fn forward(cpu: &Cpu, params: &Params, [x]: [&[f32]; 1], [y]: [&mut [f32]; 1]) {
+    let [part, whole, offset] = [params.part, params.whole, params.offset].map(|elements| elements as usize);
+    for (x, y) in x.chunks_exact(whole).zip(y.chunks_exact_mut(part)) {
+        map(cpu, [&x[offset..][..part]], [y], |x| x);
+    }
+}
+
+fn backward(cpu: &Cpu, params: &Params, [dy]: [&[f32]; 1], [dx]: [&mut [f32]; 1]) {
+    let [part, whole, offset] = [params.part, params.whole, params.offset].map(|elements| elements as usize);
+    for (dy, dx) in dy.chunks_exact(part).zip(dx.chunks_exact_mut(whole)) {
+        let (before, rest) = dx.split_at_mut(offset);
+        let (inside, after) = rest.split_at_mut(part);
+        map(cpu, [dy], [inside], |dy| dy);
+        for outside in [before, after] {
+            map(cpu, [], [outside], |[]| [0.0]);
+        }
+    }
+}
 
 /// `x[:, start:end]` of `x` (N, C, H, W), with `channels` as `start..end`.
 ///
@@ -25,12 +45,12 @@ pub fn slice(x: &Tensor, channels: Range<usize>) -> Result<Tensor> {
         whole: (c * h * w) as u32,
         offset: (channels.start * h * w) as u32,
     };
-    let y = Tensor::empty(x.gpu(), &[n, channels.len(), h, w])?;
-    x.gpu().launch(&FORWARD, &params, &[x], &[&y], Work::threads(y.numel()))?;
+    let y = Tensor::empty(x.device(), &[n, channels.len(), h, w])?;
+    x.device().launch(&FORWARD, &params, &[x], &[&y], Work::threads(y.numel()))?;
 
     Ok(y.with_backward([x], move |dy| {
-        let dx = Tensor::empty(dy.gpu(), &[n, c, h, w])?;
-        dy.gpu().launch(&BACKWARD, &params, &[dy], &[&dx], Work::threads(dx.numel()))?;
+        let dx = Tensor::empty(dy.device(), &[n, c, h, w])?;
+        dy.device().launch(&BACKWARD, &params, &[dy], &[&dx], Work::threads(dx.numel()))?;
         Ok([Some(dx)])
     }))
 }

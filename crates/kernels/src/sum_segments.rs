@@ -2,12 +2,25 @@
 //! it up (a segment). Long segments are summed in parts.
 
 use crate::kernel;
-use alias_tensor::{Gpu, Kernel, Result, Tensor, Work};
+use alias_cpu::Cpu;
+use alias_tensor::{Device, Kernel, OnCores, Result, Tensor, Work};
+use rayon::prelude::*;
 
 const SOURCE: &[&str] = wgsl!(SUM_SEGMENTS, GRID);
-static FORWARD: Kernel = kernel("sum_segments", SOURCE, "forward");
+static FORWARD: Kernel<OnCores<Params, 2, 1>> = kernel("sum_segments", SOURCE, "forward").on_cores(forward);
 
 params! { channels: u32, parts: u32, segments: u32 }
+
+fn forward(_: &Cpu, params: &Params, [x, first]: [&[f32]; 2], [y]: [&mut [f32]; 1]) {
+    let (parts, segments) = (params.parts as usize, params.segments as usize);
+    let first: &[u32] = bytemuck::cast_slice(first);
+    y.par_chunks_exact_mut(segments).zip(x.par_chunks_exact(parts)).for_each(|(y, x)| {
+        for (y, range) in y.iter_mut().zip(first.windows(2)) {
+            let parts = &x[range[0] as usize..range[1] as usize];
+            *y = parts.iter().copied().map(f64::from).sum::<f64>() as f32;
+        }
+    });
+}
 
 /// Largest number of places in a part. Short parts take invocations about equally long and round less.
 const PART: usize = 256;
@@ -25,7 +38,7 @@ pub(crate) struct Segments {
 
 impl Segments {
     /// Inverts `index`, the target of each place: 1 to `segments`, or 0 for none.
-    pub(crate) fn new(gpu: &Gpu, index: &[u32], segments: usize) -> Result<Segments> {
+    pub(crate) fn new(device: &Device, index: &[u32], segments: usize) -> Result<Segments> {
         let mut starts = vec![0u32; segments + 2];
         for &target in index {
             starts[target as usize + 1] += 1;
@@ -49,9 +62,9 @@ impl Segments {
             first.push(parts.len() as u32);
         }
         Ok(Segments {
-            parts: Tensor::indices(gpu, &[parts.len(), 2], parts.as_flattened())?,
-            places: Tensor::indices(gpu, &[places.len()], &places)?,
-            first: Tensor::indices(gpu, &[first.len()], &first)?,
+            parts: Tensor::indices(device, &[parts.len(), 2], parts.as_flattened())?,
+            places: Tensor::indices(device, &[places.len()], &places)?,
+            first: Tensor::indices(device, &[first.len()], &first)?,
         })
     }
 
@@ -64,9 +77,9 @@ impl Segments {
     pub(crate) fn sum(&self, partial: &Tensor) -> Result<Tensor> {
         let (channels, parts, segments) = (partial.shape()[0], self.parts(), self.first.numel() - 1);
         let params = Params { channels: channels as u32, parts: parts as u32, segments: segments as u32 };
-        let y = Tensor::empty(partial.gpu(), &[1, channels, 1, segments])?;
+        let y = Tensor::empty(partial.device(), &[1, channels, 1, segments])?;
         let work = Work::threads(y.numel()).flops(partial.numel() as u64);
-        partial.gpu().launch(&FORWARD, &params, &[partial, &self.first], &[&y], work)?;
+        partial.device().launch(&FORWARD, &params, &[partial, &self.first], &[&y], work)?;
         Ok(y)
     }
 }
@@ -74,7 +87,7 @@ impl Segments {
 #[cfg(test)]
 mod tests {
     use super::Segments;
-    use alias_oracle::gpu;
+    use alias_oracle::devices;
     use alias_tensor::Tensor;
 
     #[test]
@@ -82,9 +95,11 @@ mod tests {
         // Target 1 has 300 places, which make two parts, target 2 none, target 3 one; 0 is no target.
         let mut index = vec![1; 300];
         index.extend([0, 3, 0]);
-        let segments = Segments::new(gpu(), &index, 3).unwrap();
-        assert_eq!(segments.parts(), 3);
-        let partial = Tensor::new(gpu(), &[2, 3], &[1.0, 2.0, 4.0, 10.0, 20.0, 40.0]).unwrap();
-        assert_eq!(segments.sum(&partial).unwrap().to_vec().unwrap(), [3.0, 0.0, 4.0, 30.0, 0.0, 40.0]);
+        for device in devices() {
+            let segments = Segments::new(&device, &index, 3).unwrap();
+            assert_eq!(segments.parts(), 3);
+            let partial = Tensor::new(&device, &[2, 3], &[1.0, 2.0, 4.0, 10.0, 20.0, 40.0]).unwrap();
+            assert_eq!(segments.sum(&partial).unwrap().to_vec().unwrap(), [3.0, 0.0, 4.0, 30.0, 0.0, 40.0]);
+        }
     }
 }

@@ -2,15 +2,75 @@
 //! the product with one tap. The products are computed once for each distinct 3x3 window.
 
 use crate::{kernel, sum_segments::Segments};
-use alias_tensor::{Error, Gpu, Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, sum};
+use alias_tensor::{Device, Error, Kernel, OnCores, Result, Tensor, Work};
+use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
 
 const SOURCE: &[&str] = wgsl!(SUM_WINDOWS, GRID, REDUCE);
-static FORWARD: Kernel = kernel("sum_windows", SOURCE, "forward");
-static BACKWARD_PARTS: Kernel = kernel("sum_windows", SOURCE, "backward_parts");
-static BACKWARD_BIAS: Kernel = kernel("sum_windows", SOURCE, "backward_bias");
+static FORWARD: Kernel<OnCores<Params, 3, 1>> = kernel("sum_windows", SOURCE, "forward").on_cores(forward);
+static BACKWARD_PARTS: Kernel<OnCores<Params, 3, 1>> =
+    kernel("sum_windows", SOURCE, "backward_parts").on_cores(backward_parts);
+static BACKWARD_BIAS: Kernel<OnCores<Params, 1, 1>> =
+    kernel("sum_windows", SOURCE, "backward_bias").on_cores(backward_bias);
 
 params! { channels: u32, columns: u32, entries: u32, parts: u32 }
+
+/// Channels that a task computes: they lie side by side where they are looked up.
+const LANES: usize = 8;
+
+/// The values of up to [`LANES`] rows of as many columns as `to` has, side by side.
+fn side_by_side<'a>(rows: impl Iterator<Item = &'a [f32]>, to: &mut [[f32; LANES]]) {
+    for (lane, row) in rows.enumerate() {
+        to.iter_mut().zip(row).for_each(|(to, &value)| to[lane] = value);
+    }
+}
+
+fn add(a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+    std::array::from_fn(|lane| a[lane] + b[lane])
+}
+
+fn forward(_: &Cpu, params: &Params, [x, index, bias]: [&[f32]; 3], [y]: [&mut [f32]; 1]) {
+    let (columns, entries) = (params.columns as usize, params.entries as usize);
+    let index: &[u32] = bytemuck::cast_slice(index);
+    let channels = y.par_chunks_mut(LANES * entries).zip(x.par_chunks(LANES * 9 * columns));
+    channels.zip(bias.par_chunks(LANES)).for_each(|((y, x), bias)| {
+        // Column 0 is outside the image and stays 0.
+        let (mut products, mut sums) = (vec![[0.0; LANES]; columns + 1], vec![[0.0; LANES]; entries]);
+        for (k, index) in index.chunks_exact(entries).enumerate() {
+            side_by_side(x.chunks_exact(columns).skip(k).step_by(9), &mut products[1..]);
+            sums.iter_mut().zip(index).for_each(|(sums, &column)| *sums = add(*sums, products[column as usize]));
+        }
+        for (lane, (y, bias)) in y.chunks_exact_mut(entries).zip(bias).enumerate() {
+            y.iter_mut().zip(&sums).for_each(|(y, sums)| *y = sums[lane] + bias);
+        }
+    });
+}
+
+fn backward_parts(_: &Cpu, params: &Params, [dy, part, place]: [&[f32]; 3], [partial]: [&mut [f32]; 1]) {
+    let (entries, parts) = (params.entries as usize, params.parts as usize);
+    let (part, place): (&[[u32; 2]], &[u32]) = (bytemuck::cast_slice(part), bytemuck::cast_slice(place));
+    // Once for all channels, whose loops then have no division.
+    let entry: Vec<usize> = place.par_iter().map(|&place| place as usize % entries).collect();
+    partial.par_chunks_mut(LANES * parts).zip(dy.par_chunks(LANES * entries)).for_each(|(partial, dy)| {
+        let mut gradients = vec![[0.0; LANES]; entries];
+        side_by_side(dy.chunks_exact(entries), &mut gradients);
+        for (k, &[start, end]) in part.iter().enumerate() {
+            let of_part = entry[start as usize..end as usize].iter().map(|&entry| gradients[entry]);
+            let sums = of_part.fold([0.0; LANES], add);
+            for (channel, sum) in sums.into_iter().take(partial.len() / parts).enumerate() {
+                partial[channel * parts + k] = sum;
+            }
+        }
+    });
+}
+
+fn backward_bias(cpu: &Cpu, params: &Params, [dy]: [&[f32]; 1], [dbias]: [&mut [f32]; 1]) {
+    dbias.par_iter_mut().zip(dy.par_chunks_exact(params.entries as usize)).for_each(|(dbias, dy)| {
+        let [sum] = sum(cpu, [dy], |dy| dy);
+        *dbias = sum as f32;
+    });
+}
 
 /// The nine 3x3 windows of each distinct 5x5 window, as columns of a table: from 1, or 0 outside the image.
 #[derive(Clone, Debug)]
@@ -31,12 +91,12 @@ impl Windows {
     ///
     /// # Errors
     /// If a number is over `columns`, `entries` is empty, or the device reports an error.
-    pub fn new(gpu: &Gpu, entries: &[[u32; 9]], columns: usize) -> Result<Windows> {
+    pub fn new(device: impl Into<Device>, entries: &[[u32; 9]], columns: usize) -> Result<Windows> {
         let index: Vec<u32> = (0..9).flat_map(|k| entries.iter().map(move |windows| windows[k])).collect();
         if let Some(&number) = index.iter().find(|&&number| number as usize > columns) {
             return Err(Error::argument("windows", "a number", number, format!("at most {columns}")));
         }
-        let on_device = Tensor::indices(gpu, &[9, entries.len()], &index)?;
+        let on_device = Tensor::indices(device, &[9, entries.len()], &index)?;
         Ok(Windows(Arc::new(Inner { index, on_device, columns, inverse: OnceLock::new() })))
     }
 
@@ -50,7 +110,7 @@ impl Windows {
         self.0.columns
     }
 
-    fn inverse(&self, gpu: &Gpu) -> Result<&Segments> {
+    fn inverse(&self, device: &Device) -> Result<&Segments> {
         if let Some(inverse) = self.0.inverse.get() {
             return Ok(inverse);
         }
@@ -60,7 +120,7 @@ impl Windows {
             column => (at / self.entries() * self.0.columns) as u32 + column,
         };
         let targets: Vec<_> = self.0.index.iter().enumerate().map(target).collect();
-        let made = Segments::new(gpu, &targets, 9 * self.0.columns)?;
+        let made = Segments::new(device, &targets, 9 * self.0.columns)?;
         Ok(self.0.inverse.get_or_init(|| made))
     }
 }
@@ -78,25 +138,25 @@ pub fn sum_windows(x: &Tensor, windows: &Windows, bias: &Tensor) -> Result<Tenso
     x.shape().check("sum_windows", "x", &[1, 9 * c, 1, columns])?;
     let entries = windows.entries();
     let params = Params { channels: c as u32, columns: columns as u32, entries: entries as u32, parts: 0 };
-    let y = Tensor::empty(x.gpu(), &[1, c, 1, entries])?;
+    let y = Tensor::empty(x.device(), &[1, c, 1, entries])?;
     let work = Work::threads(y.numel()).flops(9 * y.numel() as u64);
-    x.gpu().launch(&FORWARD, &params, &[x, &windows.0.on_device, bias], &[&y], work)?;
+    x.device().launch(&FORWARD, &params, &[x, &windows.0.on_device, bias], &[&y], work)?;
 
     let (windows, x_tracked, bias_tracked) = (windows.clone(), x.is_tracked(), bias.is_tracked());
     Ok(y.with_backward([x, bias], move |dy| {
-        let gpu = dy.gpu();
+        let device = dy.device();
         let by_input = || {
-            let inverse = windows.inverse(gpu)?;
+            let inverse = windows.inverse(device)?;
             let params = Params { parts: inverse.parts() as u32, ..params };
-            let partial = Tensor::empty(gpu, &[c, inverse.parts()])?;
+            let partial = Tensor::empty(device, &[c, inverse.parts()])?;
             let work = Work::threads(partial.numel()).flops(9 * dy.numel() as u64);
-            gpu.launch(&BACKWARD_PARTS, &params, &[dy, &inverse.parts, &inverse.places], &[&partial], work)?;
+            device.launch(&BACKWARD_PARTS, &params, &[dy, &inverse.parts, &inverse.places], &[&partial], work)?;
             inverse.sum(&partial)?.reshape(&[1, 9 * c, 1, columns])
         };
         let by_bias = || {
-            let dbias = Tensor::empty(gpu, &[c])?;
+            let dbias = Tensor::empty(device, &[c])?;
             let work = Work::groups(c).flops(dy.numel() as u64);
-            gpu.launch(&BACKWARD_BIAS, &params, &[dy], &[&dbias], work)?;
+            device.launch(&BACKWARD_BIAS, &params, &[dy], &[&dbias], work)?;
             Ok(dbias)
         };
         Ok([x_tracked.then(by_input).transpose()?, bias_tracked.then(by_bias).transpose()?])
@@ -139,13 +199,13 @@ mod tests {
     #[test]
     fn matches_twin() {
         // The last case has segments of more than one part.
-        for (channels, columns, entries) in [(1, 1, 1), (3, 5, 7), (2, 40, 11), (5, 2, 90), (2, 2, 1200)] {
+        for (channels, columns, entries) in [(1, 1, 1), (3, 5, 7), (2, 40, 11), (19, 4, 9), (5, 2, 90), (2, 2, 1200)] {
             let mut random = Random::new(3);
             let drawn: Vec<[u32; 9]> =
                 (0..entries).map(|_| std::array::from_fn(|_| (random.bits() % (columns as u64 + 1)) as u32)).collect();
             let inputs = [random.array(&[1, 9 * channels, 1, columns]), random.array(&[channels])];
             check(&SumWindows(&drawn), &inputs, |t| {
-                super::sum_windows(&t[0], &Windows::new(t[0].gpu(), &drawn, columns)?, &t[1])
+                super::sum_windows(&t[0], &Windows::new(t[0].device(), &drawn, columns)?, &t[1])
             });
         }
     }

@@ -1,13 +1,33 @@
 //! Hyperbolic tangent.
 
 use crate::kernel;
-use alias_tensor::{Kernel, Result, Tensor, Work};
+use alias_cpu::{Cpu, Formula, map, map_formula};
+use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
+use pulp::Simd;
 
 const SOURCE: &[&str] = wgsl!(TANH, GRID, MATH);
-static FORWARD: Kernel = kernel("tanh", SOURCE, "forward");
-static BACKWARD: Kernel = kernel("tanh", SOURCE, "backward");
+static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("tanh", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 2, 1>> = kernel("tanh", SOURCE, "backward").on_cores(backward);
 
 params! { n: u32 }
+
+#[derive(Clone, Copy)]
+struct Tanh;
+
+impl Formula<1> for Tanh {
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, [x]: [S::f32s; 1]) -> S::f32s {
+        alias_cpu::tanh(simd, x)
+    }
+}
+
+fn forward(cpu: &Cpu, _: &Params, x: [&[f32]; 1], [y]: [&mut [f32]; 1]) {
+    map_formula(cpu, x, y, Tanh);
+}
+
+fn backward(cpu: &Cpu, _: &Params, y_and_dy: [&[f32]; 2], dx: [&mut [f32]; 1]) {
+    map(cpu, y_and_dy, dx, |[y, dy]| [dy * (1.0 - y * y)]);
+}
 
 /// `tanh(x)`, within two units in the last place on every adapter. Any shape.
 ///
@@ -16,20 +36,20 @@ params! { n: u32 }
 pub fn tanh(x: &Tensor) -> Result<Tensor> {
     let n = x.numel();
     let params = Params { n: n as u32 };
-    let y = Tensor::empty(x.gpu(), &x.shape())?;
-    x.gpu().launch(&FORWARD, &params, &[x], &[&y], Work::threads(n).flops(20 * n as u64))?;
+    let y = Tensor::empty(x.device(), &x.shape())?;
+    x.device().launch(&FORWARD, &params, &[x], &[&y], Work::threads(n).flops(20 * n as u64))?;
 
     let saved = y.detach();
     Ok(y.with_backward([x], move |dy| {
-        let dx = Tensor::empty(dy.gpu(), &dy.shape())?;
-        dy.gpu().launch(&BACKWARD, &params, &[&saved, dy], &[&dx], Work::threads(n).flops(3 * n as u64))?;
+        let dx = Tensor::empty(dy.device(), &dy.shape())?;
+        dy.device().launch(&BACKWARD, &params, &[&saved, dy], &[&dx], Work::threads(n).flops(3 * n as u64))?;
         Ok([Some(dx)])
     }))
 }
 
 #[cfg(test)]
 mod tests {
-    use alias_oracle::{Array, Random, Twin, check, gpu};
+    use alias_oracle::{Array, Random, Twin, check, devices};
     use alias_tensor::Tensor;
 
     struct Tanh;
@@ -55,8 +75,10 @@ mod tests {
     #[test]
     fn saturates_and_keeps_nan() {
         let x = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY, 1e30, -50.0, 0.0];
-        let y = super::tanh(&Tensor::new(gpu(), &[6], &x).unwrap()).unwrap().to_vec().unwrap();
-        assert!(y[0].is_nan());
-        assert_eq!(y[1..], [-1.0, 1.0, 1.0, -1.0, 0.0]);
+        for device in devices() {
+            let y = super::tanh(&Tensor::new(&device, &[6], &x).unwrap()).unwrap().to_vec().unwrap();
+            assert!(y[0].is_nan());
+            assert_eq!(y[1..], [-1.0, 1.0, 1.0, -1.0, 0.0]);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use alias_kernels::plan::{DeviceBuffers, StepWeights, staged_elements};
 use alias_kernels::*;
-use alias_oracle::gpu;
+use alias_oracle::{device, gpu};
 use alias_plan::{
     Activation, Buffer, BufferId, Convolution, Input, Method, Modulation, Normalization, Operand, Plan, Precision,
     Role, Step,
@@ -11,7 +11,7 @@ use alias_tensor::Recording;
 use alias_tensor::{Result, Tensor};
 
 fn t(shape: &[usize]) -> Tensor {
-    Tensor::new(gpu(), shape, &vec![0.5; shape.iter().product()]).unwrap()
+    Tensor::new(device(), shape, &vec![0.5; shape.iter().product()]).unwrap()
 }
 
 #[track_caller]
@@ -105,7 +105,7 @@ fn labels() {
     refused(smooth_labels(&x, 3, 32_768), "smooth_labels: height, width is 3, 32768, expected sides of 1 to 32767");
     refused(gaussian_blur(&x, 4, 1.0), "gaussian_blur: size is 4, expected an odd number up to 255");
     refused(gaussian_blur(&x, 5, 0.0), "gaussian_blur: sigma is 0, expected a number above 0");
-    let classes = PixelClasses::new(gpu(), [2, 5, 4], &[0; 40], 3).unwrap();
+    let classes = PixelClasses::new(device(), [2, 5, 4], &[0; 40], 3).unwrap();
     refused(cross_entropy(&x, &classes), "cross_entropy: classes has shape [2, 5, 4], expected [2, 4, 5]");
 }
 

@@ -2,7 +2,7 @@
 
 use crate::tape::{Module, SpadeMethod};
 use crate::{Checkpoint, GeneratorConfig, Inputs, LoadOptions, Noise, Result};
-use alias_tensor::{Gpu, Tensor};
+use alias_tensor::{Device, Tensor};
 
 /// The ALIAS generator with its tensors on a GPU, for gradients: forward passes are recorded on the tape.
 /// [`Painter`](crate::Painter) draws the same image with a fraction of the operations and the memory.
@@ -49,17 +49,17 @@ impl Generator {
     /// # Errors
     /// [`Error::StateDict`](crate::Error::StateDict) if it is not exactly a generator's state dict, or an error of the
     /// device.
-    pub fn load(gpu: &Gpu, checkpoint: &Checkpoint) -> Result<Generator> {
-        Generator::load_with(gpu, checkpoint, LoadOptions::default())
+    pub fn load(device: impl Into<Device>, checkpoint: &Checkpoint) -> Result<Generator> {
+        Generator::load_with(device, checkpoint, LoadOptions::default())
     }
 
     /// Loads a checkpoint by `options`.
     ///
     /// # Errors
     /// As [`Generator::load`].
-    pub fn load_with(gpu: &Gpu, checkpoint: &Checkpoint, options: LoadOptions) -> Result<Generator> {
+    pub fn load_with(device: impl Into<Device>, checkpoint: &Checkpoint, options: LoadOptions) -> Result<Generator> {
         let (config, network, checkpoint) = options.verified(checkpoint)?;
-        Ok(Generator { config, module: Module::of_verified(gpu, network, &checkpoint)? })
+        Ok(Generator { config, module: Module::of_verified(&device.into(), network, &checkpoint)? })
     }
 
     /// Assembles a generator from tensors, like [`Module::from_state`].

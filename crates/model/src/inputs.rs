@@ -3,7 +3,7 @@
 use crate::label_map::{LabelMap, misaligned};
 use crate::tape::Feed;
 use crate::{Result, Sample};
-use alias_tensor::{Gpu, Tensor};
+use alias_tensor::{Device, Tensor};
 
 /// The generator's inputs on a GPU.
 ///
@@ -48,18 +48,19 @@ impl Inputs {
     /// # Errors
     /// [`Error::Input`](crate::Error::Input) if a field of the sample has a wrong length or a value out of range, or an
     /// error of the device.
-    pub fn new(gpu: &Gpu, sample: &Sample) -> Result<Inputs> {
+    pub fn new(device: impl Into<Device>, sample: &Sample) -> Result<Inputs> {
         sample.verify()?;
+        let device = device.into();
         let Sample { batch: n, height: h, width: w, .. } = *sample;
         let pictures = [&sample.agnostic, &sample.pose, &sample.warped_cloth];
         let image = |image: usize| pictures.map(|picture| &picture[image * 3 * h * w..][..3 * h * w]);
         let x = (0..n).flat_map(image).collect::<Vec<_>>().concat();
         let mask: Vec<f32> = (0..n * h * w).map(|at| misaligned(sample, at)).collect();
         Ok(Inputs {
-            x: Tensor::new(gpu, &[n, 9, h, w], &x)?,
-            seg: Feed::label_map(gpu, LabelMap::new(sample, false))?,
-            seg_div: Feed::label_map(gpu, LabelMap::new(sample, true))?,
-            mask: Tensor::new(gpu, &[n, 1, h, w], &mask)?,
+            x: Tensor::new(&device, &[n, 9, h, w], &x)?,
+            seg: Feed::label_map(&device, LabelMap::new(sample, false))?,
+            seg_div: Feed::label_map(&device, LabelMap::new(sample, true))?,
+            mask: Tensor::new(&device, &[n, 1, h, w], &mask)?,
         })
     }
 

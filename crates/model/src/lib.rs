@@ -54,7 +54,6 @@
 //!
 //! `image`: makes a [`Sample`] from pictures of the `image` crate.
 
-mod device;
 mod error;
 mod generator;
 mod inputs;
@@ -76,8 +75,7 @@ pub use alias_checkpoint::{self as checkpoint, Checkpoint};
 pub use alias_cpu::{Cpu, CpuOptions, Instructions};
 pub use alias_plan::{self as plan, Plan, Precision};
 pub use alias_preprocess as preprocess;
-pub use alias_tensor::{self as tensor, AdapterChoice, Gpu, GpuOptions, Tensor, wgpu};
-pub use device::Device;
+pub use alias_tensor::{self as tensor, AdapterChoice, Cores, Device, Gpu, GpuOptions, Tensor, wgpu};
 pub use error::{ConfigError, Error, InputError, Result, StateDictError, StateDictMismatch};
 pub use generator::Generator;
 pub use inputs::Inputs;

@@ -220,10 +220,8 @@ impl TryOn {
 
     /// Gives the memory of a network that was loaded for one picture back to the device.
     fn free(&self) {
-        if let Networks::OneAtATime(stored) = &self.networks
-            && let Device::Gpu(gpu) = &stored.device
-        {
-            gpu.trim();
+        if let Networks::OneAtATime(stored) = &self.networks {
+            stored.device.trim();
         }
     }
 

@@ -78,7 +78,14 @@ pub enum Error {
         Vec<String>,
     ),
 
-    /// The device has no memory left for a buffer, even after all free buffers were destroyed.
+    /// Processor cores cannot be used as asked.
+    #[error("{0}")]
+    Cores(
+        /// Why, in words.
+        String,
+    ),
+
+    /// The device has no memory left for a tensor, even after all that was free was given back.
     #[error(
         "out of device memory: a buffer of {bytes} bytes does not fit beside {live} bytes in use; use a smaller image or batch"
     )]
@@ -106,7 +113,7 @@ pub enum Error {
     },
 
     /// Two tensors of different devices met in one operation.
-    #[error("{op}: its tensors live on different devices; move them to one Gpu")]
+    #[error("{op}: its tensors live on different devices; move them to one")]
     ForeignTensor {
         /// The operation or kernel.
         op: &'static str,

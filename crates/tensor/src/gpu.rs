@@ -1,8 +1,9 @@
 //! The GPU as everything else sees it: one open device with its compiled kernels and its recorded work.
 
-use crate::device::{Device, lock};
+use crate::open_device::{OpenDevice, lock};
 use crate::pipelines::Pipelines;
-use crate::pool::{Block, Pool};
+use crate::pool::{Block, GRANULE, rounded};
+use crate::profile::Profile;
 use crate::recorder::Recorder;
 use crate::{Counters, Error, GpuOptions, Result};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,9 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub struct Gpu(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) device: Device,
+    pub(crate) device: OpenDevice,
     pub(crate) pipelines: Pipelines,
     recorder: Mutex<Recorder>,
+    pub(crate) profile: Profile,
     /// The one buffer that all tensors of a counting device share.
     stand_in: Option<wgpu::Buffer>,
 }
@@ -28,7 +30,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoAdapter`], [`Error::MissingFeature`], [`Error::Limit`] or [`Error::Validation`] with wgpu's reason.
     pub fn open(options: &GpuOptions) -> Result<Gpu> {
-        let device = Device::open(options)?;
+        let device = OpenDevice::open(options)?;
         let (needed, allowed) = (Recorder::UNIFORM_BYTES, device.limits.max_buffer_size);
         if allowed < needed {
             let (what, adapter) = ("the buffer of parameters (in bytes)".into(), device.wgpu.adapter_info().name);
@@ -44,7 +46,7 @@ impl Gpu {
     /// [`wgpu::Limits::downlevel_defaults`], which GUI toolkits request, cannot run the kernels: the first use of it, such
     /// as loading weights, is [`Error::DeviceLimits`] with the limits to request. The host's callbacks must not use this `Gpu`: they may run while it holds its locks.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
-        Gpu::assemble(Device::shared(device, queue), None)
+        Gpu::assemble(OpenDevice::shared(device, queue), None)
     }
 
     /// A device with the limits of this one that counts launches and memory but computes and holds nothing: every
@@ -55,9 +57,9 @@ impl Gpu {
     /// What wgpu reports.
     pub fn counting(&self) -> Result<Gpu> {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
-        let mut device = Device::shared(device, queue);
+        let mut device = OpenDevice::shared(device, queue);
         (device.limits, device.software) = (self.limits().clone(), self.is_software());
-        let stand_in = create_buffer(&device, Pool::GRANULE, false)?;
+        let stand_in = create_buffer(&device, GRANULE, false)?;
         Ok(Gpu::assemble(device, Some(stand_in)))
     }
 
@@ -66,9 +68,15 @@ impl Gpu {
         self.0.stand_in.is_some()
     }
 
-    fn assemble(device: Device, stand_in: Option<wgpu::Buffer>) -> Gpu {
+    fn assemble(device: OpenDevice, stand_in: Option<wgpu::Buffer>) -> Gpu {
         let recorder = Mutex::new(Recorder::new(&device.wgpu));
-        Gpu(Arc::new(Inner { device, pipelines: Pipelines::default(), recorder, stand_in }))
+        Gpu(Arc::new(Inner {
+            device,
+            pipelines: Pipelines::default(),
+            recorder,
+            profile: Profile::default(),
+            stand_in,
+        }))
     }
 
     /// The device, for a host application that shares it.
@@ -109,6 +117,18 @@ impl Gpu {
         self.0.device.pool().trim();
     }
 
+    /// The most bytes that a tensor may have.
+    pub fn largest_tensor(&self) -> u64 {
+        let limits = self.limits();
+        // A buffer's size is rounded up to the granule, so a size just below the limit may exceed it.
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size / GRANULE * GRANULE)
+    }
+
+    /// An error once the device is lost, or if it was opened with too small limits.
+    pub(crate) fn check_alive(&self) -> Result<()> {
+        self.0.device.check_alive()
+    }
+
     /// Whether `self` and `other` are handles of one device.
     pub fn same_device(&self, other: &Gpu) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -135,14 +155,14 @@ impl Gpu {
     }
 
     /// A buffer of at least `bytes`, from the pool where it has one. Its content is whatever it was.
-    pub(crate) fn allocate(&self, bytes: u64, mapped: bool) -> Result<Block> {
+    pub(crate) fn allocate(&self, bytes: u64, mapped: bool) -> Result<Block<wgpu::Buffer>> {
         self.allocate_within(bytes, mapped, bytes / 4)
     }
 
     /// [`Gpu::allocate`], where a free buffer serves that is at most `waste` bytes too large.
-    pub(crate) fn allocate_within(&self, bytes: u64, mapped: bool, waste: u64) -> Result<Block> {
+    pub(crate) fn allocate_within(&self, bytes: u64, mapped: bool, waste: u64) -> Result<Block<wgpu::Buffer>> {
         self.0.device.check_alive()?;
-        let size = Pool::rounded(bytes);
+        let size = rounded(bytes);
         if !mapped && let Some(block) = self.0.device.pool().take(size, waste) {
             return Ok(block);
         }
@@ -158,7 +178,7 @@ impl Gpu {
         }
     }
 
-    fn create(&self, size: u64, mapped: bool) -> Result<Block> {
+    fn create(&self, size: u64, mapped: bool) -> Result<Block<wgpu::Buffer>> {
         let buffer = match &self.0.stand_in {
             Some(buffer) => buffer.clone(),
             None => create_buffer(&self.0.device, size, mapped)?,
@@ -168,14 +188,14 @@ impl Gpu {
     }
 
     /// Takes back a tensor's buffer: for other tensors, unless it `is_lent` to the application.
-    pub(crate) fn give_back(&self, block: Block, is_lent: bool) {
+    pub(crate) fn give_back(&self, block: Block<wgpu::Buffer>, is_lent: bool) {
         let mut pool = self.0.device.pool();
         if is_lent { pool.release(block) } else { pool.give_back(block) }
     }
 
     /// Takes a free buffer for data from the host, or `None`.
-    pub(crate) fn reuse(&self, bytes: u64) -> Option<Block> {
-        self.0.device.pool().take(Pool::rounded(bytes), bytes / 4)
+    pub(crate) fn reuse(&self, bytes: u64) -> Option<Block<wgpu::Buffer>> {
+        self.0.device.pool().take(rounded(bytes), bytes / 4)
     }
 
     /// Overwrites `buffer` from byte `offset` on, after everything recorded so far, which may use its former content.
@@ -228,7 +248,7 @@ impl Gpu {
     }
 }
 
-fn create_buffer(device: &Device, size: u64, mapped_at_creation: bool) -> Result<wgpu::Buffer> {
+fn create_buffer(device: &OpenDevice, size: u64, mapped_at_creation: bool) -> Result<wgpu::Buffer> {
     use wgpu::BufferUsages as Usage;
     let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
     let descriptor = wgpu::BufferDescriptor { label: Some("tensor"), size, usage, mapped_at_creation };

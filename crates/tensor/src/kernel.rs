@@ -1,11 +1,20 @@
-//! Kernels as the operations declare them: a WGSL entry point, and how much work a launch of it is.
+//! Kernels as the operations declare them: a WGSL entry point, beside it the function that computes the same on cores, and
+//! how much work a launch is.
 
-/// A compute entry point of a WGSL text and the workgroup size it is specialised with.
+use alias_cpu::Cpu;
+
+/// A kernel's function for processor cores: parameters, then inputs and outputs in the order of the shader's bindings. Each
+/// slice has the elements of its tensor; what was in an output is undefined. It runs in the thread pool of the cores, so
+/// that rayon's parallel iterators use their threads.
+pub type OnCores<P, const INPUTS: usize, const OUTPUTS: usize> = fn(&Cpu, &P, [&[f32]; INPUTS], [&mut [f32]; OUTPUTS]);
+
+/// A compute entry point of a WGSL text and the workgroup size it is specialised with. `Kernel<OnCores<...>>` is one that
+/// runs on processor cores as well.
 ///
 /// The text declares `override WG: u32` as its workgroup size, which other overrides may follow, its uniform `Params`
-/// at binding 0 and its buffers from binding 1, in the order in which [`Gpu::launch`](crate::Gpu::launch) gets them.
+/// at binding 0 and its buffers from binding 1, in the order in which [`Device::launch`](crate::Device::launch) gets them.
 #[derive(Clone, Copy, Debug)]
-pub struct Kernel {
+pub struct Kernel<C = ()> {
     name: &'static str,
     pub(crate) source: &'static [&'static str],
     pub(crate) entry: &'static str,
@@ -13,6 +22,7 @@ pub struct Kernel {
     /// Values of the text's other overrides; unused ones have an empty name.
     pub(crate) constants: [(&'static str, u32); MAX_CONSTANTS],
     pub(crate) in_bounds: bool,
+    pub(crate) on_cores: C,
 }
 
 /// How many overrides a kernel may set besides `WG`.
@@ -22,28 +32,8 @@ impl Kernel {
     /// Entry point `entry` of the WGSL text whose pieces are `source`, in workgroups of 256. `name` is for error
     /// messages.
     pub const fn new(name: &'static str, source: &'static [&'static str], entry: &'static str) -> Kernel {
-        Kernel { name, source, entry, workgroup: 256, constants: [("", 0); MAX_CONSTANTS], in_bounds: false }
-    }
-
-    /// This kernel with workgroups of `size` invocations.
-    #[must_use]
-    pub const fn workgroup(self, size: u32) -> Kernel {
-        Kernel { workgroup: size, ..self }
-    }
-
-    /// This kernel with the text's `override NAME` set to `value`.
-    ///
-    /// # Panics
-    /// If more than six are set.
-    #[must_use]
-    pub const fn constant(self, name: &'static str, value: u32) -> Kernel {
-        let mut constants = self.constants;
-        let mut place = 0;
-        while !constants[place].0.is_empty() {
-            place += 1;
-        }
-        constants[place] = (name, value);
-        Kernel { constants, ..self }
+        let constants = [("", 0); MAX_CONSTANTS];
+        Kernel { name, source, entry, workgroup: 256, constants, in_bounds: false, on_cores: () }
     }
 
     /// This kernel, compiled without checks on indices and without bounds on loops, unless the device was opened with
@@ -59,14 +49,53 @@ impl Kernel {
         Kernel { in_bounds: true, ..self }
     }
 
+    /// This kernel, which `run` computes on processor cores.
+    #[must_use]
+    pub const fn on_cores<P, const INPUTS: usize, const OUTPUTS: usize>(
+        self,
+        run: OnCores<P, INPUTS, OUTPUTS>,
+    ) -> Kernel<OnCores<P, INPUTS, OUTPUTS>> {
+        let Kernel { name, source, entry, workgroup, constants, in_bounds, on_cores: () } = self;
+        Kernel { name, source, entry, workgroup, constants, in_bounds, on_cores: run }
+    }
+}
+
+impl<C: Copy> Kernel<C> {
+    /// This kernel with workgroups of `size` invocations.
+    #[must_use]
+    pub const fn workgroup(self, size: u32) -> Kernel<C> {
+        Kernel { workgroup: size, ..self }
+    }
+
+    /// This kernel with the text's `override NAME` set to `value`.
+    ///
+    /// # Panics
+    /// If more than six are set.
+    #[must_use]
+    pub const fn constant(self, name: &'static str, value: u32) -> Kernel<C> {
+        let mut constants = self.constants;
+        let mut place = 0;
+        while !constants[place].0.is_empty() {
+            place += 1;
+        }
+        constants[place] = (name, value);
+        Kernel { constants, ..self }
+    }
+
     /// The name it was declared with.
-    pub fn name(&self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         self.name
     }
 
     /// The name and the entry point.
     pub(crate) fn label(&self) -> String {
         format!("{}.{}", self.name, self.entry)
+    }
+
+    /// The WGSL entry point alone.
+    pub(crate) fn shader(&self) -> Kernel {
+        let Kernel { name, source, entry, workgroup, constants, in_bounds, .. } = *self;
+        Kernel { name, source, entry, workgroup, constants, in_bounds, on_cores: () }
     }
 }
 

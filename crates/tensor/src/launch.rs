@@ -1,10 +1,12 @@
-//! Launching a kernel over tensors: what is checked before wgpu gets it, and how it is bound.
+//! Launching a kernel over tensors: what is checked before wgpu gets it, and how it is bound; on cores, running it.
 
 use crate::kernel::Count;
 use crate::pipelines::Pipeline;
 use crate::recorder::{Launch, SLOT};
-use crate::{Error, Gpu, Kernel, Result, Tensor, Work};
+use crate::{Cores, Device, Error, Gpu, Kernel, OnCores, Result, Tensor, Work};
+use alias_cpu::Cpu;
 use bytemuck::Pod;
+use std::time::Instant;
 
 /// A launch that still lacks its parameters.
 pub(crate) struct Prepared<'a> {
@@ -13,6 +15,82 @@ pub(crate) struct Prepared<'a> {
     grid: [u32; 2],
     pipeline: Pipeline,
     flops: u64,
+}
+
+impl Device {
+    /// Runs `kernel` once with `params`: it reads `inputs` and writes `outputs`, which are new tensors. On a GPU the run is
+    /// recorded, as [`Gpu::launch`] does; on cores it is over when this returns.
+    ///
+    /// # Errors
+    /// As [`Gpu::launch`]; on cores [`Error::ForeignTensor`] and [`Error::Argument`].
+    pub fn launch<P: Pod + Sync, const INPUTS: usize, const OUTPUTS: usize>(
+        &self,
+        kernel: &Kernel<OnCores<P, INPUTS, OUTPUTS>>,
+        params: &P,
+        inputs: &[&Tensor; INPUTS],
+        outputs: &[&Tensor; OUTPUTS],
+        work: Work,
+    ) -> Result<()> {
+        match self {
+            Device::Gpu(gpu) => gpu.launch(&kernel.shader(), params, inputs, outputs, work),
+            Device::Cores(cores) => cores.launch(kernel, params, inputs, outputs, work),
+        }
+    }
+}
+
+impl Cores {
+    fn launch<P: Pod + Sync, const INPUTS: usize, const OUTPUTS: usize>(
+        &self,
+        kernel: &Kernel<OnCores<P, INPUTS, OUTPUTS>>,
+        params: &P,
+        inputs: &[&Tensor; INPUTS],
+        outputs: &[&Tensor; OUTPUTS],
+        work: Work,
+    ) -> Result<()> {
+        self.run(kernel.name(), kernel.entry, inputs, outputs, work.flops, |cpu, x, y| {
+            (kernel.on_cores)(cpu, params, x, y);
+        })
+    }
+
+    /// Runs `f` in the threads of these cores: it gets the elements of `inputs` to read and those of `outputs`, which are
+    /// new tensors, to write. It counts as a launch of `flops` operations. For kernels that have no WGSL of their own, part
+    /// `entry` of operation `name`.
+    ///
+    /// # Errors
+    /// As [`Device::launch`].
+    pub fn run<const INPUTS: usize, const OUTPUTS: usize>(
+        &self,
+        name: &'static str,
+        entry: &'static str,
+        inputs: &[&Tensor; INPUTS],
+        outputs: &[&Tensor; OUTPUTS],
+        flops: u64,
+        f: impl FnOnce(&Cpu, [&[f32]; INPUTS], [&mut [f32]; OUTPUTS]) + Send,
+    ) -> Result<()> {
+        let tensors = [&inputs[..], outputs].concat();
+        check_tensors(name, &tensors, outputs, &self.into())?;
+        let bytes = tensors.iter().map(|tensor| tensor.bytes()).sum();
+        self.launched(flops, bytes);
+        if self.counts_only() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        // A tensor that is read twice is locked once: a second lock would wait for a writer that waits for the first.
+        let first = |k: usize| inputs.iter().position(|input| input.shares_storage(inputs[k])).unwrap_or(k);
+        let read: [_; INPUTS] = std::array::from_fn(|k| (first(k) == k).then(|| inputs[k].read_on_cores()));
+        let mut written = outputs.map(Tensor::write_on_cores);
+        let mut length = outputs.iter().map(|tensor| tensor.numel());
+        let from: [&[f32]; INPUTS] = std::array::from_fn(|k| {
+            let memory = read[first(k)].as_ref().expect("the first of its kind is locked");
+            &memory.buffer[..inputs[k].numel()]
+        });
+        let to = written.each_mut().map(|memory| &mut memory.buffer[..length.next().unwrap_or_default()]);
+        self.cpu().install(|| f(self.cpu(), from, to));
+        if self.0.profile.is_on() {
+            self.0.profile.launched(format!("{name}.{entry}"), flops, bytes, start.elapsed());
+        }
+        Ok(())
+    }
 }
 
 impl Gpu {
@@ -43,7 +121,15 @@ impl Gpu {
         let (uniforms, offset) = recorder.next_slot(device)?;
         // A launch that does not fit its kernel fails here, before it can spoil what others have recorded.
         let launch = self.bind(prepared, uniforms, offset, params.len())?;
+        if !self.0.profile.is_on() {
+            recorder.record(&launch, params, device);
+            return Ok(());
+        }
+        let start = Instant::now();
         recorder.record(&launch, params, device);
+        recorder.submit(device)?;
+        device.wait_for_all()?;
+        self.0.profile.launched(kernel.label(), launch.flops, launch.bytes, start.elapsed());
         Ok(())
     }
 
@@ -58,13 +144,7 @@ impl Gpu {
         const { assert!(size_of::<P>() > 0 && size_of::<P>() <= SLOT, "Params fit their slot") };
         self.0.device.check_alive()?;
         let buffers = [inputs, outputs].concat();
-        if buffers.iter().any(|tensor| !tensor.gpu().same_device(self)) {
-            return Err(Error::ForeignTensor { op: kernel.name() });
-        }
-        // wgpu would refuse this only when it is submitted, along with everybody else's work.
-        if outputs.iter().any(|output| buffers.iter().filter(|buffer| buffer.shares_storage(output)).count() > 1) {
-            return Err(Error::argument(kernel.name(), "outputs", "bound twice", "tensors of their own"));
-        }
+        check_tensors(kernel.name(), &buffers, outputs, &self.into())?;
         let (grid, pipeline) = (self.grid(kernel, work)?, self.0.pipelines.get(kernel, &self.0.device)?);
         Ok(Prepared { name: kernel.name(), buffers, grid, pipeline, flops: work.flops })
     }
@@ -115,4 +195,16 @@ impl Gpu {
         // Both fit in 32 bits, since `side` does.
         Ok([columns as u32, rows as u32])
     }
+}
+
+/// An error unless all `tensors` of a launch live on `device` and each of the `outputs` is among them once.
+fn check_tensors(name: &'static str, tensors: &[&Tensor], outputs: &[&Tensor], device: &Device) -> Result<()> {
+    if tensors.iter().any(|tensor| !tensor.device().is(device)) {
+        return Err(Error::ForeignTensor { op: name });
+    }
+    // wgpu would refuse this only when it is submitted, along with everybody else's work.
+    if outputs.iter().any(|output| tensors.iter().filter(|tensor| tensor.shares_storage(output)).count() > 1) {
+        return Err(Error::argument(name, "outputs", "bound twice", "tensors of their own"));
+    }
+    Ok(())
 }

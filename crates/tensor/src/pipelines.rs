@@ -1,7 +1,7 @@
 //! Compiled kernels: each shader module and pipeline is made once a device.
 
-use crate::device::{Device, lock};
 use crate::kernel::MAX_CONSTANTS;
+use crate::open_device::{OpenDevice, lock};
 use crate::{Kernel, Result};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -59,7 +59,7 @@ impl Specialization {
 
 impl Pipelines {
     /// `kernel`, compiled the first time and from the cache after that.
-    pub(crate) fn get(&self, kernel: &Kernel, device: &Device) -> Result<Pipeline> {
+    pub(crate) fn get(&self, kernel: &Kernel, device: &OpenDevice) -> Result<Pipeline> {
         let mut pipelines = lock(&self.pipelines);
         let key = Specialization::of(kernel);
         if let Some(pipeline) = pipelines.get(&key) {
@@ -90,7 +90,7 @@ impl Pipelines {
         Ok(pipeline)
     }
 
-    fn module(&self, kernel: &Kernel, unchecked: bool, device: &Device) -> Result<wgpu::ShaderModule> {
+    fn module(&self, kernel: &Kernel, unchecked: bool, device: &OpenDevice) -> Result<wgpu::ShaderModule> {
         let mut modules = lock(&self.modules);
         let key = (kernel.source, unchecked);
         if let Some(module) = modules.get(&key) {

@@ -1,21 +1,22 @@
 //! Buffers, reused: a dropped tensor's buffer serves the next tensor of about its size.
 //!
-//! Reuse needs no fence. All work goes through one queue in the order in which it was recorded, so a kernel that writes
-//! to a reused buffer runs after every kernel that used its former content.
+//! Reuse needs no fence. On a GPU all work goes through one queue in the order in which it was recorded, so a kernel that
+//! writes to a reused buffer runs after every kernel that used its former content; on cores a launch is over when it
+//! returns.
 
 use crate::Counters;
 use std::collections::BTreeMap;
 
-/// A buffer and its size in bytes. On a [counting](crate::Gpu::counting) device the size is nominal, and the buffer is
+/// A buffer and its size in bytes. On a [counting](crate::Device::counting) device the size is nominal, and the buffer is
 /// smaller.
-pub(crate) struct Block {
-    pub(crate) buffer: wgpu::Buffer,
+pub(crate) struct Block<B> {
+    pub(crate) buffer: B,
     pub(crate) size: u64,
 }
 
-#[derive(Default)]
-pub(crate) struct Pool {
-    free: BTreeMap<u64, Vec<Block>>,
+/// Buffers of kind `B`.
+pub(crate) struct Pool<B> {
+    free: BTreeMap<u64, Vec<Block<B>>>,
     free_bytes: u64,
     live_bytes: u64,
     peak_live_bytes: u64,
@@ -24,17 +25,31 @@ pub(crate) struct Pool {
     allocations: u64,
 }
 
-impl Pool {
-    /// Sizes are rounded up to this, so that shapes that differ by a few elements share buffers.
-    pub(crate) const GRANULE: u64 = 256;
-
-    /// The size of a buffer for `bytes` bytes.
-    pub(crate) fn rounded(bytes: u64) -> u64 {
-        bytes.next_multiple_of(Self::GRANULE)
+impl<B> Default for Pool<B> {
+    fn default() -> Pool<B> {
+        Pool {
+            free: BTreeMap::new(),
+            free_bytes: 0,
+            live_bytes: 0,
+            peak_live_bytes: 0,
+            peak_device_bytes: 0,
+            buffers: 0,
+            allocations: 0,
+        }
     }
+}
 
+/// The size of a buffer for `bytes` bytes: rounded up, so that shapes that differ by a few elements share buffers.
+pub(crate) fn rounded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(GRANULE)
+}
+
+/// What sizes are rounded up to.
+pub(crate) const GRANULE: u64 = 256;
+
+impl<B> Pool<B> {
     /// The smallest free buffer of at least `bytes` bytes, if it is at most `waste` larger.
-    pub(crate) fn take(&mut self, bytes: u64, waste: u64) -> Option<Block> {
+    pub(crate) fn take(&mut self, bytes: u64, waste: u64) -> Option<Block<B>> {
         let (&size, free) = self.free.range_mut(bytes..=bytes.saturating_add(waste)).next()?;
         let block = free.pop()?;
         if free.is_empty() {
@@ -62,7 +77,7 @@ impl Pool {
     }
 
     /// Takes back a buffer that no tensor uses any more.
-    pub(crate) fn give_back(&mut self, block: Block) {
+    pub(crate) fn give_back(&mut self, block: Block<B>) {
         let size = block.size;
         self.live_bytes -= size;
         self.free_bytes += size;
@@ -70,7 +85,7 @@ impl Pool {
     }
 
     /// Takes back a buffer that must not be used again.
-    pub(crate) fn release(&mut self, block: Block) {
+    pub(crate) fn release(&mut self, block: Block<B>) {
         self.live_bytes -= block.size;
         self.buffers -= 1;
     }

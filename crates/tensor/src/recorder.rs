@@ -3,7 +3,7 @@
 //! One lock, the recorder's, is held from a launch's first change to the recording to its last, and while recorded work
 //! is submitted. No tensor is dropped and nothing waits for the device under it.
 
-use crate::device::Device;
+use crate::open_device::OpenDevice;
 use crate::pace::work;
 use crate::{Error, Result};
 
@@ -62,7 +62,7 @@ impl Recorder {
 
     /// Where the next launch finds its parameters: a buffer, and an offset in it. Submits what was recorded if it is
     /// enough.
-    pub(crate) fn next_slot(&mut self, device: &Device) -> Result<(&wgpu::Buffer, usize)> {
+    pub(crate) fn next_slot(&mut self, device: &OpenDevice) -> Result<(&wgpu::Buffer, usize)> {
         if self.uniforms.len() == SLOT * MAX_LAUNCHES || self.work >= device.budget() {
             self.submit(device)?;
         }
@@ -70,7 +70,7 @@ impl Recorder {
     }
 
     /// Records a launch that was bound to the [`next_slot`](Recorder::next_slot).
-    pub(crate) fn record(&mut self, launch: &Launch, params: &[u8], device: &Device) {
+    pub(crate) fn record(&mut self, launch: &Launch, params: &[u8], device: &OpenDevice) {
         let slot = self.uniforms.len();
         self.uniforms.extend_from_slice(params);
         self.uniforms.resize(slot + SLOT, 0);
@@ -85,7 +85,7 @@ impl Recorder {
     }
 
     /// Submits what was recorded, if anything.
-    pub(crate) fn submit(&mut self, device: &Device) -> Result<()> {
+    pub(crate) fn submit(&mut self, device: &OpenDevice) -> Result<()> {
         if self.open.is_some() || self.failed.is_some() {
             self.submit_with(device, |_| {})?;
         }
@@ -95,7 +95,7 @@ impl Recorder {
     /// Submits what was recorded and then what `finally` adds.
     pub(crate) fn submit_with(
         &mut self,
-        device: &Device,
+        device: &OpenDevice,
         finally: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<wgpu::SubmissionIndex> {
         if let Some(error) = &self.failed {

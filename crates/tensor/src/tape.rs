@@ -1,7 +1,8 @@
 //! Reverse-mode differentiation: every operation leaves a closure that pulls a gradient back through it.
 
 use crate::graph::{Node, Pulled, Variable, topological_order};
-use crate::{Error, Kernel, Result, Shape, Tensor, Work};
+use crate::{Error, Kernel, OnCores, Result, Shape, Tensor, Work};
+use alias_cpu::{Cpu, map};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
@@ -185,9 +186,12 @@ impl Gradients {
 /// `a + b` in a new tensor, since either may also be the gradient of another variable.
 fn accumulate(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const SOURCE: &[&str] = &[alias_shaders::ACCUMULATE, alias_shaders::shared::GRID];
-    static ACCUMULATE: Kernel = Kernel::new("accumulate", SOURCE, "accumulate");
-    let sum = Tensor::empty(a.gpu(), &a.shape())?;
+    static ACCUMULATE: Kernel<OnCores<u32, 2, 1>> = Kernel::new("accumulate", SOURCE, "accumulate").on_cores(add);
+    fn add(cpu: &Cpu, _: &u32, x: [&[f32]; 2], sum: [&mut [f32]; 1]) {
+        map(cpu, x, sum, |[a, b]| [a + b]);
+    }
+    let sum = Tensor::empty(a.device(), &a.shape())?;
     let n = a.numel();
-    a.gpu().launch(&ACCUMULATE, &(n as u32), &[a, b], &[&sum], Work::threads(n).flops(n as u64))?;
+    a.device().launch(&ACCUMULATE, &(n as u32), &[a, b], &[&sum], Work::threads(n).flops(n as u64))?;
     Ok(sum)
 }

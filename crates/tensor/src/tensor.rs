@@ -1,10 +1,11 @@
 //! Tensors: a shape, a buffer, and their place in the graph that the tape records.
 
 use crate::graph::Variable;
-use crate::pool::{Block, Pool};
-use crate::{Error, Gpu, Result, Shape};
-use std::sync::Arc;
+use crate::pool::Block;
+use crate::{Cores, Device, Error, Gpu, Result, Shape};
+use alias_cpu::Aligned;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A tensor of float32 on a device: contiguous, row-major, up to four dimensions. A cheap handle; clones share the
 /// data.
@@ -20,20 +21,31 @@ pub(crate) struct Inner {
     pub(crate) variable: Option<Arc<Variable<Tensor>>>,
 }
 
-/// A buffer that returns to its device's pool when the last tensor that shares it is dropped.
+/// Memory that returns to its device's pool when the last tensor that shares it is dropped.
 struct Storage {
-    gpu: Gpu,
-    /// Whether the application has a reference to the buffer. Then no other tensor may use it: what the application
-    /// writes to it later could be indices that an unchecked kernel relies on.
-    is_lent: AtomicBool,
+    device: Device,
     /// `None` only while it is being dropped.
-    block: Option<Block>,
+    memory: Option<Memory>,
+}
+
+enum Memory {
+    Gpu {
+        block: Block<wgpu::Buffer>,
+        /// Whether the application has a reference to the buffer. Then no other tensor may use it: what the application
+        /// writes to it later could be indices that an unchecked kernel relies on.
+        is_lent: AtomicBool,
+    },
+    Cores(RwLock<Block<Aligned>>),
 }
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
-            self.gpu.give_back(block, self.is_lent.load(Ordering::Relaxed));
+        match (self.memory.take(), &self.device) {
+            (Some(Memory::Gpu { block, is_lent }), Device::Gpu(gpu)) => gpu.give_back(block, is_lent.into_inner()),
+            (Some(Memory::Cores(memory)), Device::Cores(cores)) => {
+                cores.give_back(memory.into_inner().unwrap_or_else(PoisonError::into_inner));
+            }
+            _ => {}
         }
     }
 }
@@ -43,27 +55,40 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Argument`] if the number of `values` is not that of `shape`; else as [`Tensor::empty`].
-    pub fn new(gpu: &Gpu, shape: &[usize], values: &[f32]) -> Result<Tensor> {
-        let shape = Shape::new(shape)?;
+    pub fn new(device: impl Into<Device>, shape: &[usize], values: &[f32]) -> Result<Tensor> {
+        let (device, shape) = (device.into(), Shape::new(shape)?);
         if values.len() != shape.numel() {
             let expected = format!("{} for shape {shape}", shape.numel());
             return Err(Error::argument("tensor", "the number of values", values.len(), expected));
         }
-        check_size(gpu, shape)?;
+        check_size(&device, shape)?;
+        match &device {
+            Device::Gpu(gpu) => Tensor::upload(gpu, shape, bytemuck::cast_slice(values)),
+            Device::Cores(_) => {
+                let tensor = Tensor::empty(&device, &shape)?;
+                tensor.overwrite(0, values)?;
+                Ok(tensor)
+            }
+        }
+    }
+
+    fn upload(gpu: &Gpu, shape: Shape, data: &[u8]) -> Result<Tensor> {
         if gpu.counts_only() {
             return Tensor::empty(gpu, &shape);
         }
-        let data: &[u8] = bytemuck::cast_slice(values);
         if let Some(block) = gpu.reuse(shape.bytes()) {
-            let tensor = Tensor::assemble(gpu, block, shape);
-            gpu.write(tensor.raw_buffer(), 0, data)?;
+            let buffer = block.buffer.clone();
+            let tensor = Tensor::on_gpu(gpu, block, shape);
+            gpu.write(&buffer, 0, data)?;
             return Ok(tensor);
         }
         // Written to the mapped buffer itself, without a staging copy, since weights are hundreds of megabytes.
-        let tensor = Tensor::assemble(gpu, gpu.allocate(shape.bytes(), true)?, shape);
-        let mapped = tensor.raw_buffer().get_mapped_range_mut(..shape.bytes());
+        let block = gpu.allocate(shape.bytes(), true)?;
+        let buffer = block.buffer.clone();
+        let tensor = Tensor::on_gpu(gpu, block, shape);
+        let mapped = buffer.get_mapped_range_mut(..shape.bytes());
         mapped.map_err(|e| gpu.0.device.refused("uploading a tensor", e.to_string()))?.copy_from_slice(data);
-        tensor.raw_buffer().unmap();
+        buffer.unmap();
         Ok(tensor)
     }
 
@@ -71,20 +96,22 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::new`].
-    pub fn indices(gpu: &Gpu, shape: &[usize], values: &[u32]) -> Result<Tensor> {
-        Tensor::new(gpu, shape, bytemuck::cast_slice(values))
+    pub fn indices(device: impl Into<Device>, shape: &[usize], values: &[u32]) -> Result<Tensor> {
+        Tensor::new(device, shape, bytemuck::cast_slice(values))
     }
 
     /// A tensor of `shape` whose content is undefined until a kernel has written all of it.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an invalid shape, [`Error::Limit`] if the adapter cannot bind that many bytes,
+    /// [`Error::Argument`] for an invalid shape, [`Error::Limit`] if the device cannot hold that many bytes in one tensor,
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
-    pub fn empty(gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
-        let shape = Shape::new(shape)?;
-        check_size(gpu, shape)?;
-        let block = gpu.allocate(shape.bytes(), false)?;
-        Ok(Tensor::assemble(gpu, block, shape))
+    pub fn empty(device: impl Into<Device>, shape: &[usize]) -> Result<Tensor> {
+        let (device, shape) = (device.into(), Shape::new(shape)?);
+        check_size(&device, shape)?;
+        match &device {
+            Device::Gpu(gpu) => Ok(Tensor::on_gpu(gpu, gpu.allocate(shape.bytes(), false)?, shape)),
+            Device::Cores(cores) => Ok(Tensor::on_cores(cores, cores.allocate(shape.bytes())?, shape)),
+        }
     }
 
     /// [`Tensor::empty`] in whatever free buffer is at most eight times as large. For networks that run one after the other:
@@ -94,14 +121,19 @@ impl Tensor {
     /// As [`Tensor::empty`].
     pub fn empty_in_free_memory(gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
         let shape = Shape::new(shape)?;
-        check_size(gpu, shape)?;
+        check_size(&gpu.into(), shape)?;
         let block = gpu.allocate_within(shape.bytes(), false, 7 * shape.bytes())?;
-        Ok(Tensor::assemble(gpu, block, shape))
+        Ok(Tensor::on_gpu(gpu, block, shape))
     }
 
-    fn assemble(gpu: &Gpu, block: Block, shape: Shape) -> Tensor {
-        let storage = Arc::new(Storage { gpu: gpu.clone(), is_lent: AtomicBool::new(false), block: Some(block) });
-        Tensor::view(storage, shape, None)
+    fn on_gpu(gpu: &Gpu, block: Block<wgpu::Buffer>, shape: Shape) -> Tensor {
+        let memory = Some(Memory::Gpu { block, is_lent: AtomicBool::new(false) });
+        Tensor::view(Arc::new(Storage { device: gpu.into(), memory }), shape, None)
+    }
+
+    fn on_cores(cores: &Cores, block: Block<Aligned>, shape: Shape) -> Tensor {
+        let memory = Some(Memory::Cores(RwLock::new(block)));
+        Tensor::view(Arc::new(Storage { device: cores.into(), memory }), shape, None)
     }
 
     fn view(storage: Arc<Storage>, shape: Shape, variable: Option<Arc<Variable<Tensor>>>) -> Tensor {
@@ -156,7 +188,17 @@ impl Tensor {
                 format!("at most {} from element {start} on, a multiple of 4", self.bytes().saturating_sub(offset));
             return Err(Error::argument("overwrite", "the number of bytes", data.len(), expected));
         }
-        self.gpu().write(self.raw_buffer(), offset, data)
+        match (self.memory(), self.device()) {
+            (Memory::Gpu { block, .. }, Device::Gpu(gpu)) => gpu.write(&block.buffer, offset, data),
+            (Memory::Cores(_), Device::Cores(cores)) if cores.counts_only() => Ok(()),
+            (Memory::Cores(memory), _) => {
+                let mut memory = write(memory);
+                let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut memory.buffer);
+                bytes[offset as usize..][..data.len()].copy_from_slice(data);
+                Ok(())
+            }
+            _ => unreachable!("memory is that of its device"),
+        }
     }
 
     /// Where the elements lie on the device, for commands that the application encodes itself: a buffer, the offset of
@@ -170,18 +212,20 @@ impl Tensor {
     ///   [`Tensor::overwrite`].
     ///
     /// # Errors
-    /// [`Error::Argument`] on a [counting](Gpu::counting) device, which has no elements.
+    /// [`Error::Argument`] on processor cores, and on a [counting](Gpu::counting) device, which has no elements.
     pub fn buffer(&self) -> Result<wgpu::BufferSlice<'_>> {
-        if self.gpu().counts_only() {
-            return Err(Error::argument("buffer", "the device", "one that counts", "one that computes"));
+        match (self.memory(), self.device()) {
+            (Memory::Gpu { block, is_lent }, Device::Gpu(gpu)) if !gpu.counts_only() => {
+                is_lent.store(true, Ordering::Relaxed);
+                Ok(block.buffer.slice(..self.bytes()))
+            }
+            _ => Err(Error::argument("buffer", "the device", "one without buffers", "a GPU that computes")),
         }
-        self.0.storage.is_lent.store(true, Ordering::Relaxed);
-        Ok(self.raw_buffer().slice(..self.bytes()))
     }
 
     /// The device that holds its data.
-    pub fn gpu(&self) -> &Gpu {
-        &self.0.storage.gpu
+    pub fn device(&self) -> &Device {
+        &self.0.storage.device
     }
 
     /// Its shape.
@@ -209,7 +253,12 @@ impl Tensor {
     /// # Errors
     /// What went wrong on the device since the last read, such as [`Error::DeviceLost`].
     pub fn to_vec(&self) -> Result<Vec<f32>> {
-        self.gpu().read(self.raw_buffer(), self.bytes())
+        match (self.memory(), self.device()) {
+            (Memory::Gpu { block, .. }, Device::Gpu(gpu)) => gpu.read(&block.buffer, self.bytes()),
+            (Memory::Cores(_), Device::Cores(cores)) if cores.counts_only() => Ok(vec![0.0; self.numel()]),
+            (Memory::Cores(memory), _) => Ok(read(memory).buffer[..self.numel()].to_vec()),
+            _ => unreachable!("memory is that of its device"),
+        }
     }
 
     /// Whether both share one buffer.
@@ -217,16 +266,37 @@ impl Tensor {
         Arc::ptr_eq(&self.0.storage, &other.0.storage)
     }
 
-    /// The buffer, which may be larger than the tensor.
-    fn raw_buffer(&self) -> &wgpu::Buffer {
-        &self.0.storage.block.as_ref().expect("only drop takes the buffer").buffer
+    fn memory(&self) -> &Memory {
+        self.0.storage.memory.as_ref().expect("only drop takes the memory")
     }
 
     /// The binding for a bind group: its elements only, without the rest of a pooled buffer.
     pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {
+        let Memory::Gpu { block, .. } = self.memory() else { unreachable!("a launch checks where its tensors live") };
         let size = wgpu::BufferSize::new(self.bytes());
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: self.raw_buffer(), offset: 0, size })
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &block.buffer, offset: 0, size })
     }
+
+    /// Its memory on cores, to read.
+    pub(crate) fn read_on_cores(&self) -> RwLockReadGuard<'_, Block<Aligned>> {
+        let Memory::Cores(memory) = self.memory() else { unreachable!("a launch checks where its tensors live") };
+        read(memory)
+    }
+
+    /// Its memory on cores, to write.
+    pub(crate) fn write_on_cores(&self) -> RwLockWriteGuard<'_, Block<Aligned>> {
+        let Memory::Cores(memory) = self.memory() else { unreachable!("a launch checks where its tensors live") };
+        write(memory)
+    }
+}
+
+// A panic leaves numbers half written, nothing else.
+fn read<T>(memory: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    memory.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(memory: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    memory.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for Tensor {
@@ -235,17 +305,6 @@ impl std::fmt::Debug for Tensor {
     }
 }
 
-/// An error if a tensor of `shape` is larger than a binding may be.
-fn check_size(gpu: &Gpu, shape: Shape) -> Result<()> {
-    let limits = gpu.limits();
-    // A buffer's size is rounded up to the granule, so a size just below the limit may exceed it.
-    let largest_buffer = limits.max_buffer_size / Pool::GRANULE * Pool::GRANULE;
-    let (needed, allowed) = (shape.bytes(), limits.max_storage_buffer_binding_size.min(largest_buffer));
-    if needed <= allowed {
-        return Ok(());
-    }
-    // A device without storage buffers has a remedy of its own.
-    gpu.0.device.check_alive()?;
-    let what = format!("a float32 tensor of shape {shape} (in bytes)");
-    Err(Error::Limit { what, needed, allowed, adapter: gpu.info().name })
+fn check_size(device: &Device, shape: Shape) -> Result<()> {
+    device.check_size(|| format!("a float32 tensor of shape {shape} (in bytes)"), shape.bytes())
 }

@@ -1,7 +1,7 @@
 //! Training of VITON-HD's image generator: its losses, a trainer, and the files of a training run.
 //!
 //! Not a general training framework: one generator is trained against one discriminator, by Adam, in float32, on one
-//! GPU or software rasterizer. Processor cores cannot train, and the stages before the generator are not trained here.
+//! GPU or on processor cores. The stages before the generator are not trained here.
 //!
 //! Start with [`Trainer`]. [`Trainer::step`] updates both networks; [`Trainer::save`] and [`Trainer::resume`] continue
 //! a training bit for bit. For long runs, `tryon train` adds [`Settings`], [`Order`] and [`Loader`] for the examples, a

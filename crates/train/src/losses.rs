@@ -85,7 +85,7 @@ fn mean_of_scores(predictions: &[Vec<Tensor>], loss: impl Fn(&Tensor) -> Result<
 /// `factor * x + shift`
 fn line(x: &Tensor, factor: f32, shift: f32) -> Result<Tensor> {
     let [_, c, _, _] = x.shape().nchw("loss", "scores")?;
-    let of = |value| Tensor::new(x.gpu(), &[c], &vec![value; c]);
+    let of = |value| Tensor::new(x.device(), &[c], &vec![value; c]);
     Ok(affine(x, &of(factor)?, &of(shift)?)?)
 }
 

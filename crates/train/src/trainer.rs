@@ -15,7 +15,7 @@ pub use vgg19::Vgg19;
 use crate::{Error, Result};
 use alias_checkpoint::Checkpoint;
 use alias_model::{DiscriminatorConfig, GeneratorConfig, Inputs};
-use alias_tensor::{Gpu, Tensor};
+use alias_tensor::{Device, Tensor};
 use weights::TrainedWeights;
 
 /// N examples on a device: a step's batch, or a part of it.
@@ -48,7 +48,7 @@ pub struct Losses {
 /// that take the same steps stay equal, bit for bit.
 #[derive(Debug)]
 pub struct Trainer {
-    gpu: Gpu,
+    device: Device,
     config: GeneratorConfig,
     discriminator_config: DiscriminatorConfig,
     options: TrainerOptions,
@@ -70,12 +70,13 @@ impl Trainer {
     /// # Errors
     /// [`alias_model::Error::StateDict`] if a state dict does not fit its configuration; what the device reports.
     pub fn new(
-        gpu: &Gpu,
+        device: impl Into<Device>,
         (config, generator): (GeneratorConfig, &Checkpoint),
         (discriminator_config, discriminator): (DiscriminatorConfig, &Checkpoint),
         vgg: Option<Vgg19>,
         options: TrainerOptions,
     ) -> Result<Trainer> {
+        let device = device.into();
         let network = config.network()?;
         let generator = network.state_dict_in(generator)?;
         network.verify(&generator, true)?;
@@ -83,9 +84,9 @@ impl Trainer {
         let discriminator = judge.state_dict_in(discriminator)?;
         judge.verify(&discriminator, true)?;
         Ok(Trainer {
-            gpu: gpu.clone(),
-            generator: TrainedWeights::new(gpu, &network, &generator)?,
-            discriminator: TrainedWeights::new(gpu, &judge, &discriminator)?,
+            generator: TrainedWeights::new(&device, &network, &generator)?,
+            discriminator: TrainedWeights::new(&device, &judge, &discriminator)?,
+            device,
             config,
             discriminator_config,
             options,

@@ -67,24 +67,13 @@ impl DeviceArguments {
         }
         Ok(Gpu::open(&GpuOptions { adapter: self.choice(), features, ..Default::default() })?.into())
     }
-
-    /// Opens a GPU, or a software rasterizer where there is no other adapter, for training, which processor cores
-    /// cannot do.
-    pub(crate) fn open_gpu(&self) -> anyhow::Result<Gpu> {
-        ensure!(
-            self.device != DeviceKind::Cpu,
-            "training runs on a GPU or, where there is none, on a software rasterizer such as Mesa's llvmpipe; leave \
-             --device cpu out"
-        );
-        Ok(Gpu::open(&GpuOptions { adapter: self.choice(), ..Default::default() })?)
-    }
 }
 
 /// The name of a device.
 pub(crate) fn name(device: &Device) -> String {
     match device {
         Device::Gpu(gpu) => gpu.info().name,
-        Device::Cpu(cpu) => format!("{} cores, {}", cpu.threads(), cpu.instructions()),
+        Device::Cores(cores) => format!("{} cores, {}", cores.cpu().threads(), cores.cpu().instructions()),
     }
 }
 

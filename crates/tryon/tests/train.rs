@@ -71,7 +71,10 @@ fn examples_pass_through_the_networks_together_or_one_by_one() {
     let folder = tempfile::tempdir().unwrap();
     let run = |name: &str, more: &[&str]| {
         let out = folder.path().join(name);
-        let said = succeeds(&one_step(&out, &[&["--batch", "4"], more].concat()));
+        // Large enough that pictures take more memory than what convolutions need besides.
+        let mut arguments = one_step(&out, &[&["--batch", "4"], more].concat());
+        arguments.iter_mut().filter(|argument| **argument == "64x64").for_each(|size| *size = "192x128");
+        let said = succeeds(&arguments);
         let memory = said.split("at once, takes ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
         let memory: u64 = memory.parse().unwrap_or_else(|_| panic!("{said}"));
         (losses(&out), memory)
@@ -259,7 +262,6 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_written() {
     };
     assert!(with(1, &["--size", "96x64"]).contains("give another --size: the image is 96x64"));
     assert!(with(1, &["--size", "128x128", "--ngf", "1"]).contains("ngf is 1"));
-    assert!(with(1, &["--size", "128x128", "--device", "cpu"]).contains("leave --device cpu out"));
     assert!(with(2, &["--eps", "nan"]).contains("a number of at least 0"));
     let config = GeneratorConfig { layers: alias_model::Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
     let mut damaged = fill(&config.network().unwrap(), 1);

@@ -44,7 +44,7 @@ impl Conv {
             return Err(Error::shape("conv2d", "x", &x.shape(), expected));
         }
         let output = |side: usize| (side + 2 * padding - k) / stride + 1;
-        let (oh, ow, has_bias, adapter) = (output(h), output(w), bias.is_some(), AdapterKind::of(x.gpu()));
+        let (oh, ow, has_bias, adapter) = (output(h), output(w), bias.is_some(), AdapterKind::of(x.device()));
         Ok(Conv { batch, cin, cout, h, w, oh, ow, k, stride, padding, has_bias, adapter })
     }
 

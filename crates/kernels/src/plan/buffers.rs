@@ -12,6 +12,7 @@ use std::cell::Cell;
 #[derive(Debug)]
 pub struct DeviceBuffers {
     plan: Plan,
+    gpu: Gpu,
     /// One for each buffer of the plan.
     tensors: Vec<Tensor>,
     /// For each buffer of the plan, what its indices must satisfy; `None` for a buffer that holds none.
@@ -47,7 +48,12 @@ impl DeviceBuffers {
         let slots: Vec<Tensor> = slots.into_iter().map(|slot| slot.expect("every slot was allocated")).collect();
         let view = |buffer: usize| slots[memory.slot_of[buffer]].prefix(&[plan.bytes(BufferId(buffer)) as usize / 4]);
         let tensors = (0..plan.buffers.len()).map(view).collect::<Result<Vec<_>>>()?;
-        Ok(DeviceBuffers { plan, tensors, indices })
+        Ok(DeviceBuffers { plan, gpu: gpu.clone(), tensors, indices })
+    }
+
+    /// The device that holds them.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
     }
 
     /// The plan.

@@ -25,10 +25,10 @@ impl DeviceBuffers {
         let x = self.output(id);
         let elements = batch * height * width;
         holds("rgba8", "the output", x, 3 * elements as u64 * self.precision().bytes())?;
-        let rgba = Tensor::empty(x.gpu(), &[batch, height, width])?;
+        let rgba = Tensor::empty(self.gpu(), &[batch, height, width])?;
         let params = Params { batch: batch as u32, plane: (height * width) as u32 };
         let forward = kernel("rgba8", TEXT.of(self.precision()), "forward");
-        x.gpu().launch(&forward, &params, &[x], &[&rgba], Work::threads(elements))?;
+        self.gpu().launch(&forward, &params, &[x], &[&rgba], Work::threads(elements))?;
         Ok(rgba)
     }
 }

@@ -85,7 +85,7 @@ impl Target {
     pub fn of(device: impl Into<Device>, precision: Precision) -> Target {
         match device.into() {
             Device::Gpu(gpu) => Target::new(gpu.is_software(), gpu.limits(), precision),
-            Device::Cpu(_) => Target::CORES,
+            Device::Cores(_) => Target::CORES,
         }
     }
 

@@ -10,7 +10,7 @@ use alias_kernels::{
     RunningStatistics, add, avg_pool, concat, correlation, dropout, l2_normalize, leaky_relu, linear, max_pool, relu,
     resize, sigmoid, slice, tanh,
 };
-use alias_tensor::{Gpu, Pass, Tensor};
+use alias_tensor::{Device, Pass, Tensor};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -68,13 +68,13 @@ impl Feed {
     ///
     /// # Errors
     /// [`Error::Input`] if there are not as many labels as pixels, or one is not a class; an error of the device.
-    pub fn labels(gpu: &Gpu, size: [usize; 3], classes: usize, labels: &[u8]) -> Result<Feed> {
-        Feed::label_map(gpu, LabelMap::one_hot(size, classes, labels)?)
+    pub fn labels(device: impl Into<Device>, size: [usize; 3], classes: usize, labels: &[u8]) -> Result<Feed> {
+        Feed::label_map(&device.into(), LabelMap::one_hot(size, classes, labels)?)
     }
 
-    pub(crate) fn label_map(gpu: &Gpu, map: LabelMap) -> Result<Feed> {
+    pub(crate) fn label_map(device: &Device, map: LabelMap) -> Result<Feed> {
         let [n, h, w] = map.size();
-        let dense = Tensor::new(gpu, &[n, map.classes(), h, w], &map.dense())?;
+        let dense = Tensor::new(device, &[n, map.classes(), h, w], &map.dense())?;
         Ok(Feed::Labels(LabelFeed { dense, windows: Arc::new(WindowTables::new(map)) }))
     }
 
@@ -86,7 +86,7 @@ impl Feed {
     }
 }
 
-/// A network with its tensors on a GPU, for gradients: forward passes are recorded on the tape.
+/// A network with its tensors on a device, for gradients: forward passes are recorded on the tape.
 /// [`Session`](crate::Session) computes the same with a fraction of the operations and the memory.
 ///
 /// Clones are cheap and share the tensors.
@@ -146,20 +146,20 @@ impl Module {
     ///
     /// # Errors
     /// [`Error::StateDict`] if it is not exactly the network's state dict, or an error of the device.
-    pub fn load(gpu: &Gpu, network: &Network, checkpoint: &Checkpoint) -> Result<Module> {
+    pub fn load(device: impl Into<Device>, network: &Network, checkpoint: &Checkpoint) -> Result<Module> {
         let checkpoint = network.state_dict_in(checkpoint)?;
         network.verify(&checkpoint, true)?;
-        Module::of_verified(gpu, network.clone(), &checkpoint)
+        Module::of_verified(&device.into(), network.clone(), &checkpoint)
     }
 
     /// Loads a checkpoint that [`Network::verify`] has accepted.
     ///
     /// # Errors
     /// [`Error::StateDict`] if a tensor is missing, or an error of the device.
-    pub fn of_verified(gpu: &Gpu, network: Network, checkpoint: &Checkpoint) -> Result<Module> {
+    pub fn of_verified(device: &Device, network: Network, checkpoint: &Checkpoint) -> Result<Module> {
         Module::from_state(network, |key, shape| {
             let array = checkpoint.get(key).ok_or_else(|| StateDictError::Missing { key: key.to_owned() })?;
-            Ok(Tensor::new(gpu, shape, &array.to_f32()?)?)
+            Ok(Tensor::new(device, shape, &array.to_f32()?)?)
         })
     }
 
@@ -479,7 +479,7 @@ impl Inner {
         let mask = if let NormKind::Mask { mask } = norm.kind { Some(resized(mask)?) } else { None };
         let Some(spade) = norm.spade() else { return Ok(Condition { labels: None, mask }) };
         let table = match (&forward.feeds[spade.labels], forward.spade) {
-            (Feed::Labels(LabelFeed { windows, .. }), SpadeMethod::Table) => windows.get(x.gpu(), size)?,
+            (Feed::Labels(LabelFeed { windows, .. }), SpadeMethod::Table) => windows.get(x.device(), size)?,
             _ => None,
         };
         let labels = match table {

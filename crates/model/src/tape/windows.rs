@@ -4,7 +4,7 @@ use super::conv::Conv2d;
 use crate::label_map::{Distinct, LabelMap, OUTSIDE};
 use crate::plans::choice::table_pays;
 use alias_kernels::{PixelEntries, Windows, sum_windows};
-use alias_tensor::{Gpu, Result, Tensor};
+use alias_tensor::{Device, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,21 +36,21 @@ impl WindowTables {
 
     /// The distinct windows of the map, resized by nearest neighbour to (`n`, `h`, `w`). `None` if SPADE takes less
     /// work at each pixel, or its table for `channels` does not fit the device.
-    pub(crate) fn get(&self, gpu: &Gpu, [n, channels, h, w]: [usize; 4]) -> Result<Option<Arc<WindowTable>>> {
+    pub(crate) fn get(&self, device: &Device, [n, channels, h, w]: [usize; 4]) -> Result<Option<Arc<WindowTable>>> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let table = match found.get(&[h, w]) {
             Some(table) => table.clone(),
             None => {
-                let table = self.find(gpu, [n, h, w])?.map(Arc::new);
+                let table = self.find(device, [n, h, w])?.map(Arc::new);
                 found.insert([h, w], table.clone());
                 table
             }
         };
-        let limit = gpu.limits().max_storage_buffer_binding_size;
+        let limit = device.largest_tensor();
         Ok(table.filter(|table| 4 * 9 * (channels * table.windows.columns()) as u64 <= limit))
     }
 
-    fn find(&self, gpu: &Gpu, [n, h, w]: [usize; 3]) -> Result<Option<WindowTable>> {
+    fn find(&self, device: &Device, [n, h, w]: [usize; 3]) -> Result<Option<WindowTable>> {
         let Distinct { windows_3x3: windows, windows_5x5, map } = self.map.distinct(h, w);
         let columns = windows.len().next_multiple_of(WIDTH);
         if !table_pays(columns, n * h * w) {
@@ -66,9 +66,9 @@ impl WindowTables {
             }
         }
         Ok(Some(WindowTable {
-            patches: Tensor::new(gpu, &[1, 9 * labels, columns / WIDTH, WIDTH], &patches)?,
-            windows: Windows::new(gpu, &windows_5x5, columns)?,
-            entries: PixelEntries::new(gpu, [n, h, w], map, windows_5x5.len())?,
+            patches: Tensor::new(device, &[1, 9 * labels, columns / WIDTH, WIDTH], &patches)?,
+            windows: Windows::new(device, &windows_5x5, columns)?,
+            entries: PixelEntries::new(device, [n, h, w], map, windows_5x5.len())?,
         }))
     }
 }

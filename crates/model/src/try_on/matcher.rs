@@ -91,7 +91,7 @@ impl Matcher {
     /// Pictures (N, C, H, W) where the splines of `theta` (N, 50) send each pixel, at the same size.
     fn look_up(&self, theta: &[f32], pictures: &[f32], shape @ [n, _, h, w]: [usize; 4]) -> Result<Vec<f32>> {
         match &self.device {
-            Device::Cpu(cpu) => Ok(alias_cpu::thin_plate_warp(cpu, theta, pictures, shape, [h, w])),
+            Device::Cores(cores) => Ok(alias_cpu::thin_plate_warp(cores.cpu(), theta, pictures, shape, [h, w])),
             Device::Gpu(gpu) => {
                 let pictures = Tensor::new(gpu, &shape, pictures)?;
                 let theta = Tensor::new(gpu, &[n, 2 * ThinPlate::POINTS, 1, 1], theta)?;

@@ -76,7 +76,7 @@ impl Segmenter {
         }
         check_finite("the segmentation generator", scores)?;
         match &self.device {
-            Device::Cpu(cpu) => Ok(alias_cpu::smooth_labels(cpu, scores, shape, size)),
+            Device::Cores(cores) => Ok(alias_cpu::smooth_labels(cores.cpu(), scores, shape, size)),
             Device::Gpu(gpu) => {
                 let scores = Tensor::new(gpu, &shape, scores)?;
                 let labels = alias_kernels::smooth_labels(&scores, size[0], size[1])?;

@@ -7,7 +7,7 @@ use alias_checkpoint::Array;
 use alias_checkpoint::Checkpoint;
 use alias_model::network::Network;
 use alias_model::{DiscriminatorConfig, GeneratorConfig, Layers, ParameterFreeNorm};
-use alias_tensor::Gpu;
+use alias_tensor::Device;
 use serde_json::{Value, json};
 
 /// Key in the metadata of everything that is not a tensor.
@@ -53,7 +53,8 @@ impl Trainer {
     /// # Errors
     /// [`Error::OnlyWeights`] or [`Error::DamagedTraining`] if `saved` is not what a trainer saved; what the device
     /// reports.
-    pub fn resume(gpu: &Gpu, saved: &Checkpoint, vgg: Option<Vgg19>) -> Result<Trainer> {
+    pub fn resume(device: impl Into<Device>, saved: &Checkpoint, vgg: Option<Vgg19>) -> Result<Trainer> {
+        let device = device.into();
         let text = saved.metadata().get(SETTINGS).ok_or(Error::OnlyWeights)?;
         let settings: Value = serde_json::from_str(text).map_err(|e| damaged(&e))?;
         let integer = |value: &Value| value.as_u64().ok_or_else(|| damaged(value));
@@ -77,12 +78,12 @@ impl Trainer {
         let weights = |name: &str, network: &Network| {
             let [state, moments] =
                 [format!("{name}."), format!("{SECOND_MOMENT}{name}.")].map(|prefix| saved.part(&prefix));
-            TrainedWeights::new(gpu, network, &state)?.with_second_moments(gpu, &moments)
+            TrainedWeights::new(&device, network, &state)?.with_second_moments(&device, &moments)
         };
         Ok(Trainer {
-            gpu: gpu.clone(),
             generator: weights("generator", &config.network()?)?,
             discriminator: weights("discriminator", &discriminator_config.network()?)?,
+            device,
             config,
             discriminator_config,
             options: TrainerOptions::from_json(&settings["options"]).ok_or_else(|| damaged(&settings["options"]))?,

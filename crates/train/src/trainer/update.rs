@@ -127,7 +127,7 @@ impl Trainer {
         let weighted = scale(&loss, weight)?;
         drop(loss);
         let value = scalar(&weighted)?;
-        Ok((value, weighted.backward(&Tensor::new(&self.gpu, &[], &[1.0])?)?))
+        Ok((value, weighted.backward(&Tensor::new(&self.device, &[], &[1.0])?)?))
     }
 
     fn finite(&self, loss: &'static str, value: f32) -> Result<()> {

@@ -3,7 +3,7 @@
 use crate::Result;
 use alias_checkpoint::Checkpoint;
 use alias_model::{Feed, Module, Noise, Vgg19Config};
-use alias_tensor::{Gpu, Tensor};
+use alias_tensor::{Device, Tensor};
 
 /// VGG-19's features, its weights on a device. They are not trained.
 #[derive(Clone, Debug)]
@@ -17,11 +17,11 @@ impl Vgg19 {
     ///
     /// # Errors
     /// [`alias_model::Error::StateDict`] if a convolution is missing or misshapen; what the device reports.
-    pub fn load(gpu: &Gpu, checkpoint: &Checkpoint) -> Result<Vgg19> {
+    pub fn load(device: impl Into<Device>, checkpoint: &Checkpoint) -> Result<Vgg19> {
         let network = Vgg19Config::infer(checkpoint)?.network()?;
         let checkpoint = network.state_dict_in(checkpoint)?;
         network.verify(&checkpoint, false)?;
-        Ok(Vgg19 { module: Module::of_verified(gpu, network, &checkpoint)? })
+        Ok(Vgg19 { module: Module::of_verified(&device.into(), network, &checkpoint)? })
     }
 
     /// relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of `image` (N, 3, H, W) in [-1, 1]. As in SPADE, the image is not

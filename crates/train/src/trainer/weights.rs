@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use alias_checkpoint::{Array, Checkpoint, Dtype};
 use alias_kernels::{Adam, power_iteration};
 use alias_model::network::{Network, Parameter, ParameterKind};
-use alias_tensor::{Gpu, Gradients, Tensor};
+use alias_tensor::{Device, Gradients, Tensor};
 use std::collections::BTreeMap;
 
 /// Tensors by their names in the state dict.
@@ -26,7 +26,7 @@ pub(super) struct TrainedWeights {
 
 impl TrainedWeights {
     /// The state in `checkpoint`, with second moments of zero.
-    pub(super) fn new(gpu: &Gpu, network: &Network, checkpoint: &Checkpoint) -> Result<TrainedWeights> {
+    pub(super) fn new(device: &Device, network: &Network, checkpoint: &Checkpoint) -> Result<TrainedWeights> {
         let (mut state, mut second_moments) = (Tensors::new(), Tensors::new());
         let (mut spectral, mut counts) = (Vec::new(), (Vec::new(), 0));
         for Parameter { key, shape, kind } in network.parameters() {
@@ -38,9 +38,9 @@ impl TrainedWeights {
             }
             let array = array
                 .ok_or_else(|| Error::DamagedTraining { what: format!("no tensor '{key}' of shape {shape:?}") })?;
-            state.insert(key.clone(), Tensor::new(gpu, &shape, &array.to_f32()?)?);
+            state.insert(key.clone(), Tensor::new(device, &shape, &array.to_f32()?)?);
             if kind.is_learned() {
-                second_moments.insert(key.clone(), Tensor::new(gpu, &shape, &vec![0.0; array.numel()])?);
+                second_moments.insert(key.clone(), Tensor::new(device, &shape, &vec![0.0; array.numel()])?);
             }
             if let ParameterKind::Weight { spectral: Some([u, v]), .. } = kind {
                 spectral.push([key, u, v]);
@@ -50,12 +50,12 @@ impl TrainedWeights {
     }
 
     /// The same state with the second moments in `moments`.
-    pub(super) fn with_second_moments(mut self, gpu: &Gpu, moments: &Checkpoint) -> Result<TrainedWeights> {
+    pub(super) fn with_second_moments(mut self, device: &Device, moments: &Checkpoint) -> Result<TrainedWeights> {
         for (key, tensor) in &mut self.second_moments {
             let array = moments.get(key).filter(|array| *array.shape() == *tensor.shape());
             let array = array
                 .ok_or_else(|| Error::DamagedTraining { what: format!("no second moment of '{key}' of its shape") })?;
-            *tensor = Tensor::new(gpu, &tensor.shape(), &array.to_f32()?)?;
+            *tensor = Tensor::new(device, &tensor.shape(), &array.to_f32()?)?;
         }
         Ok(self)
     }

@@ -2,6 +2,7 @@
 
 mod measurement;
 mod networks;
+mod training;
 
 use super::outputs::prepare_folder;
 use super::{Drawing, Stage};
@@ -37,6 +38,15 @@ pub(crate) struct Arguments {
     #[arg(long)]
     tune: bool,
 
+    /// Time a step of training instead of an image: updates of the discriminator and of the generator, VGG-19 included,
+    /// from generated weights
+    #[arg(long)]
+    train: bool,
+
+    /// Without VGG-19; with --train
+    #[arg(long, requires = "train")]
+    no_vgg: bool,
+
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -44,6 +54,15 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<String> {
     let drawing = &arguments.drawing;
+    if arguments.train {
+        let others = arguments.weights.is_some() || arguments.keep_tables || arguments.tune;
+        ensure!(
+            drawing.stage == Stage::Image && !others,
+            "--train times a step of the image generator from generated weights; leave out --stage, --weights, --keep-tables \
+             and --tune"
+        );
+        return training::run(drawing, !arguments.no_vgg, arguments.runs, arguments.json, device);
+    }
     if drawing.stage != Stage::Image {
         let others = arguments.weights.is_some() || arguments.keep_tables || arguments.tune;
         ensure!(
@@ -107,7 +126,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
     let plan = &person.cost().plan;
     let cores = match &device {
         Device::Gpu(_) => None,
-        Device::Cpu(cpu) => Some(cpu.peak_gflops()),
+        Device::Cores(cores) => Some(cores.cpu().peak_gflops()),
     };
     let report = Measurement {
         adapter: name(&device),

@@ -8,7 +8,8 @@ mod training;
 
 pub(crate) use arguments::Arguments;
 
-use crate::device::{DeviceArguments, name};
+use crate::device::DeviceArguments;
+use alias_model::Precision;
 use anyhow::Result;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -27,9 +28,7 @@ pub(crate) fn run(arguments: &Arguments, device: &DeviceArguments) -> Result<Str
         let out = arguments.out.display();
         return Ok(format!("{out} is already finished: it has all {} steps\n", settings.total_steps()));
     }
-    let gpu = device.open_gpu()?;
-    let device = name(&gpu.clone().into());
-    Training::begin(start, gpu, &device, arguments)?.train(&stop)
+    Training::begin(start, device.open(Precision::F32)?, arguments)?.train(&stop)
 }
 
 /// A flag that Ctrl-C or the system's request to end sets. A second one ends the process at once.

@@ -12,13 +12,13 @@ pub(in crate::plans) fn load(
     checkpoint: &Checkpoint,
     target: &Target,
 ) -> Result<Box<dyn Engine>> {
-    let (on_cores, for_cores) = (matches!(device, Device::Cpu(_)), target.processor == Processor::Cores);
+    let (on_cores, for_cores) = (matches!(device, Device::Cores(_)), target.processor == Processor::Cores);
     if on_cores != for_cores {
         return Err(ConfigError::OtherDevice { processor: target.processor }.into());
     }
     verify(network, target)?;
     Ok(match device {
         Device::Gpu(gpu) => Box::new(gpu::GpuEngine::load(gpu, network, checkpoint, target)?),
-        Device::Cpu(cpu) => Box::new(cpu::CpuEngine::load(cpu, network, checkpoint, target)?),
+        Device::Cores(cores) => Box::new(cpu::CpuEngine::load(cores.cpu(), network, checkpoint, target)?),
     })
 }

@@ -83,7 +83,7 @@ impl Measurement {
     pub(super) fn text(&self, device: &Device, what: &str, lines: Vec<Line>) -> Result<String> {
         let peak = match device {
             Device::Gpu(gpu) => Peak::measure(gpu)?,
-            Device::Cpu(cpu) => Peak { gflops: self.peak_gflops.unwrap_or_default(), gbs: cpu.copy_gbs() },
+            Device::Cores(cores) => Peak { gflops: self.peak_gflops.unwrap_or_default(), gbs: cores.cpu().copy_gbs() },
         };
         let mut text = format!(
             "{:24}{:12}{:>10}{:>9}{:>10}{:>9}{:>8}\n",
@@ -136,7 +136,7 @@ impl Measurement {
 pub(super) fn counters(device: &Device) -> Counters {
     match device {
         Device::Gpu(gpu) => gpu.counters(),
-        Device::Cpu(_) => Counters::default(),
+        Device::Cores(_) => Counters::default(),
     }
 }
 

@@ -183,7 +183,7 @@ fn measurement(
     let runs = u64::from(arguments.runs);
     let cores = match device {
         Device::Gpu(_) => None,
-        Device::Cpu(cpu) => Some(cpu.peak_gflops()),
+        Device::Cores(cores) => Some(cores.cpu().peak_gflops()),
     };
     let peak = if cores.is_some() { resident().saturating_sub(resident_before) } else { after.peak_device_bytes };
     Measurement {

@@ -12,8 +12,7 @@ use std::path::PathBuf;
 /// of the first examples; checkpoints/, from which --resume continues bit for bit; and generator.safetensors, the
 /// newest weights, for the other commands. Ctrl-C saves and ends; a second Ctrl-C ends at once.
 ///
-/// Training needs an adapter: a GPU or, slowly, a software rasterizer. `--device cpu` and `--threads` are for other
-/// commands.
+/// A GPU trains where there is a real one, else the processor's cores do.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The run's folder

@@ -1,9 +1,10 @@
-//! Predicts the device memory that a step takes, before the first step.
+//! Predicts the memory that a step takes on its device, before the first step.
 
 use super::start::{Start, upload};
 use alias_pictures::dataset::Example;
-use alias_tensor::{Error, Gpu, Tensor};
+use alias_tensor::{Device, Error, Gpu, Tensor};
 use anyhow::Result;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 /// The largest batch that `--batch auto` tries: SPADE's, on 8 GPUs.
 const LARGEST_BATCH: usize = 32;
@@ -15,20 +16,20 @@ const PIECE: u64 = 256 << 20;
 /// Takes the first steps of a training on a device that counts memory but computes nothing.
 pub(super) struct Forecast<'a> {
     start: &'a Start,
-    gpu: &'a Gpu,
+    device: &'a Device,
     examples: Vec<Example>,
 }
 
 impl Forecast<'_> {
-    pub(super) fn new<'a>(start: &'a Start, gpu: &'a Gpu) -> Result<Forecast<'a>> {
+    pub(super) fn new<'a>(start: &'a Start, device: &'a Device) -> Result<Forecast<'a>> {
         let counted = COUNTED.min(start.dataset.len());
         let examples = (0..counted).map(|index| start.dataset.read(index)).collect::<Result<_, _>>()?;
-        Ok(Forecast { start, gpu, examples })
+        Ok(Forecast { start, device, examples })
     }
 
-    /// Peak device memory, in bytes, of a step on `batch` examples, `at_once` of them together.
+    /// Peak memory on the device, in bytes, of a step on `batch` examples, `at_once` of them together.
     pub(super) fn bytes(&self, batch: usize, at_once: usize) -> Result<u64> {
-        let counting = self.gpu.counting()?;
+        let counting = self.device.counting()?;
         let mut trainer = self.start.trainer(&counting)?;
         let mut examples = self.examples.iter().cycle();
         for _ in 0..COUNTED.div_ceil(batch) {
@@ -42,15 +43,16 @@ impl Forecast<'_> {
     /// The largest power of two of examples that fit the device at once; 1 on a software rasterizer, where larger
     /// batches are no faster.
     pub(super) fn largest_batch(&self) -> Result<usize> {
+        let is_rasterizer = matches!(self.device, Device::Gpu(gpu) if gpu.is_software());
         let mut batch = 1;
-        while !self.gpu.is_software() && batch < LARGEST_BATCH {
+        while !is_rasterizer && batch < LARGEST_BATCH {
             let bytes = match self.bytes(2 * batch, 2 * batch) {
                 Ok(bytes) => bytes,
                 // A tensor would be larger than a binding may be.
                 Err(error) if matches!(device_error(&error), Some(Error::Limit { .. })) => break,
                 Err(error) => return Err(error),
             };
-            if !holds(self.gpu, bytes)? {
+            if !holds(self.device, bytes)? {
                 break;
             }
             batch *= 2;
@@ -71,8 +73,24 @@ pub(super) fn device_error(error: &anyhow::Error) -> Option<&Error> {
     }
 }
 
-/// Whether a device has `bytes` bytes left, found by allocating them.
-fn holds(gpu: &Gpu, bytes: u64) -> Result<bool> {
+/// Whether a device has `bytes` bytes left.
+fn holds(device: &Device, bytes: u64) -> Result<bool> {
+    match device {
+        Device::Gpu(gpu) => holds_on_gpu(gpu, bytes),
+        Device::Cores(_) => Ok(bytes <= free_memory()),
+    }
+}
+
+/// Bytes that this process may still take: what the machine has free, or less where its control group, such as a
+/// container's, is limited.
+fn free_memory() -> u64 {
+    let system = System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::everything()));
+    let free = system.available_memory();
+    system.cgroup_limits().map_or(free, |limits| free.min(limits.free_memory))
+}
+
+/// Whether a GPU has `bytes` bytes left, found by allocating them.
+fn holds_on_gpu(gpu: &Gpu, bytes: u64) -> Result<bool> {
     let piece = PIECE.min(gpu.limits().max_storage_buffer_binding_size).min(gpu.limits().max_buffer_size);
     let pieces = (0..bytes.div_ceil(piece)).map(|_| Tensor::empty(gpu, &[(piece / 4) as usize]));
     let held = pieces.collect::<Result<Vec<_>, _>>();

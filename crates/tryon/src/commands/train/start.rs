@@ -4,7 +4,7 @@ use super::Arguments;
 use crate::commands::report_damaged;
 use alias_model::{Checkpoint, DiscriminatorConfig, GeneratorConfig, Inputs, Sample, initialize};
 use alias_pictures::dataset::{Dataset, Example};
-use alias_tensor::{Gpu, Tensor};
+use alias_tensor::{Device, Tensor};
 use alias_train::{Batch, Trainer, Vgg19};
 use alias_train::{
     Checkpoints, DataSummary, Lock, Newest, Purpose, RunCheckpoint, RunDescription, Settings, checksum, read_generator,
@@ -111,11 +111,11 @@ impl Start {
     }
 
     /// The trainer in its first state.
-    pub(super) fn trainer(&self, gpu: &Gpu) -> Result<Trainer> {
-        let vgg = self.vgg.as_ref().map(|vgg| Vgg19::load(gpu, vgg)).transpose()?;
+    pub(super) fn trainer(&self, device: &Device) -> Result<Trainer> {
+        let vgg = self.vgg.as_ref().map(|vgg| Vgg19::load(device, vgg)).transpose()?;
         let mut trainer = match &self.from {
-            Some(checkpoint) => Trainer::resume(gpu, &checkpoint.state, vgg)?,
-            None => new_trainer(gpu, &self.run.settings, vgg)?,
+            Some(checkpoint) => Trainer::resume(device, &checkpoint.state, vgg)?,
+            None => new_trainer(device, &self.run.settings, vgg)?,
         };
         trainer.set_recomputes(self.run.settings.recompute);
         Ok(trainer)
@@ -183,7 +183,7 @@ fn check_finite(path: &Path, weights: &Checkpoint) -> Result<()> {
 }
 
 /// A trainer of a new run.
-fn new_trainer(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> {
+fn new_trainer(device: &Device, settings: &Settings, vgg: Option<Vgg19>) -> Result<Trainer> {
     let (config, generator) = match &settings.weights {
         Some(path) => {
             let weights = GeneratorConfig::state_dict_in(&read_generator(path)?)?.into_owned();
@@ -206,13 +206,13 @@ fn new_trainer(gpu: &Gpu, settings: &Settings, vgg: Option<Vgg19>) -> Result<Tra
             (config, initialize(&config.network()?, settings.gain, settings.seed_of(Purpose::Discriminator)))
         }
     };
-    Ok(Trainer::new(gpu, (config, &generator), (judge, &discriminator), vgg, settings.trainer_options()?)?)
+    Ok(Trainer::new(device, (config, &generator), (judge, &discriminator), vgg, settings.trainer_options()?)?)
 }
 
 /// Uploads examples of one size as one part of a batch.
-pub(super) fn upload(gpu: &Gpu, examples: &[Example]) -> Result<Batch> {
+pub(super) fn upload(device: &Device, examples: &[Example]) -> Result<Batch> {
     let sample = Sample::stack(examples.iter().map(|example| &example.sample))?;
     let truth: Vec<_> = examples.iter().flat_map(|example| example.truth.iter().copied()).collect();
     let shape = [sample.batch, 3, sample.height, sample.width];
-    Ok(Batch { inputs: Inputs::new(gpu, &sample)?, real: Tensor::new(gpu, &shape, &truth)? })
+    Ok(Batch { inputs: Inputs::new(device, &sample)?, real: Tensor::new(device, &shape, &truth)? })
 }

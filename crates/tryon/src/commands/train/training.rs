@@ -4,12 +4,13 @@ use super::memory::{Forecast, device_error};
 use super::start::{Start, log_path, upload};
 use super::{Arguments, progress::Progress};
 use crate::commands::to_image;
+use crate::device::name;
 use crate::terminal::tell;
 use alias_model::{Checkpoint, Generator, LoadOptions, Noise};
 use alias_pictures::dataset::Dataset;
 use alias_pictures::images::write_sheet;
 use alias_pictures::sheet;
-use alias_tensor::{Error, Gpu, no_grad};
+use alias_tensor::{Device, Error, no_grad};
 use alias_train::Trainer;
 use alias_train::{
     Checkpoints, GENERATOR, Loader, Lock, Log, LogEntry, Order, Purpose, RunCheckpoint, RunCheckpointError,
@@ -32,7 +33,7 @@ const WARPED: usize = 4;
 const WORKERS: usize = 2;
 
 pub(super) struct Training {
-    gpu: Gpu,
+    device: Device,
     trainer: Trainer,
     run: RunDescription,
     dataset: Arc<Dataset>,
@@ -52,8 +53,8 @@ pub(super) struct Training {
 
 impl Training {
     /// Creates the run's folder, or opens it to resume.
-    pub(super) fn begin(mut start: Start, gpu: Gpu, device: &str, arguments: &Arguments) -> Result<Training> {
-        let forecast = Forecast::new(&start, &gpu)?;
+    pub(super) fn begin(mut start: Start, device: Device, arguments: &Arguments) -> Result<Training> {
+        let forecast = Forecast::new(&start, &device)?;
         let Settings { mut batch, mut at_once, .. } = start.run.settings;
         if arguments.fits_batch() {
             batch = forecast.largest_batch()?;
@@ -66,12 +67,15 @@ impl Training {
         let perceptual =
             if start.run.vgg_checksum.is_some() { "VGG-19's features" } else { "L1 of pixels, without --vgg" };
         let (examples, [height, width]) = (start.dataset.len(), start.dataset.size());
-        tell(format_args!("{examples} examples at {height}x{width} on {device}; perceptual loss: {perceptual}"));
+        tell(format_args!(
+            "{examples} examples at {height}x{width} on {}; perceptual loss: {perceptual}",
+            name(&device)
+        ));
         if let Some((what, from)) = start.dataset.sources().nth(WARPED) {
             tell(format_args!("{what}s from {}", from.display()));
         }
         tell(format_args!("a step of {batch} examples, {at_once} at once, takes {mib} MiB on the device"));
-        let trainer = start.trainer(&gpu).map_err(|error| match device_error(&error) {
+        let trainer = start.trainer(&device).map_err(|error| match device_error(&error) {
             Some(Error::OutOfMemory { .. }) => {
                 error.context("the networks alone do not fit the device; take a smaller --ngf and --ndf, or no --vgg")
             }
@@ -94,11 +98,11 @@ impl Training {
         let opened = if path.exists() {
             Log::resume(&path, step)
         } else {
-            Log::create(&path, &run, device).map(|log| (log, Vec::new()))
+            Log::create(&path, &run, &name(&device)).map(|log| (log, Vec::new()))
         };
         let (log, entries) = opened.with_context(|| format!("{}", path.display()))?;
         Ok(Training {
-            gpu,
+            device,
             trainer,
             run,
             dataset,
@@ -157,7 +161,7 @@ impl Training {
                 examples.push(loaded.example);
             }
             let parts =
-                examples.chunks(settings.at_once).map(|part| upload(&self.gpu, part)).collect::<Result<Vec<_>>>()?;
+                examples.chunks(settings.at_once).map(|part| upload(&self.device, part)).collect::<Result<Vec<_>>>()?;
             let losses = self.trainer.step(&parts)?;
             self.waited += waited;
             let step = self.trainer.step_count();
@@ -193,11 +197,11 @@ impl Training {
     fn draw(&self) -> Result<()> {
         let weights: Checkpoint = self.trainer.generator()?;
         let options = LoadOptions { plain: self.run.settings.plain, ..Default::default() };
-        let generator = Generator::load_with(&self.gpu, &weights, options)?;
+        let generator = Generator::load_with(&self.device, &weights, options)?;
         let mut rows = Vec::new();
         for index in 0..SAMPLES.min(self.dataset.len()) {
             let example = self.dataset.read(index)?;
-            let inputs = upload(&self.gpu, std::slice::from_ref(&example))?.inputs;
+            let inputs = upload(&self.device, std::slice::from_ref(&example))?.inputs;
             let result = no_grad(|| generator.forward(&inputs, Noise::None))?.to_vec()?;
             let [result, truth] = [result, example.truth].map(|data| to_image(&example.sample, data));
             rows.push(sheet::columns(&example.sample, result, truth).to_vec());
