@@ -1,6 +1,7 @@
-//! Runs an [`alias_plan::Plan`] on processor cores, for machines without a GPU.
+//! Processor cores, for machines without a GPU: their threads and vector instructions, memory, products and transforms; and
+//! what runs an [`alias_plan::Plan`] with them. `alias-kernels` makes its operations' kernels for cores of the same parts.
 //!
-//! Activations are float32 in blocks of [`BLOCK`] channels, (N, C / BLOCK, H, W, BLOCK). A pixel's block is one, two or
+//! A plan's activations are float32 in blocks of [`BLOCK`] channels, (N, C / BLOCK, H, W, BLOCK). A pixel's block is one, two or
 //! four vectors, and the blocks of neighbouring pixels are the rows of matrix products with the weights. The number of
 //! threads may change how a step is divided, but not the order in which terms are summed: results are the same bit for
 //! bit.
@@ -57,6 +58,7 @@ mod statistics;
 mod step;
 mod tanh;
 mod thin_plate;
+mod transpose;
 mod weights;
 mod winograd;
 mod winograd_transform;
@@ -71,12 +73,13 @@ pub use linear::LinearWeights;
 pub use log::log;
 pub use modulation_table::TableWeights;
 pub use noise::normal;
-pub use planes::{pack_coefficients, pack_planes, stage_planes, unpack_planes};
+pub use planes::{Planes, pack_coefficients, pack_planes, stage_planes, unpack_planes};
 pub use product::{SLACK, outer_product, product, row_product};
 pub use smooth_labels::{smooth_labels, smooth_scores};
 pub use step::{StepWeights, run};
 pub use tanh::tanh;
 pub use thin_plate::{thin_plate_grid, thin_plate_warp};
+pub use transpose::{SIDE, store_pixels, transposed};
 pub use weights::{ConvolutionWeights, Filter, MAX_TAPS, WeightView};
 pub use winograd::scratch_elements;
 pub use winograd_transform::{F, Transform};

@@ -1,6 +1,8 @@
 //! Converts between planes (N, C, H, W) and blocks of channels (N, C / BLOCK, H, W, BLOCK).
 
+use crate::transpose::{SIDE, eight, transposed};
 use crate::{BLOCK, Cpu, blocks, places};
+use pulp::Simd;
 use rayon::prelude::*;
 
 /// Pixels per task.
@@ -32,19 +34,29 @@ pub fn pack_planes(cpu: &Cpu, tensors: &[&[f32]], batch: usize, plane: usize, ou
     });
 }
 
+/// An image (C, H, W).
+#[derive(Clone, Copy, Debug)]
+pub struct Planes<'a> {
+    /// C H W elements.
+    pub elements: &'a [f32],
+    /// H and W.
+    pub size: [usize; 2],
+}
+
 /// Writes channels `block` BLOCK and following of an image (C, H, W) as (rows, columns, BLOCK), as products read them: the
 /// pixels `corner`, `corner + step`, ... in both directions, zeros outside the image and past the last channel.
 #[inline(always)]
-pub fn stage_planes(
-    image: &[f32],
-    [h, w]: [usize; 2],
+pub fn stage_planes<S: Simd>(
+    simd: S,
+    image: Planes,
     block: usize,
     [top, left]: [isize; 2],
     step: usize,
     [rows, columns]: [usize; 2],
     out: &mut [f32],
 ) {
-    let planes = &image[block * BLOCK * h * w..];
+    let Planes { elements, size: [h, w] } = image;
+    let planes = &elements[block * BLOCK * h * w..];
     let channels = (planes.len() / (h * w)).min(BLOCK);
     // The columns inside the image.
     let first = (-left).max(0).unsigned_abs().div_ceil(step).min(columns);
@@ -69,7 +81,16 @@ pub fn stage_planes(
             continue;
         }
         let lines: [&[f32]; BLOCK] = std::array::from_fn(|c| &planes[c * h * w + start..][..length]);
-        for (x, to) in inside.chunks_exact_mut(BLOCK).enumerate() {
+        let whole = if step == 1 { length / SIDE * SIDE } else { 0 };
+        for x in (0..whole).step_by(SIDE) {
+            for half in (0..BLOCK).step_by(SIDE) {
+                let pixels = transposed(simd, std::array::from_fn(|c| eight(&lines[half + c][x..])));
+                for (k, pixel) in pixels.iter().enumerate() {
+                    inside[(x + k) * BLOCK + half..][..SIDE].copy_from_slice(pixel);
+                }
+            }
+        }
+        for (x, to) in inside.chunks_exact_mut(BLOCK).enumerate().skip(whole) {
             for c in 0..BLOCK {
                 to[c] = lines[c][x * step];
             }

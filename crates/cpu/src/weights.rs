@@ -101,15 +101,24 @@ impl WeightView<'_> {
     /// # Panics
     /// If there are more than [`MAX_TAPS`] taps, or `m` is given for other than nine taps.
     pub fn pack(&self, cpu: &Cpu, places: &[usize], m: Option<usize>, to: &mut [f32]) {
+        let each = to.len() / self.cout.div_ceil(PANEL);
+        to.par_chunks_exact_mut(each).enumerate().for_each(|(panel, to)| self.pack_panel(cpu, places, m, panel, to));
+    }
+
+    /// [`WeightView::pack`] for one panel.
+    ///
+    /// # Panics
+    /// As [`WeightView::pack`].
+    pub fn pack_panel(&self, cpu: &Cpu, places: &[usize], m: Option<usize>, panel: usize, to: &mut [f32]) {
         let taps = self.taps.len();
         assert!(taps == 9 || taps <= MAX_TAPS && m.is_none(), "a kernel of {taps} taps by {m:?}");
-        let panels = self.cout.div_ceil(PANEL);
-        to.par_chunks_exact_mut(to.len() / panels).enumerate().for_each(|(panel, to)| match m {
-            None => cpu.dispatch(Packing { view: self, places, panel, to }),
-            Some(2) => cpu.dispatch(Transforming::<2, 4>(Packing { view: self, places, panel, to })),
-            Some(4) => cpu.dispatch(Transforming::<4, 6>(Packing { view: self, places, panel, to })),
+        let packing = Packing { view: self, places, panel, to };
+        match m {
+            None => cpu.dispatch(packing),
+            Some(2) => cpu.dispatch(Transforming::<2, 4>(packing)),
+            Some(4) => cpu.dispatch(Transforming::<4, 6>(packing)),
             Some(m) => panic!("F({m}x{m}, 3x3) is not there; there are 2 and 4"),
-        });
+        }
     }
 
     /// The kernel of an input and an output channel.

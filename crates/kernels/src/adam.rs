@@ -12,7 +12,7 @@ params! { n: u32, beta: f32, correction: f32, rate: f32, eps: f32 }
 
 fn update(cpu: &Cpu, params: &Params, x_and_g_and_v: [&[f32]; 3], next_x_and_v: [&mut [f32]; 2]) {
     let &Params { beta, correction, rate, eps, .. } = params;
-    map(cpu, x_and_g_and_v, next_x_and_v, |[x, g, v]| {
+    map(cpu, x_and_g_and_v, next_x_and_v, move |[x, g, v]| {
         let second = beta * v + (1.0 - beta) * g * g;
         [x - rate * g / (second.sqrt() / correction + eps), second]
     });

@@ -10,7 +10,7 @@ static FORWARD: Kernel<OnCores<Params, 2, 1>> = kernel("add", SOURCE, "forward")
 params! { n: u32 }
 
 fn forward(cpu: &Cpu, _: &Params, a_and_b: [&[f32]; 2], y: [&mut [f32]; 1]) {
-    map(cpu, a_and_b, y, |[a, b]| [a + b]);
+    map(cpu, a_and_b, y, move |[a, b]| [a + b]);
 }
 
 /// `a + b`, both of one shape.

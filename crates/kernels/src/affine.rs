@@ -18,7 +18,7 @@ fn forward(cpu: &Cpu, params: &Params, [weight, x, bias]: [&[f32]; 3], [y]: [&mu
     let planes = y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate();
     planes.for_each(|(k, (y, x))| {
         let (weight, bias) = (weight[k % channels], bias[k % channels]);
-        map(cpu, [x], [y], |[x]| [x * weight + bias]);
+        map(cpu, [x], [y], move |[x]| [x * weight + bias]);
     });
 }
 
@@ -27,7 +27,7 @@ fn backward(cpu: &Cpu, params: &Params, [weight, dy]: [&[f32]; 2], [dx]: [&mut [
     let planes = dx.par_chunks_exact_mut(plane).zip(dy.par_chunks_exact(plane)).enumerate();
     planes.for_each(|(k, (dx, dy))| {
         let weight = weight[k % channels];
-        map(cpu, [dy], [dx], |[dy]| [dy * weight]);
+        map(cpu, [dy], [dx], move |[dy]| [dy * weight]);
     });
 }
 

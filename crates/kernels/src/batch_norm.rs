@@ -47,7 +47,7 @@ fn forward(cpu: &Cpu, params: &Params, [x, moments]: [&[f32]; 2], [y]: [&mut [f3
     let planes = y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate();
     planes.for_each(|(k, (y, x))| {
         let (mean, rstd) = (moments[k % channels * 2], moments[k % channels * 2 + 1]);
-        map(cpu, [x], [y], |[x]| [(x - mean) * rstd]);
+        map(cpu, [x], [y], move |[x]| [(x - mean) * rstd]);
     });
 }
 
@@ -64,7 +64,7 @@ fn backward(cpu: &Cpu, params: &Params, [x, moments, dy]: [&[f32]; 3], [dx]: [&m
     planes.enumerate().for_each(|(k, ((dx, x), dy))| {
         let (mean, rstd) = (moments[k % channels * 2], moments[k % channels * 2 + 1]);
         let [mean_dy, mean_dy_y] = means[k % channels];
-        map(cpu, [x, dy], [dx], |[x, dy]| [rstd * (dy - mean_dy - (x - mean) * rstd * mean_dy_y)]);
+        map(cpu, [x, dy], [dx], move |[x, dy]| [rstd * (dy - mean_dy - (x - mean) * rstd * mean_dy_y)]);
     });
 }
 
@@ -73,7 +73,7 @@ fn backward_evaluation(cpu: &Cpu, params: &Params, [moments, dy]: [&[f32]; 2], [
     let planes = dx.par_chunks_exact_mut(plane).zip(dy.par_chunks_exact(plane)).enumerate();
     planes.for_each(|(k, (dx, dy))| {
         let rstd = moments[k % channels * 2 + 1];
-        map(cpu, [dy], [dx], |[dy]| [dy * rstd]);
+        map(cpu, [dy], [dx], move |[dy]| [dy * rstd]);
     });
 }
 

@@ -26,7 +26,7 @@ fn forward(cpu: &Cpu, &Params { h, w, oh, ow, .. }: &Params, [x]: [&[f32]; 1], [
         |mixed, (row, y)| {
             let (plane, (rows, part)) = (row / oh, neighbours(row % oh, h, oh));
             let rows = rows.map(|iy| &x[(plane * h + iy) * w..][..w]);
-            map(cpu, rows, [mixed], |[upper, lower]| [upper + part * (lower - upper)]);
+            map(cpu, rows, [mixed], move |[upper, lower]| [upper + part * (lower - upper)]);
             for (y, &([left, right], part)) in y.iter_mut().zip(&columns) {
                 *y = mixed[left] + part * (mixed[right] - mixed[left]);
             }

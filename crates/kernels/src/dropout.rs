@@ -24,7 +24,7 @@ fn forward(cpu: &Cpu, params: &Params, [x]: [&[f32]; 1], [y]: [&mut [f32]; 1]) {
             // A number is at least 0.5 if the highest bit of its word is set.
             *factors = words.map(|word| (word >> 31 << 1) as f32);
         }
-        map(cpu, [x, &factors.as_flattened()[..x.len()]], [y], |[x, factor]| [x * factor]);
+        map(cpu, [x, &factors.as_flattened()[..x.len()]], [y], move |[x, factor]| [x * factor]);
     });
 }
 

@@ -18,7 +18,7 @@ fn statistics(cpu: &Cpu, &Params { plane, eps, .. }: &Params, [x]: [&[f32]; 1], 
     statistics.par_chunks_exact_mut(2).zip(x.par_chunks_exact(plane as usize)).for_each(|(to, x)| {
         // Minus the first pixel, so that the square of the mean cancels few digits of the mean of squares.
         let first = f64::from(x[0]);
-        let sums = sum(cpu, [x], |[x]| [x - first, (x - first) * (x - first)]);
+        let sums = sum(cpu, [x], move |[x]| [x - first, (x - first) * (x - first)]);
         let [mean, square] = sums.map(|sum| sum / x.len() as f64);
         let variance = (square - mean * mean).max(0.0);
         to.copy_from_slice(&[(first + mean) as f32, (1.0 / (variance + f64::from(eps)).sqrt()) as f32]);
@@ -30,7 +30,7 @@ fn forward(cpu: &Cpu, params: &Params, [x, statistics]: [&[f32]; 2], [y]: [&mut 
     let planes = y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).zip(statistics.par_chunks_exact(2));
     planes.for_each(|((y, x), statistics)| {
         let (mean, rstd) = (statistics[0], statistics[1]);
-        map(cpu, [x], [y], |[x]| [(x - mean) * rstd]);
+        map(cpu, [x], [y], move |[x]| [(x - mean) * rstd]);
     });
 }
 
@@ -38,9 +38,9 @@ fn backward(cpu: &Cpu, params: &Params, [y, statistics, dy]: [&[f32]; 3], [dx]: 
     let plane = params.plane as usize;
     let planes = dx.par_chunks_exact_mut(plane).zip(y.par_chunks_exact(plane)).zip(dy.par_chunks_exact(plane));
     planes.zip(statistics.par_chunks_exact(2)).for_each(|(((dx, y), dy), statistics)| {
-        let sums = sum(cpu, [y, dy], |[y, dy]| [dy, dy * y]);
+        let sums = sum(cpu, [y, dy], move |[y, dy]| [dy, dy * y]);
         let ([mean_dy, mean_dy_y], rstd) = (sums.map(|sum| (sum / plane as f64) as f32), statistics[1]);
-        map(cpu, [y, dy], [dx], |[y, dy]| [rstd * (dy - mean_dy - y * mean_dy_y)]);
+        map(cpu, [y, dy], [dx], move |[y, dy]| [rstd * (dy - mean_dy - y * mean_dy_y)]);
     });
 }
 

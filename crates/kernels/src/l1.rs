@@ -11,11 +11,11 @@ static BACKWARD: Kernel<OnCores<Params, 3, 2>> = kernel("l1", SOURCE, "backward"
 params! { n: u32 }
 
 fn forward(cpu: &Cpu, _: &Params, a_and_b: [&[f32]; 2], y: [&mut [f32]; 1]) {
-    map(cpu, a_and_b, y, |[a, b]| [(a - b).abs()]);
+    map(cpu, a_and_b, y, move |[a, b]| [(a - b).abs()]);
 }
 
 fn backward(cpu: &Cpu, _: &Params, a_b_dy: [&[f32]; 3], da_and_db: [&mut [f32]; 2]) {
-    map(cpu, a_b_dy, da_and_db, |[a, b, dy]| {
+    map(cpu, a_b_dy, da_and_db, move |[a, b, dy]| {
         let difference = a - b;
         // `signum` takes zeros for 1 or -1.
         let sign = if difference == 0.0 { 0.0 } else { difference.signum() };

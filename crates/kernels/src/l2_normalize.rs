@@ -31,7 +31,7 @@ fn forward(cpu: &Cpu, &Params { channels, plane, eps, .. }: &Params, [x, length]
     planes.for_each(|(k, (y, x))| {
         let length = &length[k / channels * plane..][..plane];
         // A selection, not `max`, so that NaN passes through.
-        map(cpu, [x, length], [y], |[x, length]| [x / if length < eps { eps } else { length }]);
+        map(cpu, [x, length], [y], move |[x, length]| [x / if length < eps { eps } else { length }]);
     });
 }
 
@@ -48,7 +48,7 @@ fn backward(cpu: &Cpu, params: &Params, [y, dy, length, dots]: [&[f32]; 4], [dx]
     let planes = dx.par_chunks_exact_mut(plane).zip(y.par_chunks_exact(plane)).zip(dy.par_chunks_exact(plane));
     planes.enumerate().for_each(|(k, ((dx, y), dy))| {
         let [length, dots] = [length, dots].map(|of_place| &of_place[k / channels * plane..][..plane]);
-        map(cpu, [y, dy, length, dots], [dx], |[y, dy, length, dot]| {
+        map(cpu, [y, dy, length, dots], [dx], move |[y, dy, length, dot]| {
             [if length < eps { dy / eps } else { (dy - y * dot) / length }]
         });
     });

@@ -11,11 +11,11 @@ static BACKWARD: Kernel<OnCores<Params, 2, 1>> = kernel("leaky_relu", SOURCE, "b
 params! { n: u32, slope: f32 }
 
 fn forward(cpu: &Cpu, &Params { slope, .. }: &Params, x: [&[f32]; 1], y: [&mut [f32]; 1]) {
-    map(cpu, x, y, |[x]| [if x > 0.0 { x } else { slope * x }]);
+    map(cpu, x, y, move |[x]| [if x > 0.0 { x } else { slope * x }]);
 }
 
 fn backward(cpu: &Cpu, &Params { slope, .. }: &Params, saved_and_dy: [&[f32]; 2], dx: [&mut [f32]; 1]) {
-    map(cpu, saved_and_dy, dx, |[saved, dy]| [if saved > 0.0 { dy } else { slope * dy }]);
+    map(cpu, saved_and_dy, dx, move |[saved, dy]| [if saved > 0.0 { dy } else { slope * dy }]);
 }
 
 /// `x` where it is positive, `slope * x` elsewhere. Any shape.

@@ -49,10 +49,10 @@ fn statistics(cpu: &Cpu, params: &Params, [x, mask]: [&[f32]; 2], [regions]: [&m
     let regions: &mut [[Region; 2]] = bytemuck::cast_slice_mut(regions);
     regions.par_iter_mut().zip(x.par_chunks_exact(plane)).enumerate().for_each(|(k, (regions, x))| {
         let (mask, first) = (&mask[k / channels * plane..][..plane], f64::from(x[0]));
-        let [masked, sum_all, sum_masked] = sum(cpu, [x, mask], |[x, m]| [m, x - first, m * (x - first)]);
+        let [masked, sum_all, sum_masked] = sum(cpu, [x, mask], move |[x, m]| [m, x - first, m * (x - first)]);
         let counts = [masked, pixels - masked].map(|count| if count == 0.0 { 1.0 } else { count });
         let means = [sum_masked / counts[0], (sum_all - sum_masked) / counts[1]];
-        let sums = sum(cpu, [x, mask], |[x, m]| {
+        let sums = sum(cpu, [x, mask], move |[x, m]| {
             let weights = [m, 1.0 - m];
             let d = [0, 1].map(|r| weights[r] * (x - first - means[r]));
             [d[0] * d[0], d[1] * d[1], weights[0] * d[0], weights[1] * d[1]]
@@ -67,7 +67,7 @@ fn forward(cpu: &Cpu, params: &Params, [x, mask, regions]: [&[f32]; 3], [y]: [&m
     let planes = y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).zip(regions).enumerate();
     planes.for_each(|(k, ((y, x), &[inside, rest]))| {
         let (mask, first) = (&mask[k / channels * plane..][..plane], x[0]);
-        map(cpu, [x, mask], [y], |[x, m]| {
+        map(cpu, [x, mask], [y], move |[x, m]| {
             let v = x - first;
             [m * (v - inside.mean) * inside.scale + (1.0 - m) * (v - rest.mean) * rest.scale]
         });
@@ -81,13 +81,13 @@ fn backward(cpu: &Cpu, params: &Params, [x, mask, regions, dy]: [&[f32]; 4], [dx
     planes.zip(regions).enumerate().for_each(|(k, (((dx, x), dy), &[inside, rest]))| {
         let (mask, first) = (&mask[k / channels * plane..][..plane], x[0]);
         let [mean, rest_mean] = [inside.mean, rest.mean].map(|mean| f64::from(first) + f64::from(mean));
-        let sums = sum(cpu, [x, mask, dy], |[x, m, dy]| {
+        let sums = sum(cpu, [x, mask, dy], move |[x, m, dy]| {
             let (g, rest_g) = (m * dy, (1.0 - m) * dy);
             [g, g * (x - mean), rest_g, rest_g * (x - rest_mean)]
         });
         let [by_square, by_mean] = inside.pulled_back(sums[0], sums[1], plane as f64);
         let [rest_by_square, rest_by_mean] = rest.pulled_back(sums[2], sums[3], plane as f64);
-        map(cpu, [x, mask, dy], [dx], |[x, m, dy]| {
+        map(cpu, [x, mask, dy], [dx], move |[x, m, dy]| {
             let (v, r) = (x - first, 1.0 - m);
             [m * (inside.scale * dy + by_square * m * (v - inside.mean) + by_mean)
                 + r * (rest.scale * dy + rest_by_square * r * (v - rest.mean) + rest_by_mean)]

@@ -12,11 +12,11 @@ static BACKWARD: Kernel<OnCores<Params, 3, 2>> = kernel("modulate", SOURCE, "bac
 params! { n: u32 }
 
 fn forward(cpu: &Cpu, _: &Params, x_gamma_beta: [&[f32]; 3], y: [&mut [f32]; 1]) {
-    map(cpu, x_gamma_beta, y, |[x, gamma, beta]| [x * (1.0 + gamma) + beta]);
+    map(cpu, x_gamma_beta, y, move |[x, gamma, beta]| [x * (1.0 + gamma) + beta]);
 }
 
 fn backward(cpu: &Cpu, _: &Params, x_gamma_dy: [&[f32]; 3], dx_and_dgamma: [&mut [f32]; 2]) {
-    map(cpu, x_gamma_dy, dx_and_dgamma, |[x, gamma, dy]| [dy * (1.0 + gamma), dy * x]);
+    map(cpu, x_gamma_dy, dx_and_dgamma, move |[x, gamma, dy]| [dy * (1.0 + gamma), dy * x]);
 }
 
 /// `x * (1 + gamma) + beta`, all of one shape.

@@ -25,7 +25,7 @@ fn forward(cpu: &Cpu, params: &Params, [z, x, scale]: [&[f32]; 3], [y]: [&mut [f
     let (channels, plane) = (params.channels as usize, params.plane as usize);
     y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate().for_each(|(at, (y, x))| {
         let (z, scale) = (&z[at / channels * plane..][..plane], scale[at % channels]);
-        map(cpu, [x, z], [y], |[x, z]| [x + scale * z]);
+        map(cpu, [x, z], [y], move |[x, z]| [x + scale * z]);
     });
 }
 
@@ -33,7 +33,7 @@ fn backward_scale(cpu: &Cpu, params: &Params, [z, dy]: [&[f32]; 2], [dscale]: [&
     let (channels, plane) = (params.channels as usize, params.plane as usize);
     dscale.par_iter_mut().enumerate().for_each(|(c, dscale)| {
         let images = z.chunks_exact(plane).zip(dy.chunks_exact(channels * plane));
-        let sums = images.map(|(z, dy)| sum(cpu, [&dy[c * plane..][..plane], z], |[dy, z]| [dy * z]));
+        let sums = images.map(|(z, dy)| sum(cpu, [&dy[c * plane..][..plane], z], move |[dy, z]| [dy * z]));
         *dscale = sums.map(|[sum]| sum).sum::<f64>() as f32;
     });
 }

@@ -73,7 +73,7 @@ fn divided(cores: &Cores, weight: &Tensor, sigma: &Tensor) -> Result<Tensor> {
         weight.numel() as u64,
         |cpu, [weight, sigma], quotient| {
             let sigma = sigma[0];
-            map(cpu, [weight], quotient, |[w]| [w / sigma]);
+            map(cpu, [weight], quotient, move |[w]| [w / sigma]);
         },
     )?;
     Ok(quotient)

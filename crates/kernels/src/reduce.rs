@@ -23,7 +23,7 @@ fn forward(cpu: &Cpu, _: &Params, [x]: [&[f32]; 1], [sums]: [&mut [f32]; 1]) {
 
 fn backward(cpu: &Cpu, _: &Params, [dy]: [&[f32]; 1], dx: [&mut [f32]; 1]) {
     let dy = dy[0];
-    map(cpu, [], dx, |[]| [dy]);
+    map(cpu, [], dx, move |[]| [dy]);
 }
 
 /// The sum of all elements, a scalar. Any shape.

@@ -12,11 +12,11 @@ params! { n: u32 }
 
 fn forward(cpu: &Cpu, _: &Params, x: [&[f32]; 1], y: [&mut [f32]; 1]) {
     // Not `x > 0.0`, so that NaN passes through.
-    map(cpu, x, y, |[x]| [if x <= 0.0 { 0.0 } else { x }]);
+    map(cpu, x, y, move |[x]| [if x <= 0.0 { 0.0 } else { x }]);
 }
 
 fn backward(cpu: &Cpu, _: &Params, y_and_dy: [&[f32]; 2], dx: [&mut [f32]; 1]) {
-    map(cpu, y_and_dy, dx, |[y, dy]| [if y > 0.0 { dy } else { 0.0 }]);
+    map(cpu, y_and_dy, dx, move |[y, dy]| [if y > 0.0 { dy } else { 0.0 }]);
 }
 
 /// `x` where it is positive, 0 elsewhere. Any shape. NaN stays NaN.

@@ -10,7 +10,7 @@ static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("scale", SOURCE, "forward
 params! { n: u32, factor: f32 }
 
 fn forward(cpu: &Cpu, &Params { factor, .. }: &Params, x: [&[f32]; 1], y: [&mut [f32]; 1]) {
-    map(cpu, x, y, |[x]| [factor * x]);
+    map(cpu, x, y, move |[x]| [factor * x]);
 }
 
 /// `factor * x`. Any shape.

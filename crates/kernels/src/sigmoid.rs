@@ -27,7 +27,7 @@ fn forward(cpu: &Cpu, _: &Params, x: [&[f32]; 1], [y]: [&mut [f32]; 1]) {
 }
 
 fn backward(cpu: &Cpu, _: &Params, y_and_dy: [&[f32]; 2], dx: [&mut [f32]; 1]) {
-    map(cpu, y_and_dy, dx, |[y, dy]| [dy * y * (1.0 - y)]);
+    map(cpu, y_and_dy, dx, move |[y, dy]| [dy * y * (1.0 - y)]);
 }
 
 /// `1 / (1 + e^-x)`, within three units in the last place on every adapter; exactly 0 for `x` below -87. Any shape.

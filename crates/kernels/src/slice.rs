@@ -25,7 +25,7 @@ fn backward(cpu: &Cpu, params: &Params, [dy]: [&[f32]; 1], [dx]: [&mut [f32]; 1]
         let (inside, after) = rest.split_at_mut(part);
         map(cpu, [dy], [inside], |dy| dy);
         for outside in [before, after] {
-            map(cpu, [], [outside], |[]| [0.0]);
+            map(cpu, [], [outside], move |[]| [0.0]);
         }
     }
 }

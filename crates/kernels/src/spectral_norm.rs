@@ -33,21 +33,21 @@ fn transposed_product(cpu: &Cpu, _: &Params, [w, u]: [&[f32]; 2], [t]: [&mut [f3
 
 fn row_products(cpu: &Cpu, params: &Params, [w, v]: [&[f32]; 2], [wv]: [&mut [f32]; 1]) {
     wv.par_iter_mut().zip(w.par_chunks_exact(params.columns as usize)).for_each(|(to, w)| {
-        let [sum] = sum(cpu, [w, v], |[w, v]| [w * v]);
+        let [sum] = sum(cpu, [w, v], move |[w, v]| [w * v]);
         *to = sum as f32;
     });
 }
 
 fn normalize_vector(cpu: &Cpu, params: &Params, [x]: [&[f32]; 1], y: [&mut [f32]; 1]) {
-    let [squares] = sum(cpu, [x], |[x]| [x * x]);
+    let [squares] = sum(cpu, [x], move |[x]| [x * x]);
     let length = squares.sqrt() as f32;
     // A selection, not `max`, so that NaN passes through.
     let length = if length < params.eps { params.eps } else { length };
-    map(cpu, [x], y, |[x]| [x / length]);
+    map(cpu, [x], y, move |[x]| [x / length]);
 }
 
 fn dot_product(cpu: &Cpu, _: &Params, vectors: [&[f32]; 2], [ab]: [&mut [f32]; 1]) {
-    let sums = sum(cpu, vectors, |[a, b]| [a * b]);
+    let sums = sum(cpu, vectors, move |[a, b]| [a * b]);
     ab.copy_from_slice(&sums.map(|sum| sum as f32));
 }
 
@@ -55,7 +55,7 @@ fn row_dots(cpu: &Cpu, params: &Params, [w, dy]: [&[f32]; 2], [dots]: [&mut [f32
     let columns = params.columns as usize;
     let rows = dots.par_iter_mut().zip(w.par_chunks_exact(columns)).zip(dy.par_chunks_exact(columns));
     rows.for_each(|((to, w), dy)| {
-        let [sum] = sum(cpu, [w, dy], |[w, dy]| [w * dy]);
+        let [sum] = sum(cpu, [w, dy], move |[w, dy]| [w * dy]);
         *to = sum as f32;
     });
 }
@@ -66,7 +66,7 @@ fn backward(cpu: &Cpu, params: &Params, [row_dots, dy, sigma, u, v]: [&[f32]; 5]
     let rows = dw.par_chunks_exact_mut(columns).zip(dy.par_chunks_exact(columns)).zip(u);
     rows.for_each(|((dw, dy), u)| {
         let outer = u * inner as f32 / (sigma * sigma);
-        map(cpu, [dy, v], [dw], |[dy, v]| [dy / sigma - outer * v]);
+        map(cpu, [dy, v], [dw], move |[dy, v]| [dy / sigma - outer * v]);
     });
 }
 

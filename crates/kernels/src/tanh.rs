@@ -26,7 +26,7 @@ fn forward(cpu: &Cpu, _: &Params, x: [&[f32]; 1], [y]: [&mut [f32]; 1]) {
 }
 
 fn backward(cpu: &Cpu, _: &Params, y_and_dy: [&[f32]; 2], dx: [&mut [f32]; 1]) {
-    map(cpu, y_and_dy, dx, |[y, dy]| [dy * (1.0 - y * y)]);
+    map(cpu, y_and_dy, dx, move |[y, dy]| [dy * (1.0 - y * y)]);
 }
 
 /// `tanh(x)`, within two units in the last place on every adapter. Any shape.

@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex};
 /// allocates a few each time.
 const SMALL: u64 = 256 << 10;
 
+/// The part of peak use that may be kept free besides. Half of a GPU's: what convolutions hold in caches comes on top.
+const SPARE: u64 = 16;
+
 /// Processor cores with their memory for tensors. A cheap handle: clone it freely, across threads too.
 #[derive(Clone)]
 pub struct Cores(pub(crate) Arc<Inner>);
@@ -43,7 +46,7 @@ impl Cores {
     fn assemble(cpu: Cpu, counts_only: bool) -> Cores {
         Cores(Arc::new(Inner {
             cpu,
-            pool: Mutex::default(),
+            pool: Mutex::new(Pool::new(SPARE)),
             counters: LaunchCounters::default(),
             profile: Profile::default(),
             counts_only,

@@ -72,7 +72,7 @@ impl OpenDevice {
             queue,
             bounds_checks: false,
             counters: LaunchCounters::default(),
-            pool: Mutex::default(),
+            pool: Mutex::new(Pool::new(8)),
             pace: Arc::default(),
             newest: Mutex::default(),
             waiting: Mutex::default(),

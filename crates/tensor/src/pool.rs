@@ -23,10 +23,15 @@ pub(crate) struct Pool<B> {
     peak_device_bytes: u64,
     buffers: u64,
     allocations: u64,
+    /// The part of peak use by which live and free memory together may exceed it.
+    spare: u64,
 }
 
-impl<B> Default for Pool<B> {
-    fn default() -> Pool<B> {
+impl<B> Pool<B> {
+    /// A pool that keeps no more free memory than makes live and free memory together one `spare`-th more than peak use.
+    /// Without a cap, a training step's many different sizes would leave as much memory free as is in use; with an eighth, a
+    /// step has to create a few dozen of its thousands of buffers, which costs no time that could be measured.
+    pub(crate) fn new(spare: u64) -> Pool<B> {
         Pool {
             free: BTreeMap::new(),
             free_bytes: 0,
@@ -35,6 +40,7 @@ impl<B> Default for Pool<B> {
             peak_device_bytes: 0,
             buffers: 0,
             allocations: 0,
+            spare,
         }
     }
 }
@@ -61,15 +67,13 @@ impl<B> Pool<B> {
         Some(block)
     }
 
-    /// A buffer of `size` bytes was created and is in use. Live plus free memory is capped at 9/8 of peak use. Without
-    /// a cap, a training step's many different sizes would leave as much memory free as is in use; with it, a step has
-    /// to create a few dozen of its thousands of buffers, which costs no time that could be measured.
+    /// A buffer of `size` bytes was created and is in use.
     pub(crate) fn created(&mut self, size: u64) {
         self.buffers += 1;
         self.allocations += 1;
         self.live_bytes += size;
         self.peak_live_bytes = self.peak_live_bytes.max(self.live_bytes);
-        let cap = self.peak_live_bytes + self.peak_live_bytes / 8;
+        let cap = self.peak_live_bytes + self.peak_live_bytes / self.spare;
         while self.live_bytes + self.free_bytes > cap && !self.free.is_empty() {
             self.release_largest();
         }

@@ -16,17 +16,21 @@ use alias_cpu::{Cpu, PANEL, WeightView, sum};
 use alias_tensor::{Cores, Result, Tensor};
 use convolution::Convolution;
 use rayon::prelude::*;
+use winograd::Weights;
 
-/// Stores the convolution of `x` and, if given, a bias (Cout).
-fn convolve(cpu: &Cpu, conv: &Convolution, x: &[f32], packed: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+/// Stores the convolution of `x` and, if given, a bias (Cout). The weight is packed, unless it [stays as it
+/// is](Weight::prepare).
+fn convolve(cpu: &Cpu, conv: &Convolution, x: &[f32], weight: WeightView, bias: Option<&[f32]>, y: &mut [f32]) {
     let mut padded = vec![0.0; conv.cout.next_multiple_of(PANEL)];
     if let Some(bias) = bias {
         padded[..conv.cout].copy_from_slice(bias);
     }
-    if conv.is_winograd() {
-        winograd::run(cpu, conv, x, packed, &padded, y);
+    if !conv.is_winograd() {
+        direct::run(cpu, conv, x, weight.elements, &padded, y);
+    } else if winograd::uses_weights_once(conv) {
+        winograd::run(cpu, conv, x, Weights::AsTheyAre(weight), &padded, y);
     } else {
-        direct::run(cpu, conv, x, packed, &padded, y);
+        winograd::run(cpu, conv, x, Weights::Packed(weight.elements), &padded, y);
     }
 }
 
@@ -50,18 +54,29 @@ impl<'a> Weight<'a> {
         move |sigma| if divides { 1.0 / sigma[0] } else { 1.0 }
     }
 
-    /// Packs the weight for a convolution: its output channels are `stride_out` elements apart, its input channels
-    /// `stride_in`, its taps at `taps`.
-    fn pack(self, cores: &Cores, conv: &Convolution, strides: [usize; 2], taps: &[usize]) -> Result<Tensor> {
+    /// The weight as a convolution reads it, whose output channels are `stride_out` elements apart, its input channels
+    /// `stride_in`, its taps at `taps`: packed, or as it is where each part is packed right before its only use.
+    fn prepare(self, cores: &Cores, conv: &Convolution, strides: [usize; 2], taps: &[usize]) -> Result<Tensor> {
+        if conv.is_winograd() && winograd::uses_weights_once(conv) {
+            return Ok(self.weight.detach());
+        }
         let packed = Tensor::empty(cores, &[conv.packed_elements()])?;
         let scale = self.scale();
         cores.run("conv2d", "pack", &self.tensors(), &[&packed], 0, |cpu, [elements, sigma], [to]| {
-            let scale = scale(sigma);
-            let [stride_out, stride_in] = strides;
-            conv.pack(cpu, &WeightView { elements, cout: conv.cout, stride_out, stride_in, taps, scale }, to);
+            conv.pack(cpu, &view(conv, elements, strides, taps, scale(sigma)), to);
         })?;
         Ok(packed)
     }
+}
+
+fn view<'a>(
+    conv: &Convolution,
+    elements: &'a [f32],
+    [stride_out, stride_in]: [usize; 2],
+    taps: &'a [usize],
+    scale: f32,
+) -> WeightView<'a> {
+    WeightView { elements, cout: conv.cout, stride_out, stride_in, taps, scale }
 }
 
 /// The convolution itself.
@@ -93,11 +108,15 @@ pub(super) fn forward(cores: &Cores, conv: &Conv, x: &Tensor, weight: Weight, bi
         step: 1,
     };
     let taps: Vec<usize> = (0..k * k).collect();
-    let packed = weight.pack(cores, &convolution, [cin * k * k, k * k], &taps)?;
+    let strides = [cin * k * k, k * k];
+    let prepared = weight.prepare(cores, &convolution, strides, &taps)?;
     let y = Tensor::empty(cores, &[batch, cout, oh, ow])?;
-    let (has_bias, bias) = (bias.is_some(), bias.unwrap_or(&packed));
-    cores.run("conv2d", "forward", &[x, &packed, bias], &[&y], conv.flops(), |cpu, [x, packed, bias], [y]| {
-        convolve(cpu, &convolution, x, packed, has_bias.then_some(bias), y);
+    let ([_, sigma], scale) = (weight.tensors(), weight.scale());
+    let (has_bias, bias) = (bias.is_some(), bias.unwrap_or(&prepared));
+    cores.run("conv2d", "forward", &[x, &prepared, sigma, bias], &[&y], conv.flops(), |cpu, inputs, [y]| {
+        let [x, weight, sigma, bias] = inputs;
+        let weight = view(&convolution, weight, strides, &taps, scale(sigma));
+        convolve(cpu, &convolution, x, weight, has_bias.then_some(bias), y);
     })?;
     Ok(y)
 }
@@ -123,6 +142,7 @@ pub(super) fn by_input(cores: &Cores, conv: &Conv, dy: &Tensor, weight: Weight) 
         let corner = ((parity + padding - start) / stride) as isize + 1 - taps.len() as isize;
         (taps, corner)
     };
+    let strides = [k * k, cin * k * k];
     let mut parts = Vec::new();
     for parity in 0..stride * stride {
         let first = [parity / stride, parity % stride];
@@ -145,24 +165,24 @@ pub(super) fn by_input(cores: &Cores, conv: &Conv, dy: &Tensor, weight: Weight) 
             step: stride,
         };
         let taps: Vec<usize> = rows.iter().flat_map(|row| columns.iter().map(move |column| row * k + column)).collect();
-        let packed =
-            if taps.is_empty() { dy.clone() } else { weight.pack(cores, &convolution, [k * k, cin * k * k], &taps)? };
-        parts.push((convolution, packed));
+        let prepared =
+            if taps.is_empty() { dy.clone() } else { weight.prepare(cores, &convolution, strides, &taps)? };
+        parts.push((convolution, taps, prepared));
     }
     // Pixels that no tap reaches have no gradient.
-    let reaches_all = parts.iter().all(|(convolution, _)| convolution.taps() > 0);
-    let run = |cpu: &Cpu, dy: &[f32], packed: &[&[f32]], dx: &mut [f32]| {
+    let reaches_all = parts.iter().all(|(_, taps, _)| !taps.is_empty());
+    let prepared = |k: usize| parts.get(k).map_or(dy, |(.., prepared)| prepared);
+    let ([_, sigma], scale) = (weight.tensors(), weight.scale());
+    let inputs = [dy, sigma, prepared(0), prepared(1), prepared(2), prepared(3)];
+    cores.run("conv2d", "by_input", &inputs, &[&dx], conv.flops(), |cpu, inputs: [&[f32]; 6], [dx]| {
+        let [dy, sigma, weights @ ..] = inputs;
         if !reaches_all {
             dx.fill(0.0);
         }
-        for ((convolution, _), packed) in parts.iter().zip(packed).filter(|((part, _), _)| part.taps() > 0) {
-            convolve(cpu, convolution, dy, packed, None, dx);
+        for ((convolution, taps, _), weight) in parts.iter().zip(weights).filter(|((_, taps, _), _)| !taps.is_empty()) {
+            let weight = view(convolution, weight, strides, taps, scale(sigma));
+            convolve(cpu, convolution, dy, weight, None, dx);
         }
-    };
-    let packed = |k: usize| parts.get(k).map_or(dy, |(_, packed)| packed);
-    let inputs = [dy, packed(0), packed(1), packed(2), packed(3)];
-    cores.run("conv2d", "by_input", &inputs, &[&dx], conv.flops(), |cpu, [dy, packed @ ..], [dx]| {
-        run(cpu, dy, &packed, dx);
     })?;
     Ok(dx)
 }

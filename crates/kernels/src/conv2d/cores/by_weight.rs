@@ -5,7 +5,7 @@
 //! the gradient of F(4x4, 3x3), `dw = G^T (sum over tiles of (A dy A^T) . (B^T d B)) G`, takes a quarter of the products.
 
 use super::super::sizes::Conv;
-use alias_cpu::{BLOCK, Cpu, F, MAX_TAPS, Scratch, blocks, outer_product, stage_planes};
+use alias_cpu::{BLOCK, Cpu, F, MAX_TAPS, Planes, Scratch, blocks, outer_product, stage_planes};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -20,7 +20,7 @@ const STAGED: usize = 1 << 20;
 const FEWEST_TILES: usize = 256;
 const FEWEST_PIXELS: usize = 1024;
 /// Tiles from which Winograd's algorithm takes less time.
-const WINOGRAD_TILES: usize = 64;
+const WINOGRAD_TILES: usize = 32;
 
 /// How a gradient by weight is computed.
 #[derive(Clone, Copy)]
@@ -173,16 +173,17 @@ impl WithSimd for Stage<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Stage { layout, image, is_input, top, block, to } = self;
         let Conv { h, w, oh, ow, stride, padding, .. } = layout.conv;
+        let (input, output) = (Planes { elements: image, size: [h, w] }, Planes { elements: image, size: [oh, ow] });
         let corner = [(top * stride) as isize - padding as isize, -(padding as isize)];
         if layout.winograd {
             let [down, across] = layout.tiles();
             let seen = if is_input { [down * M + 2, across * M + 2] } else { [down * M, across * M] };
             let mut scratch = Scratch::take(seen[0] * seen[1] * BLOCK);
             if is_input {
-                stage_planes(image, [h, w], block, corner, 1, seen, &mut scratch);
+                stage_planes(simd, input, block, corner, 1, seen, &mut scratch);
                 F::<M, N>::load(simd, &scratch, seen[1], [down, across], down * across, to);
             } else {
-                stage_planes(image, [oh, ow], block, [top as isize, 0], 1, seen, &mut scratch);
+                stage_planes(simd, output, block, [top as isize, 0], 1, seen, &mut scratch);
                 F::<M, N>::load_gradient(simd, &scratch, [down, across], to);
             }
             return;
@@ -190,13 +191,13 @@ impl WithSimd for Stage<'_> {
         let ([height, width], _) = layout.seen();
         if !is_input {
             // Columns past the image are zeros, so that what taps see there adds nothing.
-            stage_planes(image, [oh, ow], block, [top as isize, 0], 1, [layout.rows, width], to);
+            stage_planes(simd, output, block, [top as isize, 0], 1, [layout.rows, width], to);
             return;
         }
         let (phases, tail) = to.split_at_mut(stride * stride * height * width * BLOCK);
         for (offset, phase) in phases.chunks_exact_mut(height * width * BLOCK).enumerate() {
             let corner = [corner[0] + (offset / stride) as isize, corner[1] + (offset % stride) as isize];
-            stage_planes(image, [h, w], block, corner, stride, [height, width], phase);
+            stage_planes(simd, input, block, corner, stride, [height, width], phase);
         }
         tail.fill(0.0);
     }

@@ -2,7 +2,7 @@
 
 use super::convolution::Convolution;
 use super::strips::{Strip, strips};
-use alias_cpu::{BLOCK, Cpu, PANEL, SLACK, Scratch, blocks, product, stage_planes};
+use alias_cpu::{BLOCK, Cpu, PANEL, Planes, SIDE, SLACK, Scratch, blocks, product, stage_planes, store_pixels};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -36,7 +36,7 @@ impl WithSimd for Direct<'_> {
         let Strip { n, rows, panels, mut planes } = strip;
         let (stride, taps, blocks) = (conv.stride, conv.taps(), blocks(conv.cin));
         let image = conv.cin * conv.input[0] * conv.input[1];
-        let image = &x[n * image..][..image];
+        let image = Planes { elements: &x[n * image..][..image], size: conv.input };
         // Pixels that are `stride` apart (a phase) are staged side by side, so that a tap reads consecutive pixels for
         // neighbouring output pixels. The rectangle is staged with the columns to its right that taps read, and one
         // product covers all of them; the sums for those columns are not used.
@@ -60,21 +60,30 @@ impl WithSimd for Direct<'_> {
             for (k, staged) in staged.chunks_exact_mut(phase).take(blocks * stride * stride).enumerate() {
                 let (block, offset) = (k / (stride * stride), k % (stride * stride));
                 let corner = [corner[0] + (offset / stride) as isize, corner[1] + (offset % stride) as isize];
-                stage_planes(image, conv.input, block, corner, stride, seen, staged);
+                stage_planes(simd, image, block, corner, stride, seen, staged);
             }
             let used = width.min(conv.output[1] - left);
             for panel in panels.clone() {
                 let each = blocks * taps * BLOCK * PANEL;
                 let columns = conv.cout - panel * PANEL;
                 product(simd, staged, &starts, pixels, columns, &packed[panel * each..][..each], sums);
-                let planes = planes[(panel - panels.start) * PANEL..].iter_mut().take(PANEL);
-                for (c, plane) in planes.enumerate() {
-                    let bias = bias[panel * PANEL + c];
-                    for y in 0..rows.len() {
-                        let at = (conv.first[0] + y * conv.step) * conv.stored[1] + conv.first[1] + left * conv.step;
-                        let sums = sums[y * seen[1] * PANEL..].chunks_exact(PANEL).take(used);
-                        let to = plane[at..].iter_mut().step_by(conv.step);
-                        to.zip(sums).for_each(|(to, sums)| *to = sums[c] + bias);
+                let first = (panel - panels.start) * PANEL;
+                let planes = &mut planes[first..];
+                let count = planes.len().min(PANEL);
+                let (planes, bias) = (&mut planes[..count], &bias[panel * PANEL..][..PANEL]);
+                for y in 0..rows.len() {
+                    let at = (conv.first[0] + y * conv.step) * conv.stored[1] + conv.first[1] + left * conv.step;
+                    let sums = &sums[y * seen[1] * PANEL..];
+                    if conv.step == 1 {
+                        for x in (0..used).step_by(SIDE) {
+                            store_pixels(simd, &sums[x * PANEL..], SIDE.min(used - x), bias, planes, at + x);
+                        }
+                        continue;
+                    }
+                    for (c, plane) in planes.iter_mut().enumerate() {
+                        for x in 0..used {
+                            plane[at + x * conv.step] = sums[x * PANEL + c] + bias[c];
+                        }
                     }
                 }
             }
