@@ -246,7 +246,7 @@ mod tests {
     use super::Conv;
     use crate::PackedWeight;
     use crate::geometry::AdapterKind;
-    use alias_oracle::{Array, Random, Twin, check, gpu, relative_l2};
+    use alias_oracle::{Array, Random, Twin, check, check_on_cores, gpu, relative_l2};
     use alias_tensor::Tensor;
 
     struct Conv2d {
@@ -327,16 +327,23 @@ mod tests {
         }
     }
 
-    /// More pixels than those of which cores do not pack the weight; the last case goes by Winograd's algorithm throughout.
+    /// More pixels than those of which cores read the weight unpacked; the last case goes by Winograd's algorithm throughout.
     #[test]
-    fn larger_planes_match_twin() {
+    fn larger_planes_match_twin_on_cores() {
+        let check_case = |x: [usize; 4], cout: usize, k: usize, stride: usize, padding: usize| {
+            let mut random = Random::new(1);
+            let inputs = [random.array(&x), random.array(&[cout, x[1], k, k]), random.array(&[cout])];
+            check_on_cores(&Conv2d { stride, padding }, &inputs, |t| {
+                super::conv2d(&t[0], &t[1], Some(&t[2]), stride, padding)
+            });
+        };
         for (k, padding) in [(1, 0), (3, 1), (3, 0), (4, 2), (4, 0), (3, 4), (1, 1)] {
             for stride in [1, 2] {
-                check_case([2, 3, 23, 19], 5, k, stride, padding, true);
+                check_case([2, 3, 23, 19], 5, k, stride, padding);
             }
         }
-        check_case([1, 18, 14, 13], 35, 4, 2, 2, false);
-        check_case([1, 18, 36, 33], 35, 3, 1, 1, true);
+        check_case([1, 18, 14, 13], 35, 4, 2, 2);
+        check_case([1, 18, 36, 33], 35, 3, 1, 1);
     }
 
     /// [`Conv2d`] without a gradient by weight.

@@ -42,6 +42,15 @@ pub fn check_on_gpu(twin: &impl Twin, inputs: &[Array], run: impl Fn(&[Tensor]) 
     check_on(gpus, twin, inputs, run);
 }
 
+/// [`check`] for sizes at which cores go other ways than GPUs do.
+///
+/// # Panics
+/// As [`check`].
+pub fn check_on_cores(twin: &impl Twin, inputs: &[Array], run: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let cores: Vec<_> = device_variants().iter().filter(|variants| matches!(variants[0], Device::Cores(_))).collect();
+    check_on(cores, twin, inputs, run);
+}
+
 fn check_on<'a>(
     devices: impl IntoIterator<Item = &'a Vec<Device>>,
     twin: &impl Twin,

@@ -10,6 +10,7 @@ mod params;
 
 pub use array::{Array, Random};
 pub use check::{
-    Twin, check, check_on_gpu, device, devices, gpu, gpu_if_any, gpu_with_bounds_checks, own_devices, relative_l2,
+    Twin, check, check_on_cores, check_on_gpu, device, devices, gpu, gpu_if_any, gpu_with_bounds_checks, own_devices,
+    relative_l2,
 };
 pub use params::{check_params, check_struct};
