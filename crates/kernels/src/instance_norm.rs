@@ -20,7 +20,8 @@ fn statistics(cpu: &Cpu, &Params { plane, eps, .. }: &Params, [x]: [&[f32]; 1], 
         let first = f64::from(x[0]);
         let sums = sum(cpu, [x], move |[x]| [x - first, (x - first) * (x - first)]);
         let [mean, square] = sums.map(|sum| sum / x.len() as f64);
-        let variance = (square - mean * mean).max(0.0);
+        // A selection, not `max`, so that NaN passes through.
+        let variance = if square < mean * mean { 0.0 } else { square - mean * mean };
         to.copy_from_slice(&[(first + mean) as f32, (1.0 / (variance + f64::from(eps)).sqrt()) as f32]);
     });
 }

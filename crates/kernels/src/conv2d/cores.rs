@@ -18,8 +18,13 @@ use convolution::Convolution;
 use rayon::prelude::*;
 use winograd::Weights;
 
-/// Stores the convolution of `x` and, if given, a bias (Cout). The weight is packed, unless it [stays as it
-/// is](Weight::prepare).
+/// Whether a convolution reads the weight as it is in its tensor, and packs each part right before its only use.
+fn reads_unpacked(conv: &Convolution) -> bool {
+    conv.is_winograd() && winograd::uses_weights_once(conv)
+}
+
+/// Stores the convolution of `x` and, if given, a bias (Cout). The weight is packed, unless the convolution [reads it
+/// unpacked](reads_unpacked).
 fn convolve(cpu: &Cpu, conv: &Convolution, x: &[f32], weight: WeightView, bias: Option<&[f32]>, y: &mut [f32]) {
     let mut padded = vec![0.0; conv.cout.next_multiple_of(PANEL)];
     if let Some(bias) = bias {
@@ -27,7 +32,7 @@ fn convolve(cpu: &Cpu, conv: &Convolution, x: &[f32], weight: WeightView, bias: 
     }
     if !conv.is_winograd() {
         direct::run(cpu, conv, x, weight.elements, &padded, y);
-    } else if winograd::uses_weights_once(conv) {
+    } else if reads_unpacked(conv) {
         winograd::run(cpu, conv, x, Weights::AsTheyAre(weight), &padded, y);
     } else {
         winograd::run(cpu, conv, x, Weights::Packed(weight.elements), &padded, y);
@@ -57,7 +62,7 @@ impl<'a> Weight<'a> {
     /// The weight as a convolution reads it, whose output channels are `stride_out` elements apart, its input channels
     /// `stride_in`, its taps at `taps`: packed, or as it is where each part is packed right before its only use.
     fn prepare(self, cores: &Cores, conv: &Convolution, strides: [usize; 2], taps: &[usize]) -> Result<Tensor> {
-        if conv.is_winograd() && winograd::uses_weights_once(conv) {
+        if reads_unpacked(conv) {
             return Ok(self.weight.detach());
         }
         let packed = Tensor::empty(cores, &[conv.packed_elements()])?;
