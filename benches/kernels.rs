@@ -137,7 +137,7 @@ fn kernels(c: &mut Criterion) {
         let Some(mask) = filled(&gpu, &[1, 1, h, w]) else { continue };
         let shape = format!("{channels} {h}x{w}");
         measure(c, &gpu, "leaky_relu", &shape, || leaky_relu(&x, 0.2));
-        measure(c, &gpu, "modulate", &shape, || modulate(&x, &y, &y));
+        measure(c, &gpu, "modulate", &shape, || modulate(&x, &y, &y, 1.0));
         measure(c, &gpu, "instance_norm", &shape, || instance_norm(&x, 1e-5));
         measure(c, &gpu, "mask_norm", &shape, || mask_norm(&x, &mask, 1e-5));
         measure(c, &gpu, "resize", &shape, || resize(&x, h / 2, w / 2));

@@ -10,6 +10,8 @@
 // zeros between its elements. That makes this kernel compute the gradient by input, too: a convolution of dy, dilated
 // by the stride, with the kernel rotated by 180 degrees.
 override WG: u32 = 64;
+// 1 if the weight is that of the convolution whose gradient by input this is, as it is in its tensor.
+override UNPACKED: u32 = 0;
 // padding % DILATION: tells which taps read an element of the dilated x and which an inserted zero.
 override PHASE: u32 = 0;
 
@@ -17,7 +19,10 @@ const WINDOW = (TILE - 1u) * STRIDE + K; // side of a tile's receptive field in 
 const TAPS = K * K;
 const CHANNEL_RUN = 16u;                 // input channels summed before that sum joins the total
 
-struct Params { batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32 }
+struct Params {
+    batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32,
+    slope: f32, // of the leaky ReLU that follows the convolution; 1 for none
+}
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (batch, cin, h, w)
@@ -45,9 +50,20 @@ fn place_window(i0: u32, j0: u32) {
 // compiler drops multiplications by inserted zeros.
 fn is_element(k: u32) -> bool { return k % DILATION == PHASE; }
 
+// What is stored of a sum. An UNPACKED weight is divided by its spectral norm here. Else leaky ReLU follows: v > 0 ? v : slope
+// v; with a slope of 0, minus infinity becomes 0; NaN passes through.
+fn finished(v: vec4f) -> vec4f {
+    if UNPACKED != 0u {
+        if p.has_bias == 0u { return v; }
+        return v / bias[0];
+    }
+    let negative = select(p.slope * v, vec4f(), (v <= vec4f(0.0)) & vec4<bool>(p.slope == 0.0));
+    return select(negative, v, v > vec4f(0.0));
+}
+
 // forward
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>;       // (cin, K, K, ceil(cout / 4)), packed
-@group(0) @binding(3) var<storage, read> bias: array<f32>;           // (cout)
+@group(0) @binding(2) var<storage, read> weight: array<vec4f>;       // (cin, K, K, ceil(cout / 4)), packed; or UNPACKED
+@group(0) @binding(3) var<storage, read> bias: array<f32>;           // (cout); of an UNPACKED weight what divides it (1)
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;        // (batch, cout, oh, ow)
 
 @compute @workgroup_size(WG)
@@ -76,7 +92,19 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
         for (var ci = start; ci < min(start + CHANNEL_RUN, p.cin); ci++) {
             let plane = (n * p.cin + ci) * p.h * p.w;
             var k: array<vec4f, TAPS>;
-            for (var t = 0u; t < TAPS; t++) { k[t] = weight[(ci * TAPS + t) * quads + quad]; }
+            if UNPACKED == 0u {
+                for (var t = 0u; t < TAPS; t++) { k[t] = weight[(ci * TAPS + t) * quads + quad]; }
+            } else {
+                // The taps of four channels next to each other, which change places, the last tap first.
+                var w: array<vec4f, TAPS>;
+                for (var t = 0u; t < TAPS; t++) { w[t] = weight[(ci * quads + quad) * TAPS + t]; }
+                for (var t = 0u; t < TAPS; t++) {
+                    for (var m = 0u; m < 4u; m++) {
+                        let at = m * TAPS + TAPS - 1u - t;
+                        k[t][m] = w[at / 4u][at % 4u];
+                    }
+                }
+            }
             var v: array<array<f32, WINDOW>, WINDOW>;
             for (var i = 0u; i < WINDOW; i++) {
                 for (var j = 0u; j < WINDOW; j++) {
@@ -106,11 +134,11 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
         let co = 4u * quad + m;
         if co >= p.cout { break; }
         var shift = 0.0;
-        if p.has_bias != 0u { shift = bias[co]; }
+        if UNPACKED == 0u && p.has_bias != 0u { shift = bias[co]; }
         for (var i = 0u; i < TILE; i++) {
             for (var j = 0u; j < TILE; j++) {
                 if i0 + i < p.oh && j0 + j < p.ow {
-                    y[((n * p.cout + co) * p.oh + i0 + i) * p.ow + j0 + j] = total[i][j][m] + shift;
+                    y[((n * p.cout + co) * p.oh + i0 + i) * p.ow + j0 + j] = finished(vec4f(total[i][j][m] + shift)).x;
                 }
             }
         }
@@ -167,9 +195,9 @@ fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
             let co = 4u * (quad0 + q) + m;
             if co < p.cout {
                 var shift = 0.0;
-                if p.has_bias != 0u { shift = bias[co]; }
+                if UNPACKED == 0u && p.has_bias != 0u { shift = bias[co]; }
                 for (var f = 0u; f < FOURS; f++) {
-                    if four0 + f < fours { y4[(n * p.cout + co) * fours + four0 + f] = total[q][f][m] + shift; }
+                    if four0 + f < fours { y4[(n * p.cout + co) * fours + four0 + f] = finished(total[q][f][m] + shift); }
                 }
             }
         }
@@ -181,6 +209,7 @@ fn forward_1x1(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: v
 // rounding errors small, the sum of a run is complete before it joins the total.
 @group(0) @binding(2) var<storage, read> dy: array<vec4f>;           // (batch, oh, ow, ceil(cout / 4)), packed
 @group(0) @binding(3) var<storage, read_write> dw_parts: array<f32>; // (parts, cout, cin, K, K)
+@group(0) @binding(4) var<storage, read_write> db_parts: array<f32>; // (parts, cout), if there is a bias
 
 @compute @workgroup_size(WG)
 fn backward_weight(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -197,9 +226,12 @@ fn backward_weight(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nw
     let across = (p.ow + TILE - 1u) / TILE;
     let tiles = (p.oh + TILE - 1u) / TILE * across;
 
+    let sums_bias = p.has_bias != 0u && ci0 == 0u;
     var total: array<array<vec4f, TAPS>, CHANNELS>;
+    var bias_total = vec4f();
     for (var start = part * RUN; start < p.batch * tiles; start += p.parts * RUN) {
         var sum: array<array<vec4f, TAPS>, CHANNELS>;
+        var bias_sum = vec4f();
         for (var tile = start; tile < min(start + RUN, p.batch * tiles); tile++) {
             let n = tile / tiles;
             let i0 = tile % tiles / across * TILE;
@@ -210,6 +242,11 @@ fn backward_weight(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nw
                 for (var j = 0u; j < TILE; j++) {
                     let pixel = (n * p.oh + min(i0 + i, p.oh - 1u)) * p.ow + min(j0 + j, p.ow - 1u);
                     d[i][j] = dy[pixel * quads + quad] * f32(i0 + i < p.oh && j0 + j < p.ow);
+                }
+            }
+            if sums_bias {
+                for (var i = 0u; i < TILE; i++) {
+                    for (var j = 0u; j < TILE; j++) { bias_sum += d[i][j]; }
                 }
             }
             for (var c = 0u; c < CHANNELS; c++) {
@@ -231,6 +268,7 @@ fn backward_weight(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nw
         for (var c = 0u; c < CHANNELS; c++) {
             for (var t = 0u; t < TAPS; t++) { total[c][t] += sum[c][t]; }
         }
+        bias_total += bias_sum;
     }
 
     for (var m = 0u; m < 4u; m++) {
@@ -240,37 +278,47 @@ fn backward_weight(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nw
                 for (var t = 0u; t < TAPS; t++) { dw_parts[start + t] = total[c][t][m]; }
             }
         }
+        if sums_bias && 4u * quad + m < p.cout { db_parts[part * p.cout + 4u * quad + m] = bias_total[m]; }
     }
 }
 
-// sum_parts: one invocation per element of dw.   dw = sum over the parts of dw_parts
-@group(0) @binding(1) var<storage, read> parts: array<f32>;          // (parts, cout, cin, K, K)
-@group(0) @binding(2) var<storage, read_write> dw: array<f32>;       // (cout, cin, K, K)
+// sum_parts: one invocation per element of dw and, if there is a bias, db.   dw = sum over the parts of dw_parts
+@group(0) @binding(1) var<storage, read> weight_parts: array<f32>;   // (parts, cout, cin, K, K)
+@group(0) @binding(2) var<storage, read> bias_parts: array<f32>;     // (parts, cout)
+@group(0) @binding(3) var<storage, read_write> dw: array<f32>;       // (cout, cin, K, K)
+@group(0) @binding(4) var<storage, read_write> db: array<f32>;       // (cout)
 
 @compute @workgroup_size(WG)
 fn sum_parts(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let k = thread_index(wg, nwg, lane);
     let n = p.cout * p.cin * TAPS;
-    if k >= n { return; }
     var sum = 0.0;
-    for (var part = 0u; part < p.parts; part++) { sum += parts[part * n + k]; }
-    dw[k] = sum;
+    if k < n {
+        for (var part = 0u; part < p.parts; part++) { sum += weight_parts[part * n + k]; }
+        dw[k] = sum;
+    } else if p.has_bias != 0u && k < n + p.cout {
+        for (var part = 0u; part < p.parts; part++) { sum += bias_parts[part * p.cout + k - n]; }
+        db[k - n] = sum;
+    }
 }
 
-// backward by bias: one workgroup per channel.   db[co] = sum over n, i, j of dy[n, co, i, j]
+// backward by bias: one workgroup per part of a channel.   sums[part, co] = sum over n and the part's i, j of dy[n, co, i, j]
 @group(0) @binding(1) var<storage, read> dy_planes: array<f32>;      // (batch, cout, oh, ow)
-@group(0) @binding(2) var<storage, read_write> db: array<f32>;       // (cout)
+@group(0) @binding(2) var<storage, read_write> sums_out: array<f32>; // (parts, cout)
 
 @compute @workgroup_size(WG)
 fn backward_bias(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let co = group_index(wg, nwg);
-    if co >= p.cout { return; }
+    let group = group_index(wg, nwg);
+    if group >= p.parts * p.cout { return; }
+    let co = group % p.cout;
     let plane = p.oh * p.ow;
+    let part = (plane + p.parts - 1u) / p.parts;
+    let begin = group / p.cout * part;
     var sum = vec4f();
     for (var n = 0u; n < p.batch; n++) {
         let start = (n * p.cout + co) * plane;
-        for (var i = lane; i < plane; i += WG) { sum.x += dy_planes[start + i]; }
+        for (var i = begin + lane; i < min(begin + part, plane); i += WG) { sum.x += dy_planes[start + i]; }
     }
     sum = workgroup_sum(sum, lane);
-    if lane == 0u { db[co] = sum.x; }
+    if lane == 0u { sums_out[group] = sum.x; }
 }

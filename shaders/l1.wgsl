@@ -1,32 +1,33 @@
-// Absolute difference; its mean is the L1 loss.   y = |a - b|
+// L1 loss.   y = factor * sum of |a - b|
 override WG: u32 = 256;
 
-struct Params { n: u32 }
+struct Params { n: u32, run: u32, factor: f32 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;              // (n)
 @group(0) @binding(2) var<storage, read> b: array<f32>;              // (n)
 
-// forward
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;        // (n)
+// forward: one workgroup per run of `run` elements
+@group(0) @binding(3) var<storage, read_write> sums: array<f32>;     // (ceil(n / run))
 
 @compute @workgroup_size(WG)
 fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = thread_index(wg, nwg, lane);
-    if i >= p.n { return; }
-    y[i] = abs(a[i] - b[i]);
+    let group = group_index(wg, nwg);
+    let start = group * p.run;
+    if start >= p.n { return; }
+    var sum = vec4f();
+    for (var i = start + lane; i < min(start + p.run, p.n); i += WG) { sum.x += abs(a[i] - b[i]); }
+    sum = workgroup_sum(sum, lane);
+    if lane == 0u { sums[group] = p.factor * sum.x; }
 }
 
-// backward.   da = sign(a - b) dy,   db = -da
-@group(0) @binding(3) var<storage, read> dy: array<f32>;             // (n)
+// backward.   da = sign(a - b) factor dy
+@group(0) @binding(3) var<storage, read> dy: array<f32>;             // (1)
 @group(0) @binding(4) var<storage, read_write> da: array<f32>;       // (n)
-@group(0) @binding(5) var<storage, read_write> db: array<f32>;       // (n)
 
 @compute @workgroup_size(WG)
 fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = thread_index(wg, nwg, lane);
     if i >= p.n { return; }
-    let gradient = sign(a[i] - b[i]) * dy[i];
-    da[i] = gradient;
-    db[i] = -gradient;
+    da[i] = sign(a[i] - b[i]) * (p.factor * dy[0]);
 }

@@ -20,8 +20,9 @@ struct Region {
 @group(0) @binding(1) var<storage, read> x: array<f32>;                      // (planes, plane)
 @group(0) @binding(2) var<storage, read> mask: array<f32>;                   // (planes / channels, plane)
 
-// statistics: one workgroup per plane
+// forward: one workgroup per plane
 @group(0) @binding(3) var<storage, read_write> regions_out: array<Region>;   // (planes, 2) masked, rest
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;                // (planes, plane)
 
 fn region(mean: f32, squares: f32, residual: f32, count: f32) -> Region {
     let inverse_variance = 1.0 / (squares / f32(p.plane) + p.eps);
@@ -29,7 +30,7 @@ fn region(mean: f32, squares: f32, residual: f32, count: f32) -> Region {
 }
 
 @compute @workgroup_size(WG)
-fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let plane = group_index(wg, nwg);
     if plane >= p.planes { return; }
     let start = plane * p.plane;
@@ -51,30 +52,22 @@ fn statistics(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: ve
         sum += vec4f(d * d, w * d);
     }
     sum = workgroup_sum(sum, lane);
+    let inside = region(mean.x, sum.x, sum.z, count.x);
+    let rest = region(mean.y, sum.y, sum.w, count.y);
     if lane == 0u {
-        regions_out[2u * plane] = region(mean.x, sum.x, sum.z, count.x);
-        regions_out[2u * plane + 1u] = region(mean.y, sum.y, sum.w, count.y);
+        regions_out[2u * plane] = inside;
+        regions_out[2u * plane + 1u] = rest;
     }
-}
-
-// forward
-@group(0) @binding(3) var<storage, read> regions: array<Region>;             // (planes, 2)
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;                // (planes, plane)
-
-@compute @workgroup_size(WG)
-fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let i = thread_index(wg, nwg, lane);
-    if i >= p.planes * p.plane { return; }
-    let plane = i / p.plane;
-    let m = mask[plane / p.channels * p.plane + i % p.plane];
-    let inside = regions[2u * plane];
-    let rest = regions[2u * plane + 1u];
-    let v = x[i] - x[plane * p.plane];
-    y[i] = m * (v - inside.mean) * inside.scale + (1.0 - m) * (v - rest.mean) * rest.scale;
+    for (var i = lane; i < p.plane; i += WG) {
+        let m = mask[mask_start + i];
+        let v = x[start + i] - x[start];
+        y[start + i] = m * (v - inside.mean) * inside.scale + (1.0 - m) * (v - rest.mean) * rest.scale;
+    }
 }
 
 // backward: one workgroup per plane. For each region, with g = m dy and d = x - mu:
 //   dV = -k / (2 (V + eps)) sum(g d),   dmu = -k sum(g) - 2 dV sum(m^2 d) / HW,   dx = m (k dy + 2 dV m d / HW + dmu / S)
+@group(0) @binding(3) var<storage, read> regions: array<Region>;             // (planes, 2)
 @group(0) @binding(4) var<storage, read> dy: array<f32>;                     // (planes, plane)
 @group(0) @binding(5) var<storage, read_write> dx: array<f32>;               // (planes, plane)
 

@@ -1,16 +1,17 @@
-// SPADE modulation by table.   y[n, c, i] = x[n, c, i] (1 + gamma[c, e]) + beta[c, e],   e = entry[n, i] - 1
+// SPADE modulation by table and leaky ReLU.   y[n, c, i] = leaky(x[n, c, i] (1 + gamma[c, e]) + beta[c, e]),
+// e = entry[n, i] - 1,   leaky(v) = v > 0 ? v : slope v
+// The table holds gamma of all channels, then beta.
 override WG: u32 = 256;
 
-struct Params { batch: u32, channels: u32, plane: u32, entries: u32, parts: u32 } // plane: H W
+struct Params { batch: u32, channels: u32, plane: u32, entries: u32, parts: u32, slope: f32 } // plane: H W
 
 @group(0) @binding(0) var<uniform> p: Params;
 
 // forward
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (batch, channels, plane)
-@group(0) @binding(2) var<storage, read> gamma: array<f32>;          // (channels, entries)
-@group(0) @binding(3) var<storage, read> beta: array<f32>;           // (channels, entries)
-@group(0) @binding(4) var<storage, read> entry: array<u32>;          // (batch, plane) of the table, from 1
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;        // (batch, channels, plane)
+@group(0) @binding(2) var<storage, read> table: array<f32>;          // (2, channels, entries)
+@group(0) @binding(3) var<storage, read> entry: array<u32>;          // (batch, plane) of the table, from 1
+@group(0) @binding(4) var<storage, read_write> y_out: array<f32>;    // (batch, channels, plane)
 
 @compute @workgroup_size(WG)
 fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -18,29 +19,29 @@ fn forward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     if i >= p.batch * p.channels * p.plane { return; }
     let n = i / (p.channels * p.plane);
     let at = i / p.plane % p.channels * p.entries + entry[n * p.plane + i % p.plane] - 1u;
-    y[i] = x[i] * (1.0 + gamma[at]) + beta[at];
+    let v = x[i] * (1.0 + table[at]) + table[p.channels * p.entries + at];
+    y_out[i] = select(p.slope * v, v, v > 0.0);
 }
 
-// backward by x.   dx = dy (1 + gamma)
+// backward by x.   dx = dv (1 + gamma),   dv = dy where y > 0, else slope dy, since y has the sign of v
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (batch, channels, plane)
-@group(0) @binding(3) var<storage, read> entry_of: array<u32>;       // (batch, plane) of the table, from 1
-@group(0) @binding(4) var<storage, read_write> dx: array<f32>;       // (batch, channels, plane)
+@group(0) @binding(4) var<storage, read> y: array<f32>;              // (batch, channels, plane)
+@group(0) @binding(5) var<storage, read_write> dx: array<f32>;       // (batch, channels, plane)
 
 @compute @workgroup_size(WG)
 fn backward(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     let i = thread_index(wg, nwg, lane);
     if i >= p.batch * p.channels * p.plane { return; }
     let n = i / (p.channels * p.plane);
-    dx[i] = dy[i] * (1.0 + gamma[i / p.plane % p.channels * p.entries + entry_of[n * p.plane + i % p.plane] - 1u]);
+    dx[i] = select(p.slope, 1.0, y[i] > 0.0) * dy[i] * (1.0 + table[i / p.plane % p.channels * p.entries + entry[n * p.plane + i % p.plane] - 1u]);
 }
 
 // backward_parts: one invocation per channel and part of the inverse of entry (sum_segments.rs).
-//   partial = (sum dy x, sum dy) over the part's pixels
+//   partial = (sum dv x, sum dv) over the part's pixels
 @group(0) @binding(2) var<storage, read> saved_x: array<f32>;        // (batch, channels, plane)
 @group(0) @binding(3) var<storage, read> part: array<vec2u>;         // (parts) first place, one past the last
-@group(0) @binding(4) var<storage, read> place: array<u32>;          // (batch plane) pixels, by table entry
-@group(0) @binding(5) var<storage, read_write> partial_gamma: array<f32>; // (channels, parts)
-@group(0) @binding(6) var<storage, read_write> partial_beta: array<f32>;  // (channels, parts)
+@group(0) @binding(5) var<storage, read> place: array<u32>;          // (batch plane) pixels, by table entry
+@group(0) @binding(6) var<storage, read_write> partial: array<f32>;  // (2, channels, parts): by gamma, by beta
 
 @compute @workgroup_size(WG)
 fn backward_parts(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -52,8 +53,8 @@ fn backward_parts(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg
     for (var k = range.x; k < range.y; k++) {
         let pixel = place[k];
         let at = (pixel / p.plane * p.channels + c) * p.plane + pixel % p.plane;
-        sum += dy[at] * vec2f(saved_x[at], 1.0);
+        sum += select(p.slope, 1.0, y[at] > 0.0) * dy[at] * vec2f(saved_x[at], 1.0);
     }
-    partial_gamma[i] = sum.x;
-    partial_beta[i] = sum.y;
+    partial[i] = sum.x;
+    partial[p.channels * p.parts + i] = sum.y;
 }

@@ -47,17 +47,25 @@ fn product(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u
     if lane < RUN && row[lane] < p.rows { s[row[lane]] = sum[lane]; }
 }
 
-// normalize_vector: one workgroup, over `rows` elements.   y = x / max(|x|, eps)
-@group(0) @binding(1) var<storage, read> vector: array<f32>;         // (rows)
-@group(0) @binding(2) var<storage, read_write> unit: array<f32>;     // (rows)
+// finish: one workgroup.   v = t / |t|,   u = s / |s|,   sigma = u^T W v = |s| / |t|,   where t = W^T u, s = W t
+@group(0) @binding(1) var<storage, read> t_in: array<f32>;           // (columns)
+@group(0) @binding(2) var<storage, read> s_in: array<f32>;           // (rows)
+@group(0) @binding(3) var<storage, read_write> next_u: array<f32>;   // (rows)
+@group(0) @binding(4) var<storage, read_write> next_v: array<f32>;   // (columns)
+@group(0) @binding(5) var<storage, read_write> sigma: array<f32>;    // (1)
 
 @compute @workgroup_size(WG)
-fn normalize_vector(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn finish(@builtin(workgroup_id) wg: vec3u, @builtin(num_workgroups) nwg: vec3u, @builtin(local_invocation_index) lane: u32) {
     if group_index(wg, nwg) > 0u { return; }
     var sum = vec4f();
-    for (var i = lane; i < p.rows; i += WG) { sum.x += vector[i] * vector[i]; }
-    let length = max(sqrt(workgroup_sum(sum, lane).x), p.eps);
-    for (var i = lane; i < p.rows; i += WG) { unit[i] = vector[i] / length; }
+    for (var j = lane; j < p.columns; j += WG) { sum.x += t_in[j] * t_in[j]; }
+    for (var i = lane; i < p.rows; i += WG) { sum.y += s_in[i] * s_in[i]; }
+    let length = sqrt(workgroup_sum(sum, lane).xy);
+    let of_t = max(length.x, p.eps);
+    let of_s = max(length.y / of_t, p.eps); // the length of W v
+    for (var j = lane; j < p.columns; j += WG) { next_v[j] = t_in[j] / of_t; }
+    for (var i = lane; i < p.rows; i += WG) { next_u[i] = s_in[i] / of_t / of_s; }
+    if lane == 0u { sigma[0] = length.y / of_t * (length.y / of_t / of_s); }
 }
 
 // dot_product: one workgroup, over `rows` elements.   sum a b

@@ -251,7 +251,7 @@ fn a_uniform_label_map_survives_spade_and_is_lost_by_normalization() {
     let kept = |class| {
         let gamma = conv2d(&uniform(class), &weight, None, 1, 0).unwrap();
         let x = instance_norm(&tensor(&[1, 4, 6, 5], &x), 1e-5).unwrap();
-        modulate(&x, &gamma, &gamma).unwrap().to_vec().unwrap()
+        modulate(&x, &gamma, &gamma, 1.0).unwrap().to_vec().unwrap()
     };
     let distance: f32 = kept(0).iter().zip(&kept(1)).map(|(a, b)| (a - b).abs()).sum();
     assert!(distance > 1.0, "{distance}");

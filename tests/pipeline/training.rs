@@ -79,8 +79,8 @@ fn collect(got: &mut BTreeMap<String, Vec<f32>>, network: &str, leaves: &Tensors
 fn iterate(network: &Network, state: &mut Tensors) {
     for parameter in network.parameters() {
         if let ParameterKind::Weight { spectral: Some([u, v]), .. } = parameter.kind {
-            let (next_u, next_v) = power_iteration(&state[&parameter.key], &state[&u], &state[&v]).unwrap();
-            state.extend([(u, next_u), (v, next_v)]);
+            let norm = power_iteration(&state[&parameter.key], &state[&u], &state[&v]).unwrap();
+            state.extend([(u, norm.u().clone()), (v, norm.v().clone())]);
         }
     }
 }
@@ -149,10 +149,13 @@ fn segmentation_step(case: &Golden, device: &Device) -> BTreeMap<String, Vec<f32
     let mut got = BTreeMap::from([("fake".to_owned(), fake.to_vec().unwrap())]);
     iterate(&judging, &mut judge);
     let assembled = MultiscaleDiscriminator::from_state(config, |key, _| Ok(judge[key].clone())).unwrap();
-    let on = |image: &Tensor, is_real| {
-        Gan::LeastSquares.discriminator_loss(&assembled.forward(&x, image).unwrap(), is_real).unwrap()
+    let twice = |a: &Tensor, b: &Tensor| {
+        let [n, c, h, w] = a.shape().nchw("test", "a").unwrap();
+        let both = Tensor::gather(device, 2 * a.numel(), &[(0, a), (a.numel(), b)]).unwrap();
+        both.reshape(&[2 * n, c, h, w]).unwrap()
     };
-    let of_discriminator = add(&on(&fake.detach(), false), &on(&real, true)).unwrap();
+    let judged = assembled.forward(&twice(&x, &x), &twice(&fake.detach(), &real)).unwrap();
+    let of_discriminator = Gan::LeastSquares.discriminator_loss(&judged).unwrap();
     collect(&mut got, "discriminator", &judge, &gradients(&of_discriminator));
 
     iterate(&judging, &mut judge);
@@ -195,7 +198,7 @@ fn matching_step(case: &Golden, device: &Device) -> BTreeMap<String, Vec<f32>> {
 
     let mut got = BTreeMap::from([("theta".to_owned(), theta.to_vec().unwrap())]);
     collect(&mut got, "gmm", &state, &gradients(&total));
-    for (key, statistic) in module.running_statistics() {
+    for (key, statistic) in module.moved_state() {
         got.insert(format!("after.gmm.{key}"), statistic.to_vec().unwrap());
     }
     got.insert("losses".into(), values(&[&total, &distance, &bending]));

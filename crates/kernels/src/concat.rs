@@ -5,23 +5,33 @@ use alias_cpu::{Cpu, map};
 use alias_tensor::{Error, Kernel, OnCores, Result, Tensor, Work};
 
 const SOURCE: &[&str] = wgsl!(CONCAT, GRID);
-static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("concat", SOURCE, "forward").on_cores(forward);
-static BACKWARD: Kernel<OnCores<Params, 1, 1>> = kernel("concat", SOURCE, "backward").on_cores(backward);
+static FORWARD: Kernel<OnCores<Params, 2, 1>> = kernel("concat", SOURCE, "forward").on_cores(forward);
+static BACKWARD: Kernel<OnCores<Params, 1, 2>> = kernel("concat", SOURCE, "backward").on_cores(backward);
 
-params! { batch: u32, part: u32, whole: u32, offset: u32 }
+params! { batch: u32, a: u32, b: u32, whole: u32, offset: u32 }
 
-/// Writes the elements of one part; each has its own launch.
-fn forward(cpu: &Cpu, params: &Params, [x]: [&[f32]; 1], [y]: [&mut [f32]; 1]) {
-    let [part, whole, offset] = [params.part, params.whole, params.offset].map(|elements| elements as usize);
-    for (x, y) in x.chunks_exact(part).zip(y.chunks_exact_mut(whole)) {
-        map(cpu, [x], [&mut y[offset..][..part]], |x| x);
+impl Params {
+    /// What an image has of the two parts, in the whole: where they start and how many elements they have.
+    fn places(&self) -> [(usize, usize); 2] {
+        let [a, b, offset] = [self.a, self.b, self.offset].map(|elements| elements as usize);
+        [(offset, a), (offset + a, b)]
     }
 }
 
-fn backward(cpu: &Cpu, params: &Params, [dy]: [&[f32]; 1], [dx]: [&mut [f32]; 1]) {
-    let [part, whole, offset] = [params.part, params.whole, params.offset].map(|elements| elements as usize);
-    for (dy, dx) in dy.chunks_exact(whole).zip(dx.chunks_exact_mut(part)) {
-        map(cpu, [&dy[offset..][..part]], [dx], |dy| dy);
+/// Writes the elements of two parts, of which the second may be empty.
+fn forward(cpu: &Cpu, params: &Params, parts: [&[f32]; 2], [y]: [&mut [f32]; 1]) {
+    for (x, (start, length)) in parts.into_iter().zip(params.places()).filter(|(_, (_, length))| *length > 0) {
+        for (x, y) in x.chunks_exact(length).zip(y.chunks_exact_mut(params.whole as usize)) {
+            map(cpu, [x], [&mut y[start..][..length]], |x| x);
+        }
+    }
+}
+
+fn backward(cpu: &Cpu, params: &Params, [dy]: [&[f32]; 1], gradients: [&mut [f32]; 2]) {
+    for (dx, (start, length)) in gradients.into_iter().zip(params.places()).filter(|(_, (_, length))| *length > 0) {
+        for (dy, dx) in dy.chunks_exact(params.whole as usize).zip(dx.chunks_exact_mut(length)) {
+            map(cpu, [&dy[start..][..length]], [dx], |dy| dy);
+        }
     }
 }
 
@@ -45,25 +55,32 @@ pub fn concat(parts: &[&Tensor]) -> Result<Tensor> {
     let y = Tensor::empty(first.device(), &[n, channels, h, w])?;
     let mut layout = Vec::new();
     let mut offset = 0;
-    for part in parts {
-        let elements = part.numel() / n;
-        let params =
-            Params { batch: n as u32, part: elements as u32, whole: (channels * h * w) as u32, offset: offset as u32 };
-        y.device().launch(&FORWARD, &params, &[part], &[&y], Work::threads(part.numel()))?;
-        offset += elements;
-        layout.push((params, part.shape(), part.is_tracked()));
+    for pair in parts.chunks(2) {
+        let elements = |k: usize| pair.get(k).map_or(0, |part| part.numel() / n);
+        let [a, b] = [elements(0), elements(1)];
+        let [batch, a, b, whole, before] = [n, a, b, channels * h * w, offset].map(|size| size as u32);
+        let params = Params { batch, a, b, whole, offset: before };
+        let work = Work::threads(pair.iter().map(|part| part.numel()).sum());
+        // Every binding needs a buffer; of an empty part nothing is read.
+        y.device().launch(&FORWARD, &params, &[pair[0], pair[pair.len() - 1]], &[&y], work)?;
+        offset += elements(0) + elements(1);
+        let gradients: Vec<_> = pair.iter().map(|part| (part.shape(), part.is_tracked())).collect();
+        layout.push((params, gradients, work));
     }
 
     Ok(y.with_backward_of(parts, move |dy| {
-        let gradient = |(params, shape, tracked): &(Params, alias_tensor::Shape, bool)| {
-            if !tracked {
-                return Ok(None);
+        let mut all = Vec::new();
+        for (params, pair, work) in &layout {
+            if !pair.iter().any(|(_, is_tracked)| *is_tracked) {
+                all.extend(pair.iter().map(|_| None));
+                continue;
             }
-            let dx = Tensor::empty(dy.device(), shape)?;
-            dy.device().launch(&BACKWARD, params, &[dy], &[&dx], Work::threads(dx.numel()))?;
-            Ok(Some(dx))
-        };
-        layout.iter().map(gradient).collect()
+            let shape = |k: usize| pair.get(k).map_or(vec![1], |(shape, _)| shape.to_vec());
+            let [da, db] = [Tensor::empty(dy.device(), &shape(0))?, Tensor::empty(dy.device(), &shape(1))?];
+            dy.device().launch(&BACKWARD, params, &[dy], &[&da, &db], *work)?;
+            all.extend([Some(da), Some(db)].into_iter().take(pair.len()));
+        }
+        Ok(all)
     }))
 }
 

@@ -4,18 +4,19 @@ mod cores;
 mod forms;
 mod sizes;
 
-use crate::geometry::AdapterKind;
+use crate::leaky_relu::pull_back;
 use crate::pack::{Matrices, PackedWeight, pack};
 use crate::spectral_norm::SpectralNorm;
-use alias_tensor::{Device, Gpu, Result, Tensor, Work};
+use alias_tensor::{Device, Error, Gpu, Result, Tensor, Work};
 use cores::Weight;
 #[cfg(test)]
 use forms::SOURCE;
-use forms::{Form, LANES, WeightForm};
+use forms::{BiasForm, Form, LANES, WeightForm};
 use sizes::Conv;
 
 params! {
     batch: u32, cin: u32, cout: u32, h: u32, w: u32, oh: u32, ow: u32, padding: i32, has_bias: u32, parts: u32,
+    slope: f32,
 }
 
 /// `torch.nn.functional.conv2d(x, weight, bias, stride, padding)`: `x` (N, Cin, H, W), `weight` (Cout, Cin, K, K),
@@ -25,7 +26,7 @@ params! {
 /// If the shapes do not match, K is not 1, 3 or 4, the stride is not 1 or 2, the padding is over 65,536, the kernel is
 /// larger than the padded image, or the device reports an error.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Tensor> {
-    convolve(x, weight, None, bias, stride, padding)
+    conv2d_leaky_relu(x, ConvWeight::Plain(weight), bias, [stride, padding], 1.0)
 }
 
 /// [`conv2d`] with a weight divided by its [`spectral_norm`](crate::spectral_norm).
@@ -39,43 +40,7 @@ pub fn conv2d_normalized(
     stride: usize,
     padding: usize,
 ) -> Result<Tensor> {
-    convolve(x, &weight.weight, Some(weight), bias, stride, padding)
-}
-
-fn convolve(
-    x: &Tensor,
-    weight: &Tensor,
-    norm: Option<&SpectralNorm>,
-    bias: Option<&Tensor>,
-    stride: usize,
-    padding: usize,
-) -> Result<Tensor> {
-    let conv = Conv::new(x, weight.shape(), bias, stride, padding)?;
-    let y = match x.device() {
-        Device::Gpu(gpu) => conv.forward(gpu, x, &PackedWeight::divided(weight, norm)?, bias)?,
-        Device::Cores(cores) => cores::forward(cores, &conv, x, Weight::divided(weight, norm), bias)?,
-    };
-
-    let (saved_x, saved_weight, norm) = (x.clone(), weight.clone(), norm.cloned());
-    let bias_tracked = bias.is_some_and(Tensor::is_tracked);
-    let parents: Vec<_> = [Some(x), Some(weight), bias].into_iter().flatten().collect();
-    Ok(y.with_backward_of(&parents, move |dy| {
-        let by_input = || match dy.device() {
-            Device::Gpu(gpu) => conv.backward_input(gpu, dy, &saved_weight, conv.raw_weight(), norm.as_ref()),
-            Device::Cores(cores) => cores::by_input(cores, &conv, dy, Weight::divided(&saved_weight, norm.as_ref())),
-        };
-        let dx = saved_x.is_tracked().then(by_input).transpose()?;
-        let by_weight = || {
-            let dw = conv.backward_weight(dy, &saved_x)?;
-            norm.as_ref().map_or(Ok(dw.clone()), |norm| norm.backward(&dw))
-        };
-        let dw = saved_weight.is_tracked().then(by_weight).transpose()?;
-        let mut gradients = vec![dx, dw];
-        if conv.has_bias {
-            gradients.push(bias_tracked.then(|| conv.backward_bias(dy)).transpose()?);
-        }
-        Ok(gradients)
-    }))
+    conv2d_leaky_relu(x, ConvWeight::Normalized(weight), bias, [stride, padding], 1.0)
 }
 
 /// [`conv2d`] with a weight packed in advance. The weight gets no gradient.
@@ -89,27 +54,105 @@ pub fn conv2d_packed(
     stride: usize,
     padding: usize,
 ) -> Result<Tensor> {
-    let conv = Conv::new(x, weight.shape, bias, stride, padding)?;
-    let y = match x.device() {
-        Device::Gpu(gpu) => conv.forward(gpu, x, weight, bias)?,
-        Device::Cores(cores) => cores::forward(cores, &conv, x, Weight { weight: &weight.packed, sigma: None }, bias)?,
+    conv2d_leaky_relu(x, ConvWeight::Packed(weight), bias, [stride, padding], 1.0)
+}
+
+/// A weight in one of the forms in which a convolution takes it.
+#[derive(Clone, Copy, Debug)]
+pub enum ConvWeight<'a> {
+    /// (Cout, Cin, K, K), as [`conv2d`] takes it.
+    Plain(&'a Tensor),
+    /// As [`conv2d_normalized`] takes it.
+    Normalized(&'a SpectralNorm),
+    /// As [`conv2d_packed`] takes it.
+    Packed(&'a PackedWeight),
+}
+
+/// `leaky_relu(conv2d(x, weight, bias, stride, padding), slope)` in one pass. A `slope` of 0 is ReLU, one of 1 leaves it at
+/// the convolution.
+///
+/// # Errors
+/// As [`conv2d`]; if `slope` is negative or NaN.
+pub fn conv2d_leaky_relu(
+    x: &Tensor,
+    weight: ConvWeight,
+    bias: Option<&Tensor>,
+    [stride, padding]: [usize; 2],
+    slope: f32,
+) -> Result<Tensor> {
+    if slope.is_nan() || slope < 0.0 {
+        return Err(Error::argument("conv2d", "slope", slope, "0 or positive"));
+    }
+    let shape = match weight {
+        ConvWeight::Plain(weight) => weight.shape(),
+        ConvWeight::Normalized(norm) => norm.weight.shape(),
+        ConvWeight::Packed(packed) => packed.shape,
+    };
+    let conv = Conv::new(x, shape, bias, stride, padding)?;
+    let packed = if let ConvWeight::Packed(packed) = weight { Some(packed.clone()) } else { None };
+    // The weight in its tensor, and what divides it.
+    let (raw, norm) = match weight {
+        ConvWeight::Plain(weight) => (weight, None),
+        ConvWeight::Normalized(norm) => (&norm.weight, Some(norm)),
+        ConvWeight::Packed(packed) => (&packed.packed, None),
+    };
+    let y = match (x.device(), weight) {
+        (Device::Gpu(gpu), ConvWeight::Packed(packed)) => conv.forward(gpu, x, packed, bias, slope)?,
+        (Device::Gpu(gpu), _) => conv.forward(gpu, x, &PackedWeight::divided(raw, norm)?, bias, slope)?,
+        (Device::Cores(cores), _) => cores::forward(cores, &conv, x, Weight::divided(raw, norm), bias, slope)?,
     };
 
-    let packed = weight.packed.clone();
-    let x_tracked = x.is_tracked();
-    let bias_tracked = bias.is_some_and(Tensor::is_tracked);
-    let parents: Vec<_> = [Some(x), bias].into_iter().flatten().collect();
+    let (saved_weight, norm) = (raw.clone(), norm.cloned());
+    let (x_tracked, bias_tracked) = (x.is_tracked(), bias.is_some_and(Tensor::is_tracked));
+    // A weight that could be learned and its bias have their gradients from one kernel, so that neither depends on whether
+    // the other is wanted. Only that kernel reads x.
+    let saved_x = (packed.is_none() && (raw.is_tracked() || bias_tracked)).then(|| x.clone());
+    // The result is positive where the convolution is.
+    let saved_y = (slope != 1.0).then(|| y.detach());
+    let parents: Vec<_> = [Some(x), Some(raw), bias].into_iter().flatten().collect();
     Ok(y.with_backward_of(&parents, move |dy| {
-        let by_input = || match dy.device() {
-            Device::Gpu(gpu) => conv.backward_input(gpu, dy, &packed, conv.packed_weight(), None),
-            Device::Cores(cores) => cores::by_input(cores, &conv, dy, Weight { weight: &packed, sigma: None }),
+        let dy = match &saved_y {
+            Some(y) => &pull_back(y, dy, slope)?,
+            None => dy,
         };
-        let mut gradients = vec![x_tracked.then(by_input).transpose()?];
+        let by_input = || match dy.device() {
+            Device::Gpu(gpu) => match &packed {
+                Some(PackedWeight { source: Some(norm), .. }) => {
+                    conv.backward_input(gpu, dy, InputWeight::AsItIs(&norm.weight, Some(&norm.sigma)))
+                }
+                Some(packed) => conv.backward_input(gpu, dy, InputWeight::Packed(&packed.packed)),
+                None => {
+                    let sigma = norm.as_ref().map(|norm| &norm.sigma);
+                    conv.backward_input(gpu, dy, InputWeight::AsItIs(&saved_weight, sigma))
+                }
+            },
+            Device::Cores(cores) => cores::by_input(cores, &conv, dy, Weight::divided(&saved_weight, norm.as_ref())),
+        };
+        let dx = x_tracked.then(by_input).transpose()?;
+        let (mut dw, mut db) = (None, None);
+        if let Some(x) = &saved_x {
+            (dw, db) = conv.backward_weight(dy, x, [saved_weight.is_tracked(), bias_tracked])?;
+        }
+        if let (Some(norm), Some(by_quotient)) = (&norm, &dw) {
+            dw = Some(norm.backward(by_quotient)?);
+        }
+        if bias_tracked && db.is_none() {
+            db = Some(conv.backward_bias(dy)?);
+        }
+        let mut gradients = vec![dx, dw];
         if conv.has_bias {
-            gradients.push(bias_tracked.then(|| conv.backward_bias(dy)).transpose()?);
+            gradients.push(db);
         }
         Ok(gradients)
     }))
+}
+
+/// The weight that a GPU's gradient by input starts from.
+enum InputWeight<'a> {
+    /// (Cout, Cin, K, K), and what divides it.
+    AsItIs(&'a Tensor, Option<&'a Tensor>),
+    /// (Cin, K, K, Cout), as the convolution itself reads it.
+    Packed(&'a Tensor),
 }
 
 impl<'a> Weight<'a> {
@@ -131,6 +174,7 @@ impl Conv {
             padding: self.padding as i32,
             has_bias: 0,
             parts: 1,
+            slope: 1.0,
         }
     }
 
@@ -145,9 +189,16 @@ impl Conv {
         Matrices { batch: (self.cout, 1), rows: (self.cin, taps * width), columns: (taps, width) }
     }
 
-    fn forward(&self, gpu: &Gpu, x: &Tensor, weight: &PackedWeight, bias: Option<&Tensor>) -> Result<Tensor> {
+    fn forward(
+        &self,
+        gpu: &Gpu,
+        x: &Tensor,
+        weight: &PackedWeight,
+        bias: Option<&Tensor>,
+        slope: f32,
+    ) -> Result<Tensor> {
         let y = Tensor::empty(gpu, &[self.batch, self.cout, self.oh, self.ow])?;
-        let params = Params { has_bias: bias.is_some().into(), ..self.params() };
+        let params = Params { has_bias: bias.is_some().into(), slope, ..self.params() };
         // Every binding needs a buffer; without a bias the shader does not read this one.
         let packed = &weight.packed;
         let bias = bias.unwrap_or(packed);
@@ -156,17 +207,11 @@ impl Conv {
     }
 
     /// The gradient by input: a convolution of `dy`, dilated by the stride, with the kernel rotated by 180 degrees and
-    /// its input and output channels swapped. `layout` is the weight's layout in its tensor; `norm` divides the weight.
-    fn backward_input(
-        &self,
-        gpu: &Gpu,
-        dy: &Tensor,
-        weight: &Tensor,
-        layout: Matrices,
-        norm: Option<&SpectralNorm>,
-    ) -> Result<Tensor> {
-        let packed = pack(gpu, weight, layout, true, norm.map(|norm| &norm.sigma))?;
-        let dx = Tensor::empty(gpu, &[self.batch, self.cin, self.h, self.w])?;
+    /// its input and output channels swapped. A weight as it is in its tensor is read as it is, if its channels come in
+    /// whole groups of four.
+    fn backward_input(&self, gpu: &Gpu, dy: &Tensor, weight: InputWeight) -> Result<Tensor> {
+        let padding = self.k as i32 - 1 - self.padding as i32;
+        let form = Form::backward_input(self, padding);
         let params = Params {
             cin: self.cout as u32,
             cout: self.cin as u32,
@@ -174,10 +219,25 @@ impl Conv {
             w: self.ow as u32,
             oh: self.h as u32,
             ow: self.w as u32,
-            padding: self.k as i32 - 1 - self.padding as i32,
+            padding,
             ..self.params()
         };
-        self.launch(gpu, &Form::backward_input(self, params.padding), &params, &[dy, &packed, &packed], &dx)?;
+        let dx = Tensor::empty(gpu, &[self.batch, self.cin, self.h, self.w])?;
+        match weight {
+            InputWeight::AsItIs(weight, sigma) if self.cin.is_multiple_of(4) => {
+                let form = Form { kernel: form.kernel.constant("UNPACKED", 1), ..form };
+                let params = Params { has_bias: sigma.is_some().into(), ..params };
+                self.launch(gpu, &form, &params, &[dy, weight, sigma.unwrap_or(weight)], &dx)?;
+            }
+            InputWeight::AsItIs(weight, sigma) => {
+                let packed = pack(gpu, weight, self.raw_weight(), true, sigma)?;
+                self.launch(gpu, &form, &params, &[dy, &packed, &packed], &dx)?;
+            }
+            InputWeight::Packed(weight) => {
+                let packed = pack(gpu, weight, self.packed_weight(), true, None)?;
+                self.launch(gpu, &form, &params, &[dy, &packed, &packed], &dx)?;
+            }
+        }
         Ok(dx)
     }
 
@@ -186,12 +246,18 @@ impl Conv {
         gpu.launch(&form.kernel, params, inputs, &[y], work)
     }
 
-    fn backward_weight(&self, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
-        match dy.device() {
-            Device::Cores(cores) => cores::by_weight(cores, self, dy, x),
-            Device::Gpu(gpu) if forms::weight_gradient_is_product(self) => self.backward_weight_pointwise(gpu, dy, x),
-            Device::Gpu(gpu) => self.backward_weight_in(gpu, WeightForm::of(self).parts, dy, x),
-        }
+    /// The gradients by weight and by bias, if they are `wanted`; that by bias only where it costs nothing more.
+    fn backward_weight(&self, dy: &Tensor, x: &Tensor, wanted: [bool; 2]) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [by_weight, by_bias] = wanted;
+        let apart = match dy.device() {
+            Device::Gpu(gpu) if !forms::weight_gradient_is_product(self) => {
+                let (dw, db) = self.backward_weight_in(gpu, WeightForm::of(self).parts, dy, x, by_bias)?;
+                return Ok((by_weight.then_some(dw), db));
+            }
+            Device::Gpu(gpu) => by_weight.then(|| self.backward_weight_pointwise(gpu, dy, x)),
+            Device::Cores(cores) => by_weight.then(|| cores::by_weight(cores, self, dy, x)),
+        };
+        Ok((apart.transpose()?, None))
     }
 
     /// The gradient by weight of a 1x1 convolution, dw = dy x^T, as another 1x1 convolution: of an image whose channels
@@ -206,30 +272,54 @@ impl Conv {
         Ok(dw)
     }
 
-    /// The gradient by weight: sums over `parts` of the tiles, then the sum of those.
-    fn backward_weight_in(&self, gpu: &Gpu, parts: usize, dy: &Tensor, x: &Tensor) -> Result<Tensor> {
-        let k = self.k;
+    /// The gradients by weight and bias: sums over `parts` of the tiles, then the sum of those.
+    fn backward_weight_in(
+        &self,
+        gpu: &Gpu,
+        parts: usize,
+        dy: &Tensor,
+        x: &Tensor,
+        with_bias: bool,
+    ) -> Result<(Tensor, Option<Tensor>)> {
         let packed = pack(gpu, dy, Matrices::row_major([self.batch, self.cout, self.oh * self.ow]), false, None)?;
-        let params = Params { parts: parts as u32, ..self.params() };
-        let dw = Tensor::empty(gpu, &[self.cout, self.cin, k, k])?;
-        let dw_parts = if parts == 1 { dw.clone() } else { Tensor::empty(gpu, &[parts, dw.numel()])? };
+        let params = Params { parts: parts as u32, has_bias: with_bias.into(), ..self.params() };
+        let dw = Tensor::empty(gpu, &[self.cout, self.cin, self.k, self.k])?;
+        // Every binding needs a buffer; without a bias nothing is written to this one.
+        let biases = if with_bias { self.cout } else { 1 };
+        let db = Tensor::empty(gpu, &[biases])?;
+        let (dw_parts, db_parts) = match parts {
+            1 => (dw.clone(), db.clone()),
+            _ => (Tensor::empty(gpu, &[parts, dw.numel()])?, Tensor::empty(gpu, &[parts, biases])?),
+        };
         let form = WeightForm::of(self);
         let work = Work::threads(LANES * form.jobs * parts).flops(self.flops());
-        gpu.launch(&form.kernel, &params, &[x, &packed], &[&dw_parts], work)?;
+        gpu.launch(&form.kernel, &params, &[x, &packed], &[&dw_parts, &db_parts], work)?;
         if parts > 1 {
-            let work = Work::threads(dw.numel()).flops(dw_parts.numel() as u64);
-            gpu.launch(&form.sum_parts, &params, &[&dw_parts], &[&dw], work)?;
+            let work = Work::threads(dw.numel() + biases).flops(dw_parts.numel() as u64);
+            gpu.launch(&form.sum_parts, &params, &[&dw_parts, &db_parts], &[&dw, &db], work)?;
         }
-        Ok(dw)
+        Ok((dw, with_bias.then_some(db)))
     }
 
     fn backward_bias(&self, dy: &Tensor) -> Result<Tensor> {
         let db = Tensor::empty(dy.device(), &[self.cout])?;
-        let (plane, work) = (self.oh * self.ow, Work::groups(self.cout).flops(dy.numel() as u64));
+        let plane = self.oh * self.ow;
         match dy.device() {
             Device::Gpu(gpu) => {
-                let kernel = forms::backward_bias(AdapterKind::of(dy.device()));
-                gpu.launch(&kernel, &self.params(), &[dy], &[&db], work)?;
+                let form = BiasForm::of(self);
+                let params = Params { parts: form.parts as u32, ..self.params() };
+                let work = Work::groups(form.parts * self.cout).flops(dy.numel() as u64);
+                if form.parts == 1 {
+                    gpu.launch(&form.kernel, &params, &[dy], &[&db], work)?;
+                } else {
+                    let of_parts = Tensor::empty(gpu, &[form.parts, self.cout])?;
+                    gpu.launch(&form.kernel, &params, &[dy], &[&of_parts], work)?;
+                    // As the weight of one input channel and one tap; of the bias, nothing is read or written.
+                    let params = Params { cin: 1, has_bias: 0, ..params };
+                    let unused = Tensor::empty(gpu, &[1])?;
+                    let work = Work::threads(self.cout);
+                    gpu.launch(&form.sum_parts, &params, &[&of_parts, &of_parts], &[&db, &unused], work)?;
+                }
             }
             Device::Cores(cores) => {
                 cores.run("conv2d", "by_bias", &[dy], &[&db], dy.numel() as u64, |cpu, [dy], [db]| {
@@ -243,10 +333,10 @@ impl Conv {
 
 #[cfg(test)]
 mod tests {
-    use super::Conv;
+    use super::{Conv, ConvWeight, InputWeight, conv2d_leaky_relu};
     use crate::PackedWeight;
     use crate::geometry::AdapterKind;
-    use alias_oracle::{Array, Random, Twin, check, check_on_cores, gpu, relative_l2};
+    use alias_oracle::{Array, Random, Twin, check, check_on_cores, devices, gpu, relative_l2};
     use alias_tensor::Tensor;
 
     struct Conv2d {
@@ -322,7 +412,7 @@ mod tests {
         for (k, padding) in [(1, 0), (3, 1), (3, 0), (4, 2), (4, 0), (3, 4), (1, 1)] {
             for stride in [1, 2] {
                 check_case([2, 3, 5, 7], 4, k, stride, padding, true);
-                check_case([1, 2, 6, 4], 3, k, stride, padding, false);
+                check_case([1, 8, 6, 4], 3, k, stride, padding, false);
             }
         }
     }
@@ -344,6 +434,47 @@ mod tests {
         }
         check_case([1, 18, 14, 13], 35, 4, 2, 2);
         check_case([1, 18, 36, 33], 35, 3, 1, 1);
+    }
+
+    /// A convolution and leaky ReLU.
+    struct Activated {
+        conv: Conv2d,
+        slope: f64,
+    }
+
+    impl Twin for Activated {
+        fn forward(&self, x: &[Array]) -> Array {
+            self.conv.forward(x).map(|v| if v > 0.0 { v } else { self.slope * v })
+        }
+
+        fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
+            let dv = self.conv.forward(x).zip(dy, |v, dy| if v > 0.0 { dy } else { self.slope * dy });
+            self.conv.backward(x, &dv)
+        }
+    }
+
+    /// Planes of whole groups of four pixels, of others, and of more pixels than those of which cores read the weight unpacked.
+    #[test]
+    fn leaky_relu_after_it_matches_twin() {
+        for (shape, k, padding) in [([2, 3, 4, 6], 1, 0), ([2, 3, 5, 7], 3, 1), ([1, 2, 19, 23], 3, 1)] {
+            for slope in [0.0, 0.25] {
+                let mut random = Random::new(1);
+                let inputs = [random.array(&shape), random.array(&[5, shape[1], k, k]), random.array(&[5])];
+                check(&Activated { conv: Conv2d { stride: 1, padding }, slope }, &inputs, |t| {
+                    conv2d_leaky_relu(&t[0], ConvWeight::Plain(&t[1]), Some(&t[2]), [1, padding], slope as f32)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn relu_after_it_keeps_nan_and_ends_infinity() {
+        for device in devices() {
+            let x = Tensor::new(&device, &[1, 1, 1, 4], &[f32::NAN, f32::NEG_INFINITY, f32::INFINITY, -1.0]).unwrap();
+            let one = Tensor::new(&device, &[1, 1, 1, 1], &[1.0]).unwrap();
+            let y = conv2d_leaky_relu(&x, ConvWeight::Plain(&one), None, [1, 0], 0.0).unwrap().to_vec().unwrap();
+            assert!(y[0].is_nan() && y[1] == 0.0 && y[2] == f32::INFINITY && y[3] == 0.0, "{y:?}");
+        }
     }
 
     /// [`Conv2d`] without a gradient by weight.
@@ -406,7 +537,8 @@ mod tests {
         let conv = Conv::new(&x, w.shape(), None, 1, 1).unwrap();
         // 17 x 18 tiles make five runs of 64.
         for parts in 1..=5 {
-            let dw = conv.backward_weight_in(gpu(), parts, &dy, &x).unwrap().to_vec().unwrap();
+            let (dw, _) = conv.backward_weight_in(gpu(), parts, &dy, &x, false).unwrap();
+            let dw = dw.to_vec().unwrap();
             let error = relative_l2(&dw, &want.data);
             assert!(error <= 2e-6, "{parts} parts: {error:.2e}");
         }
@@ -436,13 +568,17 @@ mod tests {
                     let error = relative_l2(&got.to_vec().unwrap(), &want.data);
                     assert!(error <= 2e-6, "{what}, kernel {k}, stride {stride}: {error:.2e}");
                 };
-                close("forward", conv.forward(gpu(), &x, &PackedWeight::new(&w).unwrap(), None).unwrap(), &y);
+                close("forward", conv.forward(gpu(), &x, &PackedWeight::new(&w).unwrap(), None, 1.0).unwrap(), &y);
                 close(
                     "by input",
-                    conv.backward_input(gpu(), &cotangent, &w, conv.raw_weight(), None).unwrap(),
+                    conv.backward_input(gpu(), &cotangent, InputWeight::AsItIs(&w, None)).unwrap(),
                     gradients[0].as_ref().unwrap(),
                 );
-                close("by weight", conv.backward_weight(&cotangent, &x).unwrap(), gradients[1].as_ref().unwrap());
+                close(
+                    "by weight",
+                    conv.backward_weight(&cotangent, &x, [true, false]).unwrap().0.unwrap(),
+                    gradients[1].as_ref().unwrap(),
+                );
             }
         }
     }

@@ -24,18 +24,23 @@ fn backward(cpu: &Cpu, &Params { slope, .. }: &Params, saved_and_dy: [&[f32]; 2]
 /// If the device reports an error.
 pub fn leaky_relu(x: &Tensor, slope: f32) -> Result<Tensor> {
     let n = x.numel();
-    let params = Params { n: n as u32, slope };
-    let work = Work::threads(n).flops(n as u64);
     let y = Tensor::empty(x.device(), &x.shape())?;
-    x.device().launch(&FORWARD, &params, &[x], &[&y], work)?;
+    let params = Params { n: n as u32, slope };
+    x.device().launch(&FORWARD, &params, &[x], &[&y], Work::threads(n).flops(n as u64))?;
 
     // With a positive slope, y > 0 where x > 0. The next operation keeps y alive anyway, so saving y lets x be freed.
     let saved = if slope > 0.0 { y.detach() } else { x.detach() };
-    Ok(y.with_backward([x], move |dy| {
-        let dx = Tensor::empty(dy.device(), &dy.shape())?;
-        dy.device().launch(&BACKWARD, &params, &[&saved, dy], &[&dx], work)?;
-        Ok([Some(dx)])
-    }))
+    Ok(y.with_backward([x], move |dy| Ok([Some(pull_back(&saved, dy, slope)?)])))
+}
+
+/// The gradient `dy` pulled back through leaky ReLU: times `slope` where `saved` is not positive. `saved` is what leaky ReLU was
+/// applied to, or anything that is positive at the same places.
+pub(crate) fn pull_back(saved: &Tensor, dy: &Tensor, slope: f32) -> Result<Tensor> {
+    let n = dy.numel();
+    let dx = Tensor::empty(dy.device(), &dy.shape())?;
+    let params = Params { n: n as u32, slope };
+    dy.device().launch(&BACKWARD, &params, &[saved, dy], &[&dx], Work::threads(n).flops(n as u64))?;
+    Ok(dx)
 }
 
 #[cfg(test)]

@@ -6,10 +6,9 @@ use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
 use rayon::prelude::*;
 
 const SOURCE: &[&str] = wgsl!(MASK_NORM, GRID, REDUCE);
-static STATISTICS: Kernel<OnCores<Params, 2, 1>> = kernel("mask_norm", SOURCE, "statistics").on_cores(statistics);
+static FORWARD: Kernel<OnCores<Params, 2, 2>> = kernel("mask_norm", SOURCE, "forward").on_cores(forward);
 // For small planes, where 256 invocations would mostly wait at barriers.
-static STATISTICS_SMALL: Kernel<OnCores<Params, 2, 1>> = STATISTICS.workgroup(32);
-static FORWARD: Kernel<OnCores<Params, 3, 1>> = kernel("mask_norm", SOURCE, "forward").on_cores(forward);
+static FORWARD_SMALL: Kernel<OnCores<Params, 2, 2>> = FORWARD.workgroup(32);
 static BACKWARD: Kernel<OnCores<Params, 4, 1>> = kernel("mask_norm", SOURCE, "backward").on_cores(backward);
 
 params! { planes: u32, channels: u32, plane: u32, eps: f32 }
@@ -43,11 +42,12 @@ impl Region {
     }
 }
 
-fn statistics(cpu: &Cpu, params: &Params, [x, mask]: [&[f32]; 2], [regions]: [&mut [f32]; 1]) {
+fn forward(cpu: &Cpu, params: &Params, [x, mask]: [&[f32]; 2], [regions, y]: [&mut [f32]; 2]) {
     let (channels, plane) = (params.channels as usize, params.plane as usize);
     let (pixels, eps) = (plane as f64, f64::from(params.eps));
     let regions: &mut [[Region; 2]] = bytemuck::cast_slice_mut(regions);
-    regions.par_iter_mut().zip(x.par_chunks_exact(plane)).enumerate().for_each(|(k, (regions, x))| {
+    let planes = y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).zip(regions).enumerate();
+    planes.for_each(|(k, ((y, x), regions))| {
         let (mask, first) = (&mask[k / channels * plane..][..plane], f64::from(x[0]));
         let [masked, sum_all, sum_masked] = sum(cpu, [x, mask], move |[x, m]| [m, x - first, m * (x - first)]);
         let counts = [masked, pixels - masked].map(|count| if count == 0.0 { 1.0 } else { count });
@@ -58,15 +58,7 @@ fn statistics(cpu: &Cpu, params: &Params, [x, mask]: [&[f32]; 2], [regions]: [&m
             [d[0] * d[0], d[1] * d[1], weights[0] * d[0], weights[1] * d[1]]
         });
         *regions = [0, 1].map(|r| Region::new(means[r], sums[r], sums[2 + r], counts[r], pixels, eps));
-    });
-}
-
-fn forward(cpu: &Cpu, params: &Params, [x, mask, regions]: [&[f32]; 3], [y]: [&mut [f32]; 1]) {
-    let (channels, plane) = (params.channels as usize, params.plane as usize);
-    let regions: &[[Region; 2]] = bytemuck::cast_slice(regions);
-    let planes = y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).zip(regions).enumerate();
-    planes.for_each(|(k, ((y, x), &[inside, rest]))| {
-        let (mask, first) = (&mask[k / channels * plane..][..plane], x[0]);
+        let (&mut [inside, rest], first) = (regions, x[0]);
         map(cpu, [x, mask], [y], move |[x, m]| {
             let v = x - first;
             [m * (v - inside.mean) * inside.scale + (1.0 - m) * (v - rest.mean) * rest.scale]
@@ -109,12 +101,10 @@ pub fn mask_norm(x: &Tensor, mask: &Tensor, eps: f32) -> Result<Tensor> {
     let elements = x.numel() as u64;
     // Saved for backward: five numbers for each of the two regions of a plane.
     let regions = Tensor::empty(x.device(), &[n * c, 2, 5])?;
-    let reduction = if h * w <= 256 { &STATISTICS_SMALL } else { &STATISTICS };
-    let work = Work::groups(n * c).flops(17 * elements);
-    x.device().launch(reduction, &params, &[x, mask], &[&regions], work)?;
+    let kernel = if h * w <= 256 { &FORWARD_SMALL } else { &FORWARD };
     let y = Tensor::empty(x.device(), &x.shape())?;
-    let work = Work::threads(x.numel()).flops(8 * elements);
-    x.device().launch(&FORWARD, &params, &[x, mask, &regions], &[&y], work)?;
+    let work = Work::groups(n * c).flops(25 * elements);
+    x.device().launch(kernel, &params, &[x, mask], &[&regions, &y], work)?;
 
     let (saved_x, saved_mask) = (x.clone(), mask.detach());
     Ok(y.with_backward([x], move |dy| {

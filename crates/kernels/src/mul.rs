@@ -76,7 +76,7 @@ mod tests {
         for shape in [&[1][..], &[257], &[1024], &[2, 3, 5, 7]] {
             check(&Reused, &[Random::new(1).array(shape)], |t| {
                 let square = super::mul(&t[0], &t[0])?;
-                crate::modulate(&t[0], &square, &square)
+                crate::modulate(&t[0], &square, &square, 1.0)
             });
         }
     }

@@ -8,20 +8,20 @@ use alias_tensor::{Kernel, OnCores, Recording, Result, Tensor, Work};
 use rayon::prelude::*;
 
 const SOURCE: &[&str] = wgsl!(NOISE, GRID, REDUCE, MATH, PHILOX);
-static DRAW: Kernel<OnCores<Params, 0, 1>> = kernel("noise", SOURCE, "draw").on_cores(draw);
 static DRAW_SEEDED: Kernel = kernel("noise", SOURCE, "draw_seeded");
-static FORWARD: Kernel<OnCores<Params, 3, 1>> = kernel("noise", SOURCE, "forward").on_cores(forward);
+static FORWARD: Kernel<OnCores<Params, 2, 2>> = kernel("noise", SOURCE, "forward").on_cores(forward);
 static BACKWARD_SCALE: Kernel<OnCores<Params, 2, 1>> =
     kernel("noise", SOURCE, "backward_scale").on_cores(backward_scale);
 
-params! { batch: u32, channels: u32, plane: u32, stream: u32, seed_low: u32, seed_high: u32 }
+params! { batch: u32, channels: u32, plane: u32, stream: u32, seed_low: u32, seed_high: u32, share: u32 }
 
-fn draw(_: &Cpu, params: &Params, []: [&[f32]; 0], [z]: [&mut [f32]; 1]) {
+/// Invocations that fill any device.
+const INVOCATIONS: usize = 1 << 14;
+
+fn forward(cpu: &Cpu, params: &Params, [x, scale]: [&[f32]; 2], [y, z]: [&mut [f32]; 2]) {
     let seed = u64::from(params.seed_high) << 32 | u64::from(params.seed_low);
     normal(seed, params.stream, z);
-}
-
-fn forward(cpu: &Cpu, params: &Params, [z, x, scale]: [&[f32]; 3], [y]: [&mut [f32]; 1]) {
+    let z = &*z;
     let (channels, plane) = (params.channels as usize, params.plane as usize);
     y.par_chunks_exact_mut(plane).zip(x.par_chunks_exact(plane)).enumerate().for_each(|(at, (y, x))| {
         let (z, scale) = (&z[at / channels * plane..][..plane], scale[at % channels]);
@@ -46,6 +46,9 @@ fn backward_scale(cpu: &Cpu, params: &Params, [z, dy]: [&[f32]; 2], [dscale]: [&
 pub fn add_noise(x: &Tensor, scale: &Tensor, seed: u64, stream: u32) -> Result<Tensor> {
     let [n, c, h, w] = x.shape().nchw("add_noise", "x")?;
     scale.shape().check("add_noise", "scale", &[c])?;
+    let blocks = (n * h * w).div_ceil(4);
+    // As many channels share the numbers of an invocation as leave enough invocations.
+    let share = (blocks * c / INVOCATIONS).clamp(1, c);
     let params = Params {
         batch: n as u32,
         channels: c as u32,
@@ -53,13 +56,12 @@ pub fn add_noise(x: &Tensor, scale: &Tensor, seed: u64, stream: u32) -> Result<T
         stream,
         seed_low: seed as u32,
         seed_high: (seed >> 32) as u32,
+        share: share as u32,
     };
-    let z = Tensor::empty(x.device(), &[n, 1, h, w])?;
-    let work = Work::threads(z.numel().div_ceil(4)).flops(30 * z.numel() as u64);
-    x.device().launch(&DRAW, &params, &[], &[&z], work)?;
-    let y = Tensor::empty(x.device(), &x.shape())?;
+    let (y, z) = (Tensor::empty(x.device(), &x.shape())?, Tensor::empty(x.device(), &[n, 1, h, w])?);
     let flops = 2 * x.numel() as u64;
-    x.device().launch(&FORWARD, &params, &[&z, x, scale], &[&y], Work::threads(x.numel()).flops(flops))?;
+    let work = Work::threads(blocks * c.div_ceil(share)).flops(flops + 30 * z.numel() as u64);
+    x.device().launch(&FORWARD, &params, &[x, scale], &[&y, &z], work)?;
 
     let scale_tracked = scale.is_tracked();
     Ok(y.with_backward([x, scale], move |dy| {
@@ -77,7 +79,7 @@ pub(crate) fn record(recording: &mut Recording, step: &NoisePlane, buffers: &Dev
     let NoisePlane { stream, elements, seed, output } = *step;
     holds("noise", "the seed", buffers.get(seed), 8)?;
     holds("noise", "the output", buffers.get(output), 4 * elements as u64)?;
-    let params = Params { batch: 1, channels: 1, plane: elements as u32, stream, seed_low: 0, seed_high: 0 };
+    let params = Params { batch: 1, channels: 1, plane: elements as u32, stream, seed_low: 0, seed_high: 0, share: 1 };
     let work = Work::threads(elements.div_ceil(4)).flops(30 * elements as u64);
     recording.launch(&DRAW_SEEDED, &params, &[buffers.get(seed)], &[buffers.get(output)], work)
 }
@@ -118,9 +120,12 @@ mod tests {
 
     #[test]
     fn matches_twin() {
-        for (shape, seed, stream) in
-            [([1, 1, 1, 1], 0, 0), ([2, 3, 5, 7], 11, 4), ([3, 2, 47, 31], 0x1234_5678_9abc_def0, 23)]
-        {
+        for (shape, seed, stream) in [
+            ([1, 1, 1, 1], 0, 0),
+            ([2, 3, 5, 7], 11, 4),
+            ([3, 2, 47, 31], 0x1234_5678_9abc_def0, 23),
+            ([2, 37, 41, 43], 3, 9),
+        ] {
             let mut random = Random::new(1);
             // x is small, so that the result is almost only noise, as is the gradient by scale.
             let x = random.array(&shape).map(|x| x / 1024.0);

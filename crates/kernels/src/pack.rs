@@ -23,6 +23,8 @@ pub struct PackedWeight {
     pub(crate) packed: Tensor,
     /// (Cout, Cin, K, K).
     pub(crate) shape: Shape,
+    /// What was divided, if it was. A GPU's gradient by input reads it as it is.
+    pub(crate) source: Option<SpectralNorm>,
 }
 
 impl PackedWeight {
@@ -49,7 +51,7 @@ impl PackedWeight {
             Device::Gpu(gpu) => pack(gpu, weight, Matrices::row_major([1, cout, cin * kh * kw]), false, sigma)?,
             Device::Cores(cores) => sigma.map_or(Ok(weight.detach()), |sigma| divided(cores, weight, sigma))?,
         };
-        Ok(PackedWeight { packed, shape: weight.shape() })
+        Ok(PackedWeight { packed, shape: weight.shape(), source: norm.cloned() })
     }
 
     /// The same data as the weight (Cout, Cin K K, 1, 1) of a 1x1 convolution over unfolded input (im2col).
@@ -58,7 +60,8 @@ impl PackedWeight {
     /// As [`Shape::new`].
     pub fn unfolded(&self) -> Result<PackedWeight> {
         let [cout, cin, kh, kw] = self.shape.nchw("packed weight", "weight")?;
-        Ok(PackedWeight { packed: self.packed.clone(), shape: Shape::new(&[cout, cin * kh * kw, 1, 1])? })
+        let shape = Shape::new(&[cout, cin * kh * kw, 1, 1])?;
+        Ok(PackedWeight { packed: self.packed.clone(), shape, source: None })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sum and mean of all elements.
 
-use crate::{kernel, scale};
+use crate::kernel;
 use alias_cpu::{Cpu, map};
 use alias_tensor::{Kernel, OnCores, Result, Tensor, Work};
 use rayon::prelude::*;
@@ -9,21 +9,37 @@ const SOURCE: &[&str] = wgsl!(REDUCE, GRID, REDUCE);
 static FORWARD: Kernel<OnCores<Params, 1, 1>> = kernel("reduce", SOURCE, "forward").on_cores(forward);
 static BACKWARD: Kernel<OnCores<Params, 1, 1>> = kernel("reduce", SOURCE, "backward").on_cores(backward);
 
-params! { n: u32, run: u32 }
+params! { n: u32, run: u32, factor: f32 }
 
 /// Elements per workgroup: 64 per invocation, so that rounding errors stay those of a short sum and a tree.
-const RUN: usize = 64 * 256;
+pub(crate) const RUN: usize = 64 * 256;
 
-fn forward(cpu: &Cpu, _: &Params, [x]: [&[f32]; 1], [sums]: [&mut [f32]; 1]) {
+fn forward(cpu: &Cpu, &Params { factor, .. }: &Params, [x]: [&[f32]; 1], [sums]: [&mut [f32]; 1]) {
     sums.par_iter_mut().zip(x.par_chunks(RUN)).for_each(|(to, run)| {
         let [sum] = alias_cpu::sum(cpu, [run], |x| x);
-        *to = sum as f32;
+        *to = factor * sum as f32;
     });
 }
 
-fn backward(cpu: &Cpu, _: &Params, [dy]: [&[f32]; 1], dx: [&mut [f32]; 1]) {
-    let dy = dy[0];
+fn backward(cpu: &Cpu, &Params { factor, .. }: &Params, [dy]: [&[f32]; 1], dx: [&mut [f32]; 1]) {
+    let dy = factor * dy[0];
     map(cpu, [], dx, move |[]| [dy]);
+}
+
+/// `factor` times the sum of all elements, a scalar, without a gradient.
+pub(crate) fn sum_of_runs(mut sums: Tensor, factor: f32) -> Result<Tensor> {
+    loop {
+        let n = sums.numel();
+        let runs = n.div_ceil(RUN);
+        let (shape, factor): (&[usize], _) = if runs == 1 { (&[], factor) } else { (&[runs], 1.0) };
+        let next = Tensor::empty(sums.device(), shape)?;
+        let params = Params { n: n as u32, run: RUN as u32, factor };
+        sums.device().launch(&FORWARD, &params, &[&sums], &[&next], Work::groups(runs).flops(n as u64))?;
+        sums = next;
+        if runs == 1 {
+            return Ok(sums);
+        }
+    }
 }
 
 /// The sum of all elements, a scalar. Any shape.
@@ -31,26 +47,7 @@ fn backward(cpu: &Cpu, _: &Params, [dy]: [&[f32]; 1], dx: [&mut [f32]; 1]) {
 /// # Errors
 /// If the device reports an error.
 pub fn sum(x: &Tensor) -> Result<Tensor> {
-    let mut sums = x.detach();
-    loop {
-        let n = sums.numel();
-        let runs = n.div_ceil(RUN);
-        let next = if runs == 1 { Tensor::empty(x.device(), &[])? } else { Tensor::empty(x.device(), &[runs])? };
-        let work = Work::groups(runs).flops(n as u64);
-        x.device().launch(&FORWARD, &Params { n: n as u32, run: RUN as u32 }, &[&sums], &[&next], work)?;
-        sums = next;
-        if runs == 1 {
-            break;
-        }
-    }
-
-    let shape = x.shape();
-    Ok(sums.with_backward([x], move |dy| {
-        let dx = Tensor::empty(dy.device(), &shape)?;
-        let n = dx.numel();
-        dy.device().launch(&BACKWARD, &Params { n: n as u32, run: RUN as u32 }, &[dy], &[&dx], Work::threads(n))?;
-        Ok([Some(dx)])
-    }))
+    multiple_of_sum(x, 1.0)
 }
 
 /// The mean of all elements, a scalar. Any shape.
@@ -58,7 +55,18 @@ pub fn sum(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// If the device reports an error.
 pub fn mean(x: &Tensor) -> Result<Tensor> {
-    scale(&sum(x)?, 1.0 / x.numel() as f32)
+    multiple_of_sum(x, 1.0 / x.numel() as f32)
+}
+
+fn multiple_of_sum(x: &Tensor, factor: f32) -> Result<Tensor> {
+    let shape = x.shape();
+    Ok(sum_of_runs(x.detach(), factor)?.with_backward([x], move |dy| {
+        let dx = Tensor::empty(dy.device(), &shape)?;
+        let n = dx.numel();
+        let params = Params { n: n as u32, run: RUN as u32, factor };
+        dy.device().launch(&BACKWARD, &params, &[dy], &[&dx], Work::threads(n))?;
+        Ok([Some(dx)])
+    }))
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ const SOURCE: &[&str] = wgsl!(SPECTRAL_NORM, GRID, REDUCE);
 static TRANSPOSED_PRODUCT: Kernel<OnCores<Params, 2, 1>> =
     kernel("spectral_norm", SOURCE, "transposed_product").on_cores(transposed_product);
 static PRODUCT: Kernel<OnCores<Params, 2, 1>> = kernel("spectral_norm", SOURCE, "product").on_cores(row_products);
-static NORMALIZE: Kernel<OnCores<Params, 1, 1>> =
-    kernel("spectral_norm", SOURCE, "normalize_vector").on_cores(normalize_vector);
+static FINISH: Kernel<OnCores<Params, 2, 3>> = kernel("spectral_norm", SOURCE, "finish").on_cores(finish);
 static DOT: Kernel<OnCores<Params, 2, 1>> = kernel("spectral_norm", SOURCE, "dot_product").on_cores(dot_product);
 static ROW_DOTS: Kernel<OnCores<Params, 2, 1>> = kernel("spectral_norm", SOURCE, "row_dots").on_cores(row_dots);
 static BACKWARD: Kernel<OnCores<Params, 5, 1>> = kernel("spectral_norm", SOURCE, "backward").on_cores(backward);
@@ -38,12 +37,20 @@ fn row_products(cpu: &Cpu, params: &Params, [w, v]: [&[f32]; 2], [wv]: [&mut [f3
     });
 }
 
-fn normalize_vector(cpu: &Cpu, params: &Params, [x]: [&[f32]; 1], y: [&mut [f32]; 1]) {
-    let [squares] = sum(cpu, [x], move |[x]| [x * x]);
-    let length = squares.sqrt() as f32;
-    // A selection, not `max`, so that NaN passes through.
-    let length = if length < params.eps { params.eps } else { length };
-    map(cpu, [x], y, move |[x]| [x / length]);
+fn finish(cpu: &Cpu, params: &Params, [t, s]: [&[f32]; 2], [u, v, sigma]: [&mut [f32]; 3]) {
+    let length = |x: &[f32]| {
+        let [squares] = sum(cpu, [x], move |[x]| [x * x]);
+        squares.sqrt()
+    };
+    let eps = f64::from(params.eps);
+    // Selections, not `max`, so that NaN passes through.
+    let at_least = |length: f64| if length < eps { eps } else { length };
+    let of_t = at_least(length(t));
+    let wv = length(s) / of_t;
+    let (of_t, of_s) = (of_t as f32, at_least(wv) as f32);
+    map(cpu, [t], [v], move |[t]| [t / of_t]);
+    map(cpu, [s], [u], move |[s]| [s / of_t / of_s]);
+    sigma[0] = (wv * (wv / at_least(wv))) as f32;
 }
 
 fn dot_product(cpu: &Cpu, _: &Params, vectors: [&[f32]; 2], [ab]: [&mut [f32]; 1]) {
@@ -162,6 +169,16 @@ pub fn spectral_norm(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<Spectral
 }
 
 impl SpectralNorm {
+    /// The left singular vector that it was estimated by: (Cout).
+    pub fn u(&self) -> &Tensor {
+        &self.u
+    }
+
+    /// The right singular vector that it was estimated by: (rest).
+    pub fn v(&self) -> &Tensor {
+        &self.v
+    }
+
     /// Whether the weight gets a gradient.
     pub fn is_tracked(&self) -> bool {
         self.weight.is_tracked()
@@ -181,19 +198,24 @@ impl SpectralNorm {
     }
 }
 
-/// One round of power iteration, `v = normalize(W^T u)`, then `u = normalize(W v)`, as `(u, v)`. Not differentiable.
+/// [`spectral_norm`] after one round of power iteration, `v = normalize(W^T u)`, then `u = normalize(W v)`. The result has
+/// the new vectors. In training PyTorch does so before each forward pass.
 ///
 /// # Errors
 /// If the shapes do not match or the device reports an error.
-pub fn power_iteration(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+pub fn power_iteration(weight: &Tensor, u: &Tensor, v: &Tensor) -> Result<SpectralNorm> {
     let params = matrix("power_iteration", weight, u, v)?;
-    let device = weight.device();
-    let transposed = Tensor::empty(device, &v.shape())?;
+    let (device, shapes) = (weight.device(), [u.shape(), v.shape()]);
+    let transposed = Tensor::empty(device, &shapes[1])?;
     let work = Work::threads(v.numel().div_ceil(RUN)).flops(2 * weight.numel() as u64);
     device.launch(&TRANSPOSED_PRODUCT, &params, &[weight, u], &[&transposed], work)?;
-    let v = normalize(&transposed)?;
-    let u = normalize(&product(weight, &v, &params)?)?;
-    Ok((u, v))
+    // W t instead of W v, which has the same direction: v and u are then normalized together.
+    let product = product(weight, &transposed, &params)?;
+    let [u, v] = [Tensor::empty(device, &shapes[0])?, Tensor::empty(device, &shapes[1])?];
+    let sigma = Tensor::empty(device, &[1])?;
+    let work = Work::groups(1).flops(3 * (u.numel() + v.numel()) as u64);
+    device.launch(&FINISH, &params, &[&transposed, &product], &[&u, &v, &sigma], work)?;
+    Ok(SpectralNorm { weight: weight.clone(), sigma, u, v })
 }
 
 /// Checks the shapes of `u` and `v` and returns the Params of the weight as a matrix.
@@ -216,13 +238,6 @@ fn product(weight: &Tensor, v: &Tensor, params: &Params) -> Result<Tensor> {
     let work = Work::groups((params.rows as usize).div_ceil(RUN)).flops(2 * weight.numel() as u64);
     weight.device().launch(&by_row(weight.device(), PRODUCT), params, &[weight, v], &[&wv], work)?;
     Ok(wv)
-}
-
-fn normalize(x: &Tensor) -> Result<Tensor> {
-    let y = Tensor::empty(x.device(), &x.shape())?;
-    let params = Params { rows: x.numel() as u32, columns: 1, eps: EPS };
-    x.device().launch(&NORMALIZE, &params, &[x], &[&y], Work::groups(1).flops(3 * x.numel() as u64))?;
-    Ok(y)
 }
 
 #[cfg(test)]
@@ -307,7 +322,16 @@ mod tests {
 
     #[test]
     fn matches_twin() {
-        for shape in [&[1, 1, 1, 1][..], &[5, 3, 3, 3], &[37, 11, 4, 4], &[300, 2, 1, 1], &[7, 33, 4, 4]] {
+        let shapes = [
+            &[1, 1, 1, 1][..],
+            &[5, 3, 3, 3],
+            &[37, 11, 4, 4],
+            &[300, 2, 1, 1],
+            &[7, 33, 4, 4],
+            &[5, 8, 3, 3],
+            &[6, 4, 1, 1],
+        ];
+        for shape in shapes {
             let [w, u, v] = inputs(shape);
             let mut images = shape.to_vec();
             images[0] = 3;
@@ -320,14 +344,23 @@ mod tests {
         }
     }
 
-    struct PowerIteration {
-        take_u: bool,
+    /// What a round of power iteration gives.
+    #[derive(Clone, Copy)]
+    enum PowerIteration {
+        U,
+        V,
+        Sigma,
     }
 
     impl Twin for PowerIteration {
         fn forward(&self, x: &[Array]) -> Array {
             let (u, v) = iterated(&x[0], &x[1]);
-            if self.take_u { Array::new(&x[1].shape, u) } else { Array::new(&x[2].shape, v) }
+            let [u, v] = [Array::new(&x[1].shape, u), Array::new(&x[2].shape, v)];
+            match self {
+                PowerIteration::Sigma => Array::new(&[1], vec![sigma(&x[0], &u, &v)]),
+                PowerIteration::U => u,
+                PowerIteration::V => v,
+            }
         }
 
         fn backward(&self, _: &[Array], _: &Array) -> Vec<Option<Array>> {
@@ -340,12 +373,16 @@ mod tests {
         let shapes =
             [&[1, 1, 1, 1][..], &[5, 3, 3, 3], &[37, 11, 4, 4], &[300, 2, 1, 1], &[7, 33, 4, 4], &[6, 240, 3, 3]];
         for shape in shapes {
-            for take_u in [true, false] {
+            for which in [PowerIteration::U, PowerIteration::V, PowerIteration::Sigma] {
                 let run = |t: &[Tensor]| {
-                    let (u, v) = super::power_iteration(&t[0], &t[1], &t[2])?;
-                    Ok(if take_u { u } else { v })
+                    let norm = super::power_iteration(&t[0], &t[1], &t[2])?;
+                    Ok(match which {
+                        PowerIteration::U => norm.u.clone(),
+                        PowerIteration::V => norm.v.clone(),
+                        PowerIteration::Sigma => norm.sigma.clone(),
+                    })
                 };
-                check(&PowerIteration { take_u }, &inputs(shape), run);
+                check(&which, &inputs(shape), run);
             }
         }
     }
@@ -355,9 +392,10 @@ mod tests {
     fn power_iteration_of_zeros_is_zero() {
         for device in devices() {
             let zeros = |shape: &[usize]| Tensor::new(&device, shape, &vec![0.0; shape.iter().product()]).unwrap();
-            let (u, v) = super::power_iteration(&zeros(&[3, 5, 1, 1]), &zeros(&[3]), &zeros(&[5])).unwrap();
-            assert_eq!(u.to_vec().unwrap(), [0.0; 3]);
-            assert_eq!(v.to_vec().unwrap(), [0.0; 5]);
+            let norm = super::power_iteration(&zeros(&[3, 5, 1, 1]), &zeros(&[3]), &zeros(&[5])).unwrap();
+            assert_eq!(norm.u.to_vec().unwrap(), [0.0; 3]);
+            assert_eq!(norm.v.to_vec().unwrap(), [0.0; 5]);
+            assert_eq!(norm.sigma.to_vec().unwrap(), [0.0]);
         }
     }
 }

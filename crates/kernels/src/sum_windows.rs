@@ -1,4 +1,4 @@
-//! A 3x3 convolution at the centre of each distinct 5x5 window of a label map: adds, for each of its nine 3x3 windows,
+//! Two 3x3 convolutions at the centre of each distinct 5x5 window of a label map: adds, for each of its nine 3x3 windows,
 //! the product with one tap. The products are computed once for each distinct 3x3 window.
 
 use crate::{kernel, sum_segments::Segments};
@@ -8,10 +8,10 @@ use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
 
 const SOURCE: &[&str] = wgsl!(SUM_WINDOWS, GRID, REDUCE);
-static FORWARD: Kernel<OnCores<Params, 3, 1>> = kernel("sum_windows", SOURCE, "forward").on_cores(forward);
+static FORWARD: Kernel<OnCores<Params, 4, 1>> = kernel("sum_windows", SOURCE, "forward").on_cores(forward);
 static BACKWARD_PARTS: Kernel<OnCores<Params, 3, 1>> =
     kernel("sum_windows", SOURCE, "backward_parts").on_cores(backward_parts);
-static BACKWARD_BIAS: Kernel<OnCores<Params, 1, 1>> =
+static BACKWARD_BIAS: Kernel<OnCores<Params, 1, 2>> =
     kernel("sum_windows", SOURCE, "backward_bias").on_cores(backward_bias);
 
 params! { channels: u32, columns: u32, entries: u32, parts: u32 }
@@ -30,8 +30,9 @@ fn add(a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
     std::array::from_fn(|lane| a[lane] + b[lane])
 }
 
-fn forward(_: &Cpu, params: &Params, [x, index, bias]: [&[f32]; 3], [y]: [&mut [f32]; 1]) {
+fn forward(_: &Cpu, params: &Params, [x, index, first, second]: [&[f32]; 4], [y]: [&mut [f32]; 1]) {
     let (columns, entries) = (params.columns as usize, params.entries as usize);
+    let bias = [first, second].concat();
     let index: &[u32] = bytemuck::cast_slice(index);
     let channels = y.par_chunks_mut(LANES * entries).zip(x.par_chunks(LANES * 9 * columns));
     channels.zip(bias.par_chunks(LANES)).for_each(|((y, x), bias)| {
@@ -65,11 +66,13 @@ fn backward_parts(_: &Cpu, params: &Params, [dy, part, place]: [&[f32]; 3], [par
     });
 }
 
-fn backward_bias(cpu: &Cpu, params: &Params, [dy]: [&[f32]; 1], [dbias]: [&mut [f32]; 1]) {
-    dbias.par_iter_mut().zip(dy.par_chunks_exact(params.entries as usize)).for_each(|(dbias, dy)| {
-        let [sum] = sum(cpu, [dy], |dy| dy);
-        *dbias = sum as f32;
-    });
+fn backward_bias(cpu: &Cpu, params: &Params, [dy]: [&[f32]; 1], [dfirst, dsecond]: [&mut [f32]; 2]) {
+    dfirst.par_iter_mut().chain(dsecond.par_iter_mut()).zip(dy.par_chunks_exact(params.entries as usize)).for_each(
+        |(dbias, dy)| {
+            let [sum] = sum(cpu, [dy], |dy| dy);
+            *dbias = sum as f32;
+        },
+    );
 }
 
 /// The nine 3x3 windows of each distinct 5x5 window, as columns of a table: from 1, or 0 outside the image.
@@ -125,25 +128,30 @@ impl Windows {
     }
 }
 
-/// The sum of nine products plus `bias` (C) for each of E 5x5 windows: (1, C, 1, E). `x` (1, 9 C, 1, U) is the table of
-/// products: channel 9 c + k of a column is the product of output channel c at tap k.
+/// The sum of nine products plus bias for each of E 5x5 windows: (1, 2 C, 1, E). `x` (1, 9 * 2 C, 1, U) is the table of
+/// products: channel 9 c + k of a column is the product of output channel c at tap k. The output channels are C of one
+/// convolution, then C of another; `biases` (C) are theirs.
 ///
 /// # Errors
 /// If the shapes do not match each other and `windows`, or the device reports an error.
-pub fn sum_windows(x: &Tensor, windows: &Windows, bias: &Tensor) -> Result<Tensor> {
-    let &[c] = &*bias.shape() else {
-        return Err(Error::shape("sum_windows", "bias", &bias.shape(), "one dimension"));
+pub fn sum_windows(x: &Tensor, windows: &Windows, biases: [&Tensor; 2]) -> Result<Tensor> {
+    let [first, second] = biases;
+    let &[of_each] = &*first.shape() else {
+        return Err(Error::shape("sum_windows", "the first bias", &first.shape(), "one dimension"));
     };
+    second.shape().check("sum_windows", "the second bias", &[of_each])?;
+    let c = 2 * of_each;
     let columns = windows.0.columns;
     x.shape().check("sum_windows", "x", &[1, 9 * c, 1, columns])?;
     let entries = windows.entries();
     let params = Params { channels: c as u32, columns: columns as u32, entries: entries as u32, parts: 0 };
     let y = Tensor::empty(x.device(), &[1, c, 1, entries])?;
     let work = Work::threads(y.numel()).flops(9 * y.numel() as u64);
-    x.device().launch(&FORWARD, &params, &[x, &windows.0.on_device, bias], &[&y], work)?;
+    x.device().launch(&FORWARD, &params, &[x, &windows.0.on_device, first, second], &[&y], work)?;
 
-    let (windows, x_tracked, bias_tracked) = (windows.clone(), x.is_tracked(), bias.is_tracked());
-    Ok(y.with_backward([x, bias], move |dy| {
+    let (windows, x_tracked) = (windows.clone(), x.is_tracked());
+    let biases_tracked = biases.iter().any(|bias| bias.is_tracked());
+    Ok(y.with_backward([x, first, second], move |dy| {
         let device = dy.device();
         let by_input = || {
             let inverse = windows.inverse(device)?;
@@ -153,13 +161,14 @@ pub fn sum_windows(x: &Tensor, windows: &Windows, bias: &Tensor) -> Result<Tenso
             device.launch(&BACKWARD_PARTS, &params, &[dy, &inverse.parts, &inverse.places], &[&partial], work)?;
             inverse.sum(&partial)?.reshape(&[1, 9 * c, 1, columns])
         };
-        let by_bias = || {
-            let dbias = Tensor::empty(device, &[c])?;
-            let work = Work::groups(c).flops(dy.numel() as u64);
-            device.launch(&BACKWARD_BIAS, &params, &[dy], &[&dbias], work)?;
-            Ok(dbias)
-        };
-        Ok([x_tracked.then(by_input).transpose()?, bias_tracked.then(by_bias).transpose()?])
+        let by_input = x_tracked.then(by_input).transpose()?;
+        if !biases_tracked {
+            return Ok([by_input, None, None]);
+        }
+        let [by_first, by_second] = [Tensor::empty(device, &[of_each])?, Tensor::empty(device, &[of_each])?];
+        let work = Work::groups(c).flops(dy.numel() as u64);
+        device.launch(&BACKWARD_BIAS, &params, &[dy], &[&by_first, &by_second], work)?;
+        Ok([by_input, Some(by_first), Some(by_second)])
     }))
 }
 
@@ -180,19 +189,22 @@ mod tests {
 
     impl Twin for SumWindows<'_> {
         fn forward(&self, x: &[Array]) -> Array {
-            Array::from_fn([1, x[1].shape[0], 1, self.0.len()], |[_, c, _, e]| {
-                x[1][[c]] + (0..9).filter_map(|k| self.place(c, k, e)).map(|at| x[0][at]).sum::<f64>()
+            let half = x[1].shape[0];
+            Array::from_fn([1, 2 * half, 1, self.0.len()], |[_, c, _, e]| {
+                x[1 + c / half][[c % half]] + (0..9).filter_map(|k| self.place(c, k, e)).map(|at| x[0][at]).sum::<f64>()
             })
         }
 
         fn backward(&self, x: &[Array], dy: &Array) -> Vec<Option<Array>> {
-            let (mut dx, mut dbias) = (Array::zeros(&x[0].shape), Array::zeros(&x[1].shape));
+            let half = x[1].shape[0];
+            let (mut dx, mut biases) = (Array::zeros(&x[0].shape), [1, 2].map(|k: usize| Array::zeros(&x[k].shape)));
             Array::from_fn(dy.nchw(), |at @ [_, c, _, e]| {
                 (0..9).filter_map(|k| self.place(c, k, e)).for_each(|place| dx[place] += dy[at]);
-                dbias[[c]] += dy[at];
+                biases[c / half][[c % half]] += dy[at];
                 0.0
             });
-            vec![Some(dx), Some(dbias)]
+            let [first, second] = biases;
+            vec![Some(dx), Some(first), Some(second)]
         }
     }
 
@@ -203,9 +215,10 @@ mod tests {
             let mut random = Random::new(3);
             let drawn: Vec<[u32; 9]> =
                 (0..entries).map(|_| std::array::from_fn(|_| (random.bits() % (columns as u64 + 1)) as u32)).collect();
-            let inputs = [random.array(&[1, 9 * channels, 1, columns]), random.array(&[channels])];
+            let inputs =
+                [random.array(&[1, 18 * channels, 1, columns]), random.array(&[channels]), random.array(&[channels])];
             check(&SumWindows(&drawn), &inputs, |t| {
-                super::sum_windows(&t[0], &Windows::new(t[0].device(), &drawn, columns)?, &t[1])
+                super::sum_windows(&t[0], &Windows::new(t[0].device(), &drawn, columns)?, [&t[1], &t[2]])
             });
         }
     }

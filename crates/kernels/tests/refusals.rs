@@ -28,8 +28,8 @@ fn elementwise() {
     refused(add(&a, &b), "add: b has shape [3, 2], expected [2, 3]");
     refused(mul(&a, &b), "mul: b has shape [3, 2], expected [2, 3]");
     refused(l1(&a, &b), "l1: b has shape [3, 2], expected [2, 3]");
-    refused(modulate(&a, &b, &a), "modulate: gamma has shape [3, 2], expected [2, 3]");
-    refused(modulate(&a, &a, &b), "modulate: beta has shape [3, 2], expected [2, 3]");
+    refused(modulate(&a, &b, &a, 1.0), "modulate: gamma has shape [3, 2], expected [2, 3]");
+    refused(modulate(&a, &a, &b, 1.0), "modulate: beta has shape [3, 2], expected [2, 3]");
 }
 
 #[test]

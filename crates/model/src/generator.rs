@@ -1,6 +1,6 @@
 //! The ALIAS generator on the tape.
 
-use crate::tape::{Module, SpadeMethod};
+use crate::tape::{Module, SharedConditions, SpadeMethod};
 use crate::{Checkpoint, GeneratorConfig, Inputs, LoadOptions, Noise, Result};
 use alias_tensor::{Device, Tensor};
 
@@ -10,7 +10,7 @@ use alias_tensor::{Device, Tensor};
 /// ```
 /// # fn main() -> alias_model::Result<()> {
 /// use alias_model::{Generator, Inputs, Noise, Sample};
-/// use alias_tensor::{Gpu, GpuOptions, Tensor};
+/// use alias_tensor::{Device, Tensor};
 /// # use alias_model::{GeneratorConfig, Layers, fill};
 /// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(2) };
 /// # let checkpoint = fill(&config.network()?, 1);
@@ -26,12 +26,12 @@ use alias_tensor::{Device, Tensor};
 /// #     labels: vec![2; pixels],
 /// # };
 ///
-/// let gpu = Gpu::open(&GpuOptions::default())?;
-/// let generator = Generator::load(&gpu, &checkpoint)?;
-/// let inputs = Inputs::new(&gpu, &sample)?;
+/// let device = Device::auto()?;
+/// let generator = Generator::load(&device, &checkpoint)?;
+/// let inputs = Inputs::new(&device, &sample)?;
 /// let pictures = inputs.x().requires_grad(); // (N, 9, H, W)
 /// let image = generator.forward(&inputs.with_x(pictures.clone()), Noise::None)?;
-/// let cotangent = Tensor::new(&gpu, &image.shape(), &vec![1.0; image.numel()])?;
+/// let cotangent = Tensor::new(&device, &image.shape(), &vec![1.0; image.numel()])?;
 /// let gradient = image.backward(&cotangent)?.get(&pictures).expect("the image depends on them").to_vec()?;
 /// assert_eq!(gradient.len(), pictures.numel());
 /// # Ok(())
@@ -74,13 +74,16 @@ impl Generator {
         Ok(Generator { config, module: Module::from_state(config.network()?, state)? })
     }
 
-    /// Switches to training, like [`Module::in_training`].
+    /// Assembles a generator for training, like [`Module::for_training`].
     ///
-    /// # Panics
-    /// If the generator has clones.
-    #[must_use]
-    pub fn in_training(self, recomputes: bool) -> Generator {
-        Generator { module: self.module.in_training(recomputes), ..self }
+    /// # Errors
+    /// As [`Generator::from_state`].
+    pub fn for_training(
+        config: GeneratorConfig,
+        recomputes: bool,
+        state: impl FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Generator> {
+        Ok(Generator { config, module: Module::for_training(config.network()?, recomputes, state)? })
     }
 
     /// Its configuration.
@@ -88,9 +91,9 @@ impl Generator {
         self.config
     }
 
-    /// Names and current values of the running statistics, which forward passes in training update.
-    pub fn running_statistics(&self) -> Vec<(String, Tensor)> {
-        self.module.running_statistics()
+    /// Names and current values of what training moves without a gradient, as [`Module::moved_state`] returns them.
+    pub fn moved_state(&self) -> Vec<(String, Tensor)> {
+        self.module.moved_state()
     }
 
     /// Draws the image: (N, 3, H, W) in [-1, 1].
@@ -102,12 +105,26 @@ impl Generator {
         self.forward_with(inputs, noise, SpadeMethod::Table, |_, _| {})
     }
 
+    /// Draws the image, as [`Module::forward_sharing`] does.
+    ///
+    /// # Errors
+    /// As [`Generator::forward`].
+    pub fn forward_sharing(&self, inputs: &Inputs, noise: Noise, shared: &SharedConditions) -> Result<Tensor> {
+        self.check_size(inputs)?;
+        Ok(self.module.forward_sharing(&inputs.feeds(), noise, shared)?.remove(0))
+    }
+
+    fn check_size(&self, inputs: &Inputs) -> Result<()> {
+        let [_, height, width] = inputs.size()?;
+        Ok(self.config.layers.check_size(height, width)?)
+    }
+
     /// Draws the image with SPADE computed by `spade`, and passes each block's name and output to `tap`.
     ///
     /// ```
     /// # fn main() -> alias_model::Result<()> {
     /// use alias_model::{Generator, Inputs, Noise, Sample, SpadeMethod};
-    /// use alias_tensor::{Gpu, GpuOptions};
+    /// use alias_tensor::Device;
     /// # use alias_model::{GeneratorConfig, Layers, fill};
     /// # let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
     /// # let checkpoint = fill(&config.network()?, 1);
@@ -123,9 +140,9 @@ impl Generator {
     /// #     labels: vec![2; pixels],
     /// # };
     ///
-    /// let gpu = Gpu::open(&GpuOptions::default())?;
-    /// let generator = Generator::load(&gpu, &checkpoint)?;
-    /// let inputs = Inputs::new(&gpu, &sample)?;
+    /// let device = Device::auto()?;
+    /// let generator = Generator::load(&device, &checkpoint)?;
+    /// let inputs = Inputs::new(&device, &sample)?;
     /// let mut widths = Vec::new();
     /// let tap = |block: &str, output: &alias_tensor::Tensor| widths.push((block.to_owned(), output.shape()[3]));
     /// generator.forward_with(&inputs, Noise::None, SpadeMethod::Dense, tap)?;
@@ -144,8 +161,7 @@ impl Generator {
         spade: SpadeMethod,
         tap: impl FnMut(&str, &Tensor),
     ) -> Result<Tensor> {
-        let [_, height, width] = inputs.size()?;
-        self.config.layers.check_size(height, width)?;
+        self.check_size(inputs)?;
         let mut outputs = self.module.forward_with(&inputs.feeds(), noise, spade, tap)?;
         Ok(outputs.remove(0))
     }

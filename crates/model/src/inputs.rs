@@ -10,7 +10,7 @@ use alias_tensor::{Device, Tensor};
 /// ```
 /// # fn main() -> alias_model::Result<()> {
 /// use alias_model::{GARMENT, Inputs, Sample};
-/// use alias_tensor::{Gpu, GpuOptions};
+/// use alias_tensor::Device;
 /// # let pixels = 1;
 /// # let sample = Sample {
 /// #     batch: 1,
@@ -25,7 +25,7 @@ use alias_tensor::{Device, Tensor};
 ///
 /// // A single pixel of the garment's class, three quarters of which the warped garment covers.
 /// let sample = Sample { labels: vec![GARMENT], warped_mask: vec![0.75], ..sample };
-/// let inputs = Inputs::new(&Gpu::open(&GpuOptions::default())?, &sample)?;
+/// let inputs = Inputs::new(&Device::auto()?, &sample)?;
 /// assert_eq!(inputs.seg_div().to_vec()?, [0.0, 0.0, 0.75, 0.0, 0.0, 0.0, 0.0, 0.25]);
 /// # Ok(())
 /// # }

@@ -91,7 +91,7 @@ pub use plans::{Conditioning, Cost, PlanOptions, Planned, Prepared, Session, Tar
 pub use processor::Processor;
 pub use sample::{CLASSES, Sample};
 pub use state_dict::{SPADE_GAIN, fill, initialize};
-pub use tape::{Feed, LabelFeed, Module, SpadeMethod};
+pub use tape::{Feed, LabelFeed, Module, SharedConditions, SpadeMethod};
 pub use try_on::{
     Checkpoints, Framing, Garment, GarmentPhoto, GarmentPictures, Matcher, PersonPhoto, PreparedGarment,
     PreparedPerson, Seeds, Segmenter, TryOn, Warped, Wearer, WearerPictures, Worn,

@@ -5,4 +5,4 @@ mod module;
 mod norm;
 mod windows;
 
-pub use module::{Feed, LabelFeed, Module, SpadeMethod};
+pub use module::{Feed, LabelFeed, Module, SharedConditions, SpadeMethod};

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A snapshot of what a [`Gpu`](crate::Gpu) has done and holds. The first five only grow. All are the same from run to
+/// A snapshot of what a [`Gpu`](crate::Gpu) has done and holds. The first six only grow. All are the same from run to
 /// run, except for `submits`, which depends on how fast the device is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -10,9 +10,11 @@ pub struct Counters {
     pub launches: u64,
     /// Command buffers submitted.
     pub submits: u64,
+    /// Reads of tensors on a GPU, each of which waits until everything before it is done.
+    pub reads: u64,
     /// Floating-point operations, as declared at each launch.
     pub flops: u64,
-    /// Bytes of all tensors bound at each launch, which a launch moves at least once if it reads all of them.
+    /// Bytes of all tensors bound at each launch, which a launch moves at least once if it reads all of them, and of copies.
     pub bytes_moved: u64,
     /// Buffers created on the device so far. Constant from image to image once the pool is warm.
     pub allocations: u64,
@@ -33,6 +35,7 @@ pub struct Counters {
 pub(crate) struct LaunchCounters {
     pub(crate) launches: AtomicU64,
     pub(crate) submits: AtomicU64,
+    pub(crate) reads: AtomicU64,
     pub(crate) flops: AtomicU64,
     pub(crate) bytes_moved: AtomicU64,
 }
@@ -48,9 +51,18 @@ impl LaunchCounters {
         self.submits.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn copied(&self, bytes: u64) {
+        self.bytes_moved.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn read(&self) {
+        self.reads.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn add_to(&self, counters: &mut Counters) {
         counters.launches = self.launches.load(Relaxed);
         counters.submits = self.submits.load(Relaxed);
+        counters.reads = self.reads.load(Relaxed);
         counters.flops = self.flops.load(Relaxed);
         counters.bytes_moved = self.bytes_moved.load(Relaxed);
     }

@@ -4,7 +4,7 @@ use crate::open_device::{OpenDevice, lock};
 use crate::pipelines::Pipelines;
 use crate::pool::{Block, GRANULE, rounded};
 use crate::profile::Profile;
-use crate::recorder::Recorder;
+use crate::recorder::{Copy, Recorder};
 use crate::{Counters, Error, GpuOptions, Result};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -208,12 +208,24 @@ impl Gpu {
         device.scoped("uploading a tensor", bytes, |_| device.queue.write_buffer(buffer, offset, data))
     }
 
-    /// The first `bytes` bytes of `buffer`, once everything recorded so far is done.
-    pub(crate) fn read(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<f32>> {
+    /// Records copies, which move `bytes` bytes.
+    pub(crate) fn copy(&self, copies: &[Copy], bytes: u64) -> Result<()> {
+        self.0.device.counters.copied(bytes);
         if self.counts_only() {
-            return Ok(vec![0.0; bytes as usize / 4]);
+            return Ok(());
         }
         self.0.device.check_alive()?;
+        self.recorder().copy(copies, &self.0.device)
+    }
+
+    /// What is in some buffers, each from a byte on and so many bytes, once everything recorded so far is done. Waits once.
+    pub(crate) fn read(&self, places: &[(&wgpu::Buffer, u64, u64)]) -> Result<Vec<Vec<f32>>> {
+        self.0.device.counters.read();
+        if self.counts_only() {
+            return Ok(places.iter().map(|&(.., bytes)| vec![0.0; bytes as usize / 4]).collect());
+        }
+        self.0.device.check_alive()?;
+        let bytes = places.iter().map(|&(.., bytes)| bytes).sum();
         let staging = self.0.device.scoped("a buffer to read through", bytes, |device| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("read"),
@@ -222,9 +234,22 @@ impl Gpu {
                 mapped_at_creation: false,
             })
         })?;
-        let copy = |encoder: &mut wgpu::CommandEncoder| encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, bytes);
-        let copied = self.recorder().submit_with(&self.0.device, copy)?;
-        Ok(bytemuck::pod_collect_to_vec(&self.map(&staging, copied)?))
+        let copied = self.recorder().submit_with(&self.0.device, |encoder| {
+            let mut to = 0;
+            for &(buffer, start, bytes) in places {
+                encoder.copy_buffer_to_buffer(buffer, start, &staging, to, bytes);
+                to += bytes;
+            }
+        })?;
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&self.map(&staging, copied)?);
+        if let [_] = places {
+            return Ok(vec![values]);
+        }
+        let mut rest = values.as_slice();
+        Ok(places
+            .iter()
+            .map(|&(.., bytes)| rest.split_off(..bytes as usize / 4).unwrap_or_default().to_vec())
+            .collect())
     }
 
     /// Maps `buffer` for the host to read, once submission `written` is done, which writes it.

@@ -6,7 +6,7 @@ use crate::recorder::{Launch, SLOT};
 use crate::{Cores, Device, Error, Gpu, Kernel, OnCores, Result, Tensor, Work};
 use alias_cpu::Cpu;
 use bytemuck::Pod;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A launch that still lacks its parameters.
 pub(crate) struct Prepared<'a> {
@@ -79,12 +79,15 @@ impl Cores {
         let first = |k: usize| inputs.iter().position(|input| input.shares_storage(inputs[k])).unwrap_or(k);
         let read: [_; INPUTS] = std::array::from_fn(|k| (first(k) == k).then(|| inputs[k].read_on_cores()));
         let mut written = outputs.map(Tensor::write_on_cores);
-        let mut length = outputs.iter().map(|tensor| tensor.numel());
         let from: [&[f32]; INPUTS] = std::array::from_fn(|k| {
             let memory = read[first(k)].as_ref().expect("the first of its kind is locked");
-            &memory.buffer[..inputs[k].numel()]
+            inputs[k].elements(&memory.buffer)
         });
-        let to = written.each_mut().map(|memory| &mut memory.buffer[..length.next().unwrap_or_default()]);
+        let mut outputs = outputs.iter();
+        let to = written.each_mut().map(|memory| match outputs.next() {
+            Some(output) => output.elements_mut(&mut memory.buffer),
+            None => &mut [],
+        });
         self.cpu().install(|| f(self.cpu(), from, to));
         if self.0.profile.is_on() {
             self.0.profile.launched(format!("{name}.{entry}"), flops, bytes, start.elapsed());
@@ -113,6 +116,7 @@ impl Gpu {
         if self.counts_only() {
             let bytes = inputs.iter().chain(outputs).map(|tensor| tensor.bytes()).sum();
             device.counters.launched(work.flops, bytes);
+            self.0.profile.launched(kernel.label(), work.flops, bytes, Duration::ZERO);
             return Ok(());
         }
         let prepared = self.prepare::<P>(kernel, inputs, outputs, work)?;

@@ -43,6 +43,6 @@ pub use kernel::{Kernel, OnCores, Work};
 pub use profile::KernelTime;
 pub use recording::Recording;
 pub use shape::Shape;
-pub use tape::{Gradients, Pass, no_grad};
+pub use tape::{Gradients, Pass, enable_grad, no_grad};
 pub use tensor::Tensor;
 pub use wgpu;

@@ -45,10 +45,34 @@ pub(crate) struct Recorder {
     failed: Option<Error>,
 }
 
-/// One pass takes all launches: within a pass, wgpu orders dispatches that touch the same buffer.
+/// One pass takes all launches until a copy: within a pass, wgpu orders dispatches that touch the same buffer.
 struct Open {
+    /// Before the encoder, which must not be finished while a pass is open.
+    pass: Option<wgpu::ComputePass<'static>>,
     encoder: wgpu::CommandEncoder,
-    pass: wgpu::ComputePass<'static>,
+}
+
+impl Open {
+    fn new(device: &OpenDevice) -> Open {
+        Open { pass: None, encoder: device.wgpu.create_command_encoder(&Default::default()) }
+    }
+
+    fn pass(&mut self) -> &mut wgpu::ComputePass<'static> {
+        self.pass.get_or_insert_with(|| self.encoder.begin_compute_pass(&Default::default()).forget_lifetime())
+    }
+
+    /// The encoder, with no pass open.
+    fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
+        &mut self.encoder
+    }
+}
+
+/// Bytes that are copied from a place in a buffer to one in another.
+pub(crate) struct Copy<'a> {
+    pub(crate) from: (&'a wgpu::Buffer, u64),
+    pub(crate) to: (&'a wgpu::Buffer, u64),
+    pub(crate) bytes: u64,
 }
 
 impl Recorder {
@@ -75,13 +99,21 @@ impl Recorder {
         self.uniforms.extend_from_slice(params);
         self.uniforms.resize(slot + SLOT, 0);
         self.work += launch.work();
-        let open = self.open.get_or_insert_with(|| {
-            let mut encoder = device.wgpu.create_command_encoder(&Default::default());
-            let pass = encoder.begin_compute_pass(&Default::default()).forget_lifetime();
-            Open { encoder, pass }
-        });
-        launch.encode(&mut open.pass);
+        launch.encode(self.open.get_or_insert_with(|| Open::new(device)).pass());
         device.counters.launched(launch.flops, launch.bytes);
+    }
+
+    /// Records copies. Submits what was recorded before if it is enough.
+    pub(crate) fn copy(&mut self, copies: &[Copy], device: &OpenDevice) -> Result<()> {
+        if self.work >= device.budget() {
+            self.submit(device)?;
+        }
+        let encoder = self.open.get_or_insert_with(|| Open::new(device)).encoder();
+        for Copy { from, to, bytes } in copies {
+            encoder.copy_buffer_to_buffer(from.0, from.1, to.0, to.1, *bytes);
+            self.work += work(0, 2 * bytes);
+        }
+        Ok(())
     }
 
     /// Submits what was recorded, if anything.
@@ -104,7 +136,7 @@ impl Recorder {
         let (open, work) = (self.open.take(), std::mem::take(&mut self.work));
         let submitted = device.submit("submitting recorded work", work, |wgpu| {
             let mut encoder = match open {
-                Some(Open { encoder, pass }) => {
+                Some(Open { pass, encoder }) => {
                     drop(pass);
                     encoder
                 }

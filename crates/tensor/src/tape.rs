@@ -15,6 +15,11 @@ pub fn no_grad<T>(f: impl FnOnce() -> T) -> T {
     recording(false, f)
 }
 
+/// Runs `f` with recording on the tape, even within [`no_grad`].
+pub fn enable_grad<T>(f: impl FnOnce() -> T) -> T {
+    recording(true, f)
+}
+
 fn recording<T>(on: bool, f: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
@@ -69,7 +74,7 @@ impl Tensor {
         let x = self.detach();
         let pull = move |dy: &Tensor| {
             let x = x.requires_grad();
-            let y = recording(true, || f(&x, Pass::Again))?;
+            let y = enable_grad(|| f(&x, Pass::Again))?;
             let mut leaves = y.backward(dy)?;
             Ok(Pulled { parents: vec![leaves.take(&x)], leaves: leaves.of })
         };

@@ -2,6 +2,7 @@
 
 use crate::graph::Variable;
 use crate::pool::Block;
+use crate::recorder::Copy;
 use crate::{Cores, Device, Error, Gpu, Result, Shape};
 use alias_cpu::Aligned;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,8 @@ pub struct Tensor(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     storage: Arc<Storage>,
+    /// The index of its first element in the storage.
+    start: usize,
     shape: Shape,
     /// Its place in the tape's graph, if it is tracked.
     pub(crate) variable: Option<Arc<Variable<Tensor>>>,
@@ -128,16 +131,16 @@ impl Tensor {
 
     fn on_gpu(gpu: &Gpu, block: Block<wgpu::Buffer>, shape: Shape) -> Tensor {
         let memory = Some(Memory::Gpu { block, is_lent: AtomicBool::new(false) });
-        Tensor::view(Arc::new(Storage { device: gpu.into(), memory }), shape, None)
+        Tensor::view(Arc::new(Storage { device: gpu.into(), memory }), 0, shape, None)
     }
 
     fn on_cores(cores: &Cores, block: Block<Aligned>, shape: Shape) -> Tensor {
         let memory = Some(Memory::Cores(RwLock::new(block)));
-        Tensor::view(Arc::new(Storage { device: cores.into(), memory }), shape, None)
+        Tensor::view(Arc::new(Storage { device: cores.into(), memory }), 0, shape, None)
     }
 
-    fn view(storage: Arc<Storage>, shape: Shape, variable: Option<Arc<Variable<Tensor>>>) -> Tensor {
-        Tensor(Arc::new(Inner { storage, shape, variable }))
+    fn view(storage: Arc<Storage>, start: usize, shape: Shape, variable: Option<Arc<Variable<Tensor>>>) -> Tensor {
+        Tensor(Arc::new(Inner { storage, start, shape, variable }))
     }
 
     /// The same data as a leaf of the tape: results computed from it can be differentiated with respect to it.
@@ -154,12 +157,12 @@ impl Tensor {
 
     /// The first elements as an untracked tensor of `shape`, which must not have more elements than `self`.
     pub(crate) fn viewed_as(&self, shape: Shape) -> Tensor {
-        Tensor::view(self.0.storage.clone(), shape, None)
+        Tensor::view(self.0.storage.clone(), self.0.start, shape, None)
     }
 
     /// The same data, known to the tape as `variable`.
     pub(crate) fn with_variable(&self, variable: Variable<Tensor>) -> Tensor {
-        Tensor::view(self.0.storage.clone(), self.0.shape, Some(Arc::new(variable)))
+        Tensor::view(self.0.storage.clone(), self.0.start, self.0.shape, Some(Arc::new(variable)))
     }
 
     /// The first elements as an untracked tensor of `shape`.
@@ -173,6 +176,68 @@ impl Tensor {
         }
         Ok(self.viewed_as(shape))
     }
+
+    /// The elements from index `start` on, as an untracked tensor of `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they reach past the end of `self`; [`Error::Argument`] if `start` is not a multiple of
+    /// [`Tensor::ALIGNMENT`].
+    pub fn part(&self, start: usize, shape: &[usize]) -> Result<Tensor> {
+        let shape = Shape::new(shape)?;
+        if !start.is_multiple_of(Tensor::ALIGNMENT) {
+            return Err(Error::argument("part", "start", start, format!("a multiple of {}", Tensor::ALIGNMENT)));
+        }
+        if start > self.numel() || shape.numel() > self.numel() - start {
+            let expected = format!("at least {start} elements and as many as {shape}");
+            return Err(Error::shape("part", "x", &self.0.shape, expected));
+        }
+        Ok(Tensor::view(self.0.storage.clone(), self.0.start + start, shape, None))
+    }
+
+    /// Copies some tensors of one device into a new one of `length` elements, each from an index on. What no tensor fills is
+    /// undefined.
+    ///
+    /// # Errors
+    /// [`Error::ForeignTensor`] if they are not all on `device`; [`Error::Shape`] if one reaches past the end; else as
+    /// [`Tensor::empty`].
+    pub fn gather(device: &Device, length: usize, parts: &[(usize, &Tensor)]) -> Result<Tensor> {
+        let gathered = Tensor::empty(device, &[length])?;
+        let to = parts.iter().map(|(start, tensor)| {
+            if !tensor.device().is(device) {
+                return Err(Error::ForeignTensor { op: "gather" });
+            }
+            gathered.part(*start, &tensor.shape())
+        });
+        let to = to.collect::<Result<Vec<_>>>()?;
+        match device {
+            Device::Gpu(gpu) if gpu.counts_only() => gpu.copy(&[], 2 * gathered.bytes())?,
+            Device::Gpu(gpu) => {
+                let place = |tensor: &Tensor| match tensor.memory() {
+                    Memory::Gpu { block, .. } => (block.buffer.clone(), tensor.offset()),
+                    Memory::Cores(_) => unreachable!("memory is that of its device"),
+                };
+                let places: Vec<_> =
+                    parts.iter().zip(&to).map(|((_, tensor), to)| (place(tensor), place(to), to.bytes())).collect();
+                let copies = places.iter().map(|((from, from_at), (to, to_at), bytes)| Copy {
+                    from: (from, *from_at),
+                    to: (to, *to_at),
+                    bytes: *bytes,
+                });
+                gpu.copy(&copies.collect::<Vec<_>>(), 2 * gathered.bytes())?;
+            }
+            Device::Cores(cores) if cores.counts_only() => {}
+            Device::Cores(_) => {
+                for ((_, tensor), to) in parts.iter().zip(&to) {
+                    let from = tensor.read_on_cores();
+                    to.elements_mut(&mut to.write_on_cores().buffer).copy_from_slice(tensor.elements(&from.buffer));
+                }
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// What the first element of a [part](Tensor::part) is a multiple of: every GPU binds a buffer from such an element on.
+    pub const ALIGNMENT: usize = 64;
 
     /// Overwrites elements from index `start` on, after everything that was recorded or submitted so far. The next run
     /// of a [`Recording`](crate::Recording) uses the new values. Results that were computed from the old ones stay as
@@ -189,11 +254,11 @@ impl Tensor {
             return Err(Error::argument("overwrite", "the number of bytes", data.len(), expected));
         }
         match (self.memory(), self.device()) {
-            (Memory::Gpu { block, .. }, Device::Gpu(gpu)) => gpu.write(&block.buffer, offset, data),
+            (Memory::Gpu { block, .. }, Device::Gpu(gpu)) => gpu.write(&block.buffer, self.offset() + offset, data),
             (Memory::Cores(_), Device::Cores(cores)) if cores.counts_only() => Ok(()),
             (Memory::Cores(memory), _) => {
                 let mut memory = write(memory);
-                let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut memory.buffer);
+                let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut memory.buffer[self.0.start..]);
                 bytes[offset as usize..][..data.len()].copy_from_slice(data);
                 Ok(())
             }
@@ -217,7 +282,7 @@ impl Tensor {
         match (self.memory(), self.device()) {
             (Memory::Gpu { block, is_lent }, Device::Gpu(gpu)) if !gpu.counts_only() => {
                 is_lent.store(true, Ordering::Relaxed);
-                Ok(block.buffer.slice(..self.bytes()))
+                Ok(block.buffer.slice(self.offset()..self.offset() + self.bytes()))
             }
             _ => Err(Error::argument("buffer", "the device", "one without buffers", "a GPU that computes")),
         }
@@ -253,12 +318,50 @@ impl Tensor {
     /// # Errors
     /// What went wrong on the device since the last read, such as [`Error::DeviceLost`].
     pub fn to_vec(&self) -> Result<Vec<f32>> {
-        match (self.memory(), self.device()) {
-            (Memory::Gpu { block, .. }, Device::Gpu(gpu)) => gpu.read(&block.buffer, self.bytes()),
-            (Memory::Cores(_), Device::Cores(cores)) if cores.counts_only() => Ok(vec![0.0; self.numel()]),
-            (Memory::Cores(memory), _) => Ok(read(memory).buffer[..self.numel()].to_vec()),
-            _ => unreachable!("memory is that of its device"),
+        Ok(Tensor::read_all(&[self])?.remove(0))
+    }
+
+    /// Copies the values of several tensors of one device to the host, waiting for the device once. Else as
+    /// [`Tensor::to_vec`].
+    ///
+    /// # Errors
+    /// As [`Tensor::to_vec`]; [`Error::ForeignTensor`] if they are not all on one device.
+    pub fn read_all(tensors: &[&Tensor]) -> Result<Vec<Vec<f32>>> {
+        let Some(first) = tensors.first() else { return Ok(Vec::new()) };
+        if tensors.iter().any(|tensor| !tensor.device().is(first.device())) {
+            return Err(Error::ForeignTensor { op: "read" });
         }
+        match first.device() {
+            Device::Gpu(gpu) => {
+                let places = tensors.iter().map(|tensor| match tensor.memory() {
+                    Memory::Gpu { block, .. } => (&block.buffer, tensor.offset(), tensor.bytes()),
+                    Memory::Cores(_) => unreachable!("memory is that of its device"),
+                });
+                gpu.read(&places.collect::<Vec<_>>())
+            }
+            Device::Cores(cores) if cores.counts_only() => {
+                Ok(tensors.iter().map(|tensor| vec![0.0; tensor.numel()]).collect())
+            }
+            Device::Cores(_) => {
+                let values = tensors.iter().map(|tensor| tensor.elements(&tensor.read_on_cores().buffer).to_vec());
+                Ok(values.collect())
+            }
+        }
+    }
+
+    /// Its elements in the memory that holds it.
+    pub(crate) fn elements<'a>(&self, memory: &'a [f32]) -> &'a [f32] {
+        &memory[self.0.start..][..self.numel()]
+    }
+
+    /// Its elements in the memory that holds it, to write.
+    pub(crate) fn elements_mut<'a>(&self, memory: &'a mut [f32]) -> &'a mut [f32] {
+        &mut memory[self.0.start..][..self.numel()]
+    }
+
+    /// Where its first byte is in its buffer.
+    fn offset(&self) -> u64 {
+        4 * self.0.start as u64
     }
 
     /// Whether both share one buffer.
@@ -274,7 +377,7 @@ impl Tensor {
     pub(crate) fn binding(&self) -> wgpu::BindingResource<'_> {
         let Memory::Gpu { block, .. } = self.memory() else { unreachable!("a launch checks where its tensors live") };
         let size = wgpu::BufferSize::new(self.bytes());
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &block.buffer, offset: 0, size })
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &block.buffer, offset: self.offset(), size })
     }
 
     /// Its memory on cores, to read.

@@ -9,21 +9,21 @@
 //!
 //! ```
 //! use alias_model::{DiscriminatorConfig, GeneratorConfig, Inputs, Layers, fill};
-//! use alias_tensor::{Gpu, GpuOptions, Tensor};
+//! use alias_tensor::{Device, Tensor};
 //! use alias_train::{Batch, Trainer, TrainerOptions};
 //!
 //! # fn main() -> alias_train::Result<()> {
-//! let gpu = Gpu::open(&GpuOptions::default())?;
+//! let device = Device::auto()?;
 //! let config = GeneratorConfig { layers: Layers::More, ..GeneratorConfig::PUBLISHED.with_ngf(1) };
 //! let judge = DiscriminatorConfig { ndf: 1, ..DiscriminatorConfig::VITON_HD };
 //! // Fixed weights from a seed; `alias_model::initialize` makes those to train from.
 //! let (generator, discriminator) = (fill(&config.network()?, 1), fill(&judge.network()?, 2));
 //! let options = TrainerOptions::default();
-//! let mut trainer = Trainer::new(&gpu, (config, &generator), (judge, &discriminator), None, options)?;
+//! let mut trainer = Trainer::new(&device, (config, &generator), (judge, &discriminator), None, options)?;
 //!
 //! let scene = alias_scene::draw(1, 64, 64);
-//! let inputs = Inputs::new(&gpu, &scene.sample)?;
-//! let real = Tensor::new(&gpu, &[1, 3, 64, 64], &scene.truth)?;
+//! let inputs = Inputs::new(&device, &scene.sample)?;
+//! let real = Tensor::new(&device, &[1, 3, 64, 64], &scene.truth)?;
 //! let losses = trainer.step(&[Batch { inputs, real }])?;
 //! assert!(losses.generator.is_finite() && trainer.step_count() == 1);
 //! # Ok(())
@@ -41,4 +41,4 @@ pub use run::{
     Checkpoints, Conflict, DataSummary, GENERATOR, Loaded, Loader, Lock, Log, LogEntry, Newest, Order, Purpose,
     RunCheckpoint, RunCheckpointError, RunDescription, Settings, checksum, curves, read_generator,
 };
-pub use trainer::{Batch, Losses, MultiscaleDiscriminator, Trainer, TrainerOptions, Vgg19};
+pub use trainer::{Batch, Losses, MultiscaleDiscriminator, Observer, Phase, Trainer, TrainerOptions, Vgg19};

@@ -1,7 +1,7 @@
 //! The losses of generator and discriminator.
 
 use crate::{Error, Result, Vgg19};
-use alias_kernels::{add, affine, l1, mean, mul, relu, scale, softplus};
+use alias_kernels::{Line, ScoreFunction, l1, score_loss, weighted_sum};
 use alias_tensor::{Tensor, no_grad};
 
 /// The adversarial loss.
@@ -40,16 +40,21 @@ impl std::str::FromStr for Gan {
 const PERCEPTUAL_WEIGHTS: [f32; 5] = [1.0 / 32.0, 1.0 / 16.0, 1.0 / 8.0, 1.0 / 4.0, 1.0];
 
 impl Gan {
-    /// The discriminator's loss on images that are all real or all generated; a scalar. `predictions` are its outputs
-    /// ([`MultiscaleDiscriminator::forward`](crate::MultiscaleDiscriminator::forward)).
+    /// The discriminator's loss on generated and true images, a scalar. `predictions` are its outputs
+    /// ([`MultiscaleDiscriminator::forward`](crate::MultiscaleDiscriminator::forward)) on a batch whose first half is
+    /// generated, whose second half is true.
     ///
     /// # Errors
     /// What the device reports.
-    pub fn discriminator_loss(self, predictions: &[Vec<Tensor>], real: bool) -> Result<Tensor> {
-        mean_of_scores(predictions, |scores| match self {
-            Gan::Hinge => Ok(mean(&relu(&line(scores, if real { -1.0 } else { 1.0 }, 1.0)?)?)?),
-            Gan::Vanilla | Gan::LeastSquares => self.distance(scores, real),
-        })
+    pub fn discriminator_loss(self, predictions: &[Vec<Tensor>]) -> Result<Tensor> {
+        let (function, [generated, real]) = match self {
+            Gan::Hinge => (ScoreFunction::Relu, [line(1.0, 1.0), line(-1.0, 1.0)]),
+            // -log(1 - sigmoid(x)) = softplus(x), -log(sigmoid(x)) = softplus(-x)
+            Gan::Vanilla => (ScoreFunction::Softplus, [line(1.0, 0.0), line(-1.0, 0.0)]),
+            Gan::LeastSquares => (ScoreFunction::Square, [line(1.0, 0.0), line(1.0, -1.0)]),
+        };
+        // The sum of the means of both halves is twice the mean of all.
+        mean_of_scores(predictions, 2.0, |scores| score_loss(scores, function, [generated, real]))
     }
 
     /// The generator's adversarial loss, from the discriminator's outputs on its images; a scalar.
@@ -57,36 +62,33 @@ impl Gan {
     /// # Errors
     /// What the device reports.
     pub fn generator_loss(self, predictions: &[Vec<Tensor>]) -> Result<Tensor> {
-        mean_of_scores(predictions, |scores| match self {
-            Gan::Hinge => Ok(scale(&mean(scores)?, -1.0)?),
-            Gan::Vanilla | Gan::LeastSquares => self.distance(scores, true),
-        })
-    }
-
-    /// The vanilla or least-squares loss of scores whose target is real or generated.
-    fn distance(self, scores: &Tensor, real: bool) -> Result<Tensor> {
-        Ok(match self {
-            // -log(sigmoid(x)) = softplus(-x), -log(1 - sigmoid(x)) = softplus(x)
-            Gan::Vanilla => mean(&softplus(&scale(scores, if real { -1.0 } else { 1.0 })?)?)?,
-            _ => {
-                let difference = line(scores, 1.0, if real { -1.0 } else { 0.0 })?;
-                mean(&mul(&difference, &difference)?)?
-            }
-        })
+        let (function, real) = match self {
+            Gan::Hinge => (ScoreFunction::Identity, line(-1.0, 0.0)),
+            Gan::Vanilla => (ScoreFunction::Softplus, line(-1.0, 0.0)),
+            Gan::LeastSquares => (ScoreFunction::Square, line(1.0, -1.0)),
+        };
+        mean_of_scores(predictions, 1.0, |scores| score_loss(scores, function, [real; 2]))
     }
 }
 
-/// The mean of `loss` over scales, on the scores, which are each scale's last output.
-fn mean_of_scores(predictions: &[Vec<Tensor>], loss: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+fn line(scale: f32, shift: f32) -> Line {
+    Line { scale, shift }
+}
+
+/// `factor` times the mean of `loss` over scales, on the scores, which are each scale's last output.
+fn mean_of_scores(
+    predictions: &[Vec<Tensor>],
+    factor: f32,
+    loss: impl Fn(&Tensor) -> alias_tensor::Result<Tensor>,
+) -> Result<Tensor> {
     let losses = predictions.iter().filter_map(|outputs| outputs.last()).map(loss);
-    Ok(scale(&sum(losses)?, 1.0 / predictions.len() as f32)?)
+    let losses = losses.collect::<alias_tensor::Result<Vec<_>>>()?;
+    Ok(weighted_sum(&weighted(&losses, factor / predictions.len() as f32))?)
 }
 
-/// `factor * x + shift`
-fn line(x: &Tensor, factor: f32, shift: f32) -> Result<Tensor> {
-    let [_, c, _, _] = x.shape().nchw("loss", "scores")?;
-    let of = |value| Tensor::new(x.device(), &[c], &vec![value; c]);
-    Ok(affine(x, &of(factor)?, &of(shift)?)?)
+/// All terms with the same weight.
+fn weighted(terms: &[Tensor], weight: f32) -> Vec<(&Tensor, f32)> {
+    terms.iter().map(|term| (term, weight)).collect()
 }
 
 /// Feature matching (Wang et al. 2018): the L1 distance between the discriminator's outputs on fake and on real images,
@@ -99,8 +101,8 @@ pub fn feature_matching(fake: &[Vec<Tensor>], real: &[Vec<Tensor>]) -> Result<Te
         let features = fake.len() - 1;
         fake.iter().zip(real).take(features)
     });
-    let distances = layers.map(|(fake, real)| Ok(l1(fake, &real.detach())?));
-    Ok(scale(&sum(distances)?, 1.0 / fake.len() as f32)?)
+    let distances = layers.map(|(fake, real)| l1(fake, &real.detach()));
+    Ok(weighted_sum(&weighted(&distances.collect::<alias_tensor::Result<Vec<_>>>()?, 1.0 / fake.len() as f32))?)
 }
 
 /// The perceptual loss (Johnson et al. 2016): the weighted sum of L1 distances between VGG-19's features of two images;
@@ -110,12 +112,7 @@ pub fn feature_matching(fake: &[Vec<Tensor>], real: &[Vec<Tensor>]) -> Result<Te
 /// What the device reports.
 pub fn perceptual(vgg: &Vgg19, fake: &Tensor, real: &Tensor) -> Result<Tensor> {
     let real = no_grad(|| vgg.forward(real))?;
-    let features = vgg.forward(fake)?.into_iter().zip(real).zip(PERCEPTUAL_WEIGHTS);
-    sum(features.map(|((fake, real), weight)| Ok(scale(&l1(&fake, &real)?, weight)?)))
-}
-
-/// The sum of one or more scalars.
-fn sum(mut terms: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
-    let first = terms.next().expect("a loss has terms")?;
-    terms.try_fold(first, |sum, term| Ok(add(&sum, &term?)?))
+    let features = vgg.forward(fake)?.into_iter().zip(real);
+    let distances = features.map(|(fake, real)| l1(&fake, &real)).collect::<alias_tensor::Result<Vec<_>>>()?;
+    Ok(weighted_sum(&distances.iter().zip(PERCEPTUAL_WEIGHTS).collect::<Vec<_>>())?)
 }

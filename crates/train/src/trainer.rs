@@ -10,12 +10,15 @@ mod weights;
 
 pub use discriminator::MultiscaleDiscriminator;
 pub use options::TrainerOptions;
+pub use step::{Observer, Phase};
 pub use vgg19::Vgg19;
 
 use crate::{Error, Result};
 use alias_checkpoint::Checkpoint;
 use alias_model::{DiscriminatorConfig, GeneratorConfig, Inputs};
 use alias_tensor::{Device, Tensor};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use weights::TrainedWeights;
 
 /// N examples on a device: a step's batch, or a part of it.
@@ -57,6 +60,8 @@ pub struct Trainer {
     discriminator: TrainedWeights,
     /// Whether the backward pass computes the generator's blocks again, instead of keeping their activations.
     recomputes: bool,
+    /// Scalars on the device, by their bits.
+    constants: Mutex<BTreeMap<u32, Tensor>>,
     /// Steps taken.
     step: u64,
     /// Whether the last step failed within the generator's update.
@@ -84,14 +89,15 @@ impl Trainer {
         let discriminator = judge.state_dict_in(discriminator)?;
         judge.verify(&discriminator, true)?;
         Ok(Trainer {
-            generator: TrainedWeights::new(&device, &network, &generator)?,
-            discriminator: TrainedWeights::new(&device, &judge, &discriminator)?,
+            generator: TrainedWeights::new(&device, &network, &generator, None)?,
+            discriminator: TrainedWeights::new(&device, &judge, &discriminator, None)?,
             device,
             config,
             discriminator_config,
             options,
             vgg,
             recomputes: false,
+            constants: Mutex::default(),
             step: 0,
             torn: false,
         })

@@ -84,8 +84,34 @@ fn view<'a>(
     WeightView { elements, cout: conv.cout, stride_out, stride_in, taps, scale }
 }
 
-/// The convolution itself.
-pub(super) fn forward(cores: &Cores, conv: &Conv, x: &Tensor, weight: Weight, bias: Option<&Tensor>) -> Result<Tensor> {
+/// Leaky ReLU in place, unless the slope is 1.
+fn activate(cpu: &Cpu, y: &mut [f32], slope: f32) {
+    if slope == 1.0 {
+        return;
+    }
+    y.par_chunks_mut(1 << 14).for_each(|y| {
+        cpu.dispatch(
+            #[inline(always)]
+            || {
+                for y in y {
+                    // With a slope of 0, minus infinity becomes 0; NaN passes through.
+                    let negative = if slope == 0.0 && *y <= 0.0 { 0.0 } else { slope * *y };
+                    *y = if *y > 0.0 { *y } else { negative };
+                }
+            },
+        );
+    });
+}
+
+/// The convolution itself and leaky ReLU.
+pub(super) fn forward(
+    cores: &Cores,
+    conv: &Conv,
+    x: &Tensor,
+    weight: Weight,
+    bias: Option<&Tensor>,
+    slope: f32,
+) -> Result<Tensor> {
     let Conv { batch, cin, cout, h, w, oh, ow, k, stride, padding, .. } = *conv;
     if few_pixels::applies(conv) {
         let (y, scratch) = (Tensor::empty(cores, &[batch, cout, oh, ow])?, scratch(cores, conv)?);
@@ -95,6 +121,7 @@ pub(super) fn forward(cores: &Cores, conv: &Conv, x: &Tensor, weight: Weight, bi
         cores.run("conv2d", "forward_few", &inputs, &[&y, &scratch], conv.flops(), |cpu, x, [y, scratch]| {
             let [x, weight, sigma, bias] = x;
             few_pixels::forward(cpu, conv, x, (weight, scale(sigma)), has_bias.then_some(bias), y, scratch);
+            activate(cpu, y, slope);
         })?;
         return Ok(y);
     }
@@ -122,6 +149,7 @@ pub(super) fn forward(cores: &Cores, conv: &Conv, x: &Tensor, weight: Weight, bi
         let [x, weight, sigma, bias] = inputs;
         let weight = view(&convolution, weight, strides, &taps, scale(sigma));
         convolve(cpu, &convolution, x, weight, has_bias.then_some(bias), y);
+        activate(cpu, y, slope);
     })?;
     Ok(y)
 }

@@ -2,6 +2,7 @@
 
 use super::sizes::Conv;
 use crate::geometry::AdapterKind;
+use crate::instance_norm::parts_of_planes;
 use crate::kernel;
 use alias_tensor::Kernel;
 
@@ -162,7 +163,22 @@ pub(super) fn weight_gradient_is_product(conv: &Conv) -> bool {
     is_product && conv.oh * conv.ow <= MAX_PIXELS && conv.adapter.multiplies_weight_gradient()
 }
 
-/// The kernel of the gradient by bias, one workgroup per channel.
-pub(super) fn backward_bias(adapter: AdapterKind) -> Kernel {
-    kernel("conv2d", source!(1, 1, 1, 4, 1), "backward_bias").workgroup(adapter.reduction_workgroup())
+/// The kernels of the gradient by bias.
+pub(super) struct BiasForm {
+    pub(super) kernel: Kernel,
+    pub(super) sum_parts: Kernel,
+    /// Parts of each plane that are summed apart, where channels are too few to fill the device.
+    pub(super) parts: usize,
+}
+
+impl BiasForm {
+    pub(super) fn of(conv: &Conv) -> BiasForm {
+        // A 1x1 kernel's text: `sum_parts` then sums one element for each pair of channels.
+        let source = source!(1, 1, 1, 4, 1);
+        BiasForm {
+            kernel: kernel("conv2d", source, "backward_bias").workgroup(conv.adapter.reduction_workgroup()),
+            sum_parts: kernel("conv2d", source, "sum_parts"),
+            parts: parts_of_planes(conv.cout, conv.oh * conv.ow),
+        }
+    }
 }

@@ -120,7 +120,7 @@ impl Builder {
     /// # fn main() -> alias_model::Result<()> {
     /// use alias_model::network::{Builder, Conv, Modulation, Norm, NormKind, Reading};
     /// use alias_model::{Feed, Module, Noise, fill};
-    /// use alias_tensor::{Gpu, GpuOptions, Tensor};
+    /// use alias_tensor::{Device, Tensor};
     ///
     /// let mut net = Builder::new("By region");
     /// let image = net.input("image", 1);
@@ -130,10 +130,10 @@ impl Builder {
     /// net.output("result", result);
     /// let network = net.finish();
     ///
-    /// let gpu = Gpu::open(&GpuOptions::default())?;
-    /// let row = |values: &[f32]| Ok::<_, alias_model::Error>(Feed::Tensor(Tensor::new(&gpu, &[1, 1, 1, 4], values)?));
+    /// let device = Device::auto()?;
+    /// let row = |values: &[f32]| Ok::<_, alias_model::Error>(Feed::Tensor(Tensor::new(&device, &[1, 1, 1, 4], values)?));
     /// let feeds = [row(&[1.0, 2.0, 10.0, 30.0])?, row(&[1.0, 1.0, 0.0, 0.0])?];
-    /// let y = Module::load(&gpu, &network, &fill(&network, 1))?.forward(&feeds, Noise::None)?[0].to_vec()?;
+    /// let y = Module::load(&device, &network, &fill(&network, 1))?.forward(&feeds, Noise::None)?[0].to_vec()?;
     /// assert!((y[0] - y[2]).abs() < 1e-3 && (y[1] - y[3]).abs() < 1e-3); // each pair by its own mean and variance
     /// # Ok(())
     /// # }
@@ -203,7 +203,7 @@ impl Builder {
     /// # fn main() -> alias_model::Result<()> {
     /// use alias_model::network::{Builder, Reading};
     /// use alias_model::{Feed, Module, Noise, fill};
-    /// use alias_tensor::{Gpu, GpuOptions, Tensor};
+    /// use alias_tensor::{Device, Tensor};
     ///
     /// let mut net = Builder::new("Dropped");
     /// let image = net.input("image", 2);
@@ -211,9 +211,9 @@ impl Builder {
     /// net.output("dropped", dropped);
     /// let network = net.finish();
     ///
-    /// let gpu = Gpu::open(&GpuOptions::default())?;
-    /// let image = [Feed::Tensor(Tensor::new(&gpu, &[1, 2, 4, 4], &[1.0; 32])?)];
-    /// let module = Module::load(&gpu, &network, &fill(&network, 1))?;
+    /// let device = Device::auto()?;
+    /// let image = [Feed::Tensor(Tensor::new(&device, &[1, 2, 4, 4], &[1.0; 32])?)];
+    /// let module = Module::load(&device, &network, &fill(&network, 1))?;
     /// assert_eq!(module.forward(&image, Noise::Seed(1))?[0].to_vec()?, [1.0; 32]); // in evaluation
     /// let dropped = module.in_training(false).forward(&image, Noise::Seed(1))?.remove(0).to_vec()?;
     /// assert!(dropped.contains(&0.0) && dropped.contains(&2.0));

@@ -74,8 +74,7 @@ impl Network {
     /// assert_eq!(count, 3 * 8 * 9 + 8 + 2 * 3); // weight, bias, the norm's scale and shift
     /// ```
     pub fn parameters(&self) -> Vec<Parameter> {
-        let mut parameters = Vec::new();
-        self.unused.iter().for_each(|conv| add_conv(conv, &mut parameters));
+        let mut parameters = self.unused_parameters();
         for layer in &self.layers {
             if let Some(norm) = &layer.reading.norm {
                 add_norm(norm, self.source_channels(layer).iter().sum(), &mut parameters);
@@ -88,6 +87,14 @@ impl Network {
             }
         }
         parameters.sort_by(|a, b| a.key.cmp(&b.key));
+        parameters
+    }
+
+    /// The tensors of the state dict that no layer reads, as those of the generator's features that only deeper generators
+    /// use.
+    pub fn unused_parameters(&self) -> Vec<Parameter> {
+        let mut parameters = Vec::new();
+        self.unused.iter().for_each(|conv| add_conv(conv, &mut parameters));
         parameters
     }
 

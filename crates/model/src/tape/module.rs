@@ -1,19 +1,19 @@
 //! A network's layers on the tape.
 
-use super::conv::{Conv2d, Take};
-use super::norm::{Condition, Labels, TapeNorm};
+use super::conv::{Conv2d, State};
+use super::norm::{Condition, Labels, Mode, ScaleAndShift, TapeNorm};
 use super::windows::WindowTables;
 use crate::label_map::LabelMap;
-use crate::network::{Activation, Dropout, Layer, Network, NormKind, Operation, Pool, PoolKind, Source, Value};
+use crate::network::{Activation, Dropout, Layer, Network, Norm, NormKind, Operation, Pool, PoolKind, Source, Value};
 use crate::{Checkpoint, ConfigError, Error, InputError, Noise, Result, StateDictError};
 use alias_kernels::{
     RunningStatistics, add, avg_pool, concat, correlation, dropout, l2_normalize, leaky_relu, linear, max_pool, relu,
     resize, sigmoid, slice, tanh,
 };
-use alias_tensor::{Device, Pass, Tensor};
+use alias_tensor::{Device, Pass, Tensor, enable_grad};
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How the tape computes SPADE's scale and shift. Results are equal up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,14 +54,14 @@ impl Feed {
     /// ```
     /// # fn main() -> alias_model::Result<()> {
     /// use alias_model::Feed;
-    /// use alias_tensor::{Gpu, GpuOptions};
+    /// use alias_tensor::Device;
     ///
-    /// let gpu = Gpu::open(&GpuOptions::default())?;
-    /// let feed = Feed::labels(&gpu, [1, 1, 3], 2, &[0, 1, 1])?; // one image, one row of three pixels
+    /// let device = Device::auto()?;
+    /// let feed = Feed::labels(&device, [1, 1, 3], 2, &[0, 1, 1])?; // one image, one row of three pixels
     /// let Feed::Labels(labels) = &feed else { unreachable!("it is a label map") };
     /// assert_eq!(*labels.dense().shape(), [1, 2, 1, 3]);
     /// assert_eq!(labels.dense().to_vec()?, [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]); // class 0, class 1
-    /// assert!(Feed::labels(&gpu, [1, 1, 3], 2, &[0, 1, 2]).is_err()); // there is no class 2
+    /// assert!(Feed::labels(&device, [1, 1, 3], 2, &[0, 1, 2]).is_err()); // there is no class 2
     /// # Ok(())
     /// # }
     /// ```
@@ -95,7 +95,7 @@ impl Feed {
 /// # fn main() -> alias_model::Result<()> {
 /// use alias_model::network::{Builder, Conv, Reading};
 /// use alias_model::{Feed, Module, Noise, fill};
-/// use alias_tensor::{Gpu, GpuOptions, Tensor};
+/// use alias_tensor::{Device, Tensor};
 ///
 /// let mut net = Builder::new("Edges");
 /// let image = net.input("image", 3);
@@ -103,9 +103,9 @@ impl Feed {
 /// net.output("edges", edges);
 /// let network = net.finish();
 ///
-/// let gpu = Gpu::open(&GpuOptions::default())?;
-/// let module = Module::load(&gpu, &network, &fill(&network, 1))?;
-/// let image = Tensor::new(&gpu, &[1, 3, 4, 5], &[0.5; 60])?;
+/// let device = Device::auto()?;
+/// let module = Module::load(&device, &network, &fill(&network, 1))?;
+/// let image = Tensor::new(&device, &[1, 3, 4, 5], &[0.5; 60])?;
 /// let outputs = module.forward(&[Feed::Tensor(image)], Noise::None)?;
 /// assert_eq!(*outputs[0].shape(), [1, 1, 4, 5]);
 /// # Ok(())
@@ -169,7 +169,7 @@ impl Module {
     /// ```
     /// # fn main() -> alias_model::Result<()> {
     /// use alias_model::{Feed, Module, Noise, fill};
-    /// use alias_tensor::{Gpu, GpuOptions, Tensor};
+    /// use alias_tensor::{Device, Tensor};
     /// # use alias_model::network::{Builder, Conv, Reading};
     /// # let mut net = Builder::new("Edges");
     /// # let image = net.input("image", 3);
@@ -177,17 +177,17 @@ impl Module {
     /// # net.output("edges", edges);
     /// # let network = net.finish();
     ///
-    /// let gpu = Gpu::open(&GpuOptions::default())?;
+    /// let device = Device::auto()?;
     /// let checkpoint = fill(&network, 1);
     /// let mut learned = Vec::new();
     /// let module = Module::from_state(network, |key, shape| {
     ///     let values = checkpoint.get(key).expect("it has every tensor").to_f32()?;
-    ///     learned.push(Tensor::new(&gpu, shape, &values)?.requires_grad());
+    ///     learned.push(Tensor::new(&device, shape, &values)?.requires_grad());
     ///     Ok(learned[learned.len() - 1].clone())
     /// })?;
-    /// let image = Tensor::new(&gpu, &[1, 3, 4, 5], &[0.5; 60])?;
+    /// let image = Tensor::new(&device, &[1, 3, 4, 5], &[0.5; 60])?;
     /// let edges = module.forward(&[Feed::Tensor(image)], Noise::None)?.remove(0);
-    /// let gradients = edges.backward(&Tensor::new(&gpu, &[1, 1, 4, 5], &[1.0; 20])?)?;
+    /// let gradients = edges.backward(&Tensor::new(&device, &[1, 1, 4, 5], &[1.0; 20])?)?;
     /// assert!(learned.len() == 2 && learned.iter().all(|tensor| gradients.get(tensor).is_some())); // weight, bias
     /// # Ok(())
     /// # }
@@ -195,17 +195,39 @@ impl Module {
     ///
     /// # Errors
     /// [`Error::Config`] if the tape does not support a layer, or an error of `state` or the device.
-    pub fn from_state(network: Network, mut state: impl FnMut(&str, &[usize]) -> Result<Tensor>) -> Result<Module> {
+    pub fn from_state(network: Network, state: impl FnMut(&str, &[usize]) -> Result<Tensor>) -> Result<Module> {
+        Module::assemble(network, state, false)
+    }
+
+    /// Assembles a network [for training](Module::in_training). Weights with spectral norm are divided by it after one
+    /// round of power iteration, as PyTorch does before each forward pass in training; [`Module::moved_state`] returns
+    /// the new u and v. Else as [`Module::from_state`].
+    ///
+    /// # Errors
+    /// As [`Module::from_state`].
+    pub fn for_training(
+        network: Network,
+        recomputes: bool,
+        state: impl FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Module> {
+        Ok(Module::assemble(network, state, true)?.in_training(recomputes))
+    }
+
+    fn assemble(
+        network: Network,
+        mut state: impl FnMut(&str, &[usize]) -> Result<Tensor>,
+        iterates: bool,
+    ) -> Result<Module> {
         let shapes = network.state_dict();
-        let take: Take = &mut |key| state(key, &shapes[key]);
+        let state = &mut State { take: &mut |key| state(key, &shapes[key]), iterates };
         let mut layer = |layer: &Layer| {
             check(&network, layer)?;
-            let norm = layer.reading.norm.as_ref().map(|norm| TapeNorm::new(norm, take)).transpose()?;
+            let norm = layer.reading.norm.as_ref().map(|norm| TapeNorm::new(norm, state)).transpose()?;
             let operation = match &layer.operation {
-                Operation::Convolution(conv) => TapeOperation::Convolution(Conv2d::new(conv, take)?),
+                Operation::Convolution(conv) => TapeOperation::Convolution(Conv2d::new(conv, state)?),
                 Operation::Linear(linear) => {
                     let [weight, bias] = linear.keys();
-                    TapeOperation::Linear { weight: take(&weight)?, bias: take(&bias)? }
+                    TapeOperation::Linear { weight: state.take(&weight)?, bias: state.take(&bias)? }
                 }
                 Operation::Pool(pool) => TapeOperation::Pool(*pool),
                 Operation::Dropout(dropout) => TapeOperation::Dropout(*dropout),
@@ -226,7 +248,7 @@ impl Module {
     /// # fn main() -> alias_model::Result<()> {
     /// use alias_model::network::{Builder, Conv, Reading};
     /// use alias_model::{Feed, Module, Noise, fill};
-    /// use alias_tensor::{Gpu, GpuOptions, Tensor};
+    /// use alias_tensor::{Device, Tensor};
     ///
     /// let mut net = Builder::new("Normalized");
     /// let image = net.input("image", 1);
@@ -234,10 +256,10 @@ impl Module {
     /// net.output("result", result);
     /// let network = net.finish();
     ///
-    /// let gpu = Gpu::open(&GpuOptions::default())?;
-    /// let module = Module::load(&gpu, &network, &fill(&network, 1))?.in_training(false);
-    /// module.forward(&[Feed::Tensor(Tensor::new(&gpu, &[1, 1, 1, 2], &[2.0, 4.0])?)], Noise::None)?;
-    /// let (name, mean) = &module.running_statistics()[0];
+    /// let device = Device::auto()?;
+    /// let module = Module::load(&device, &network, &fill(&network, 1))?.in_training(false);
+    /// module.forward(&[Feed::Tensor(Tensor::new(&device, &[1, 1, 1, 2], &[2.0, 4.0])?)], Noise::None)?;
+    /// let (name, mean) = &module.moved_state()[0];
     /// assert_eq!(name, "norm.running_mean");
     /// assert!((mean.to_vec()?[0] - 0.3).abs() < 1e-6); // a tenth of the way from 0 to the batch's mean
     /// # Ok(())
@@ -257,15 +279,20 @@ impl Module {
         &self.0.network
     }
 
-    /// Names and current values of the running statistics, which forward passes in training update.
-    pub fn running_statistics(&self) -> Vec<(String, Tensor)> {
+    /// Names and current values of what training moves without a gradient: the running statistics, which forward passes
+    /// in training update, and u and v of a module assembled [for training](Module::for_training).
+    pub fn moved_state(&self) -> Vec<(String, Tensor)> {
         let Inner { network, layers, .. } = &*self.0;
-        let moved = network.layers.iter().zip(layers).filter_map(|(layer, tensors)| {
+        let statistics = network.layers.iter().zip(layers).filter_map(|(layer, tensors)| {
             let keys = layer.reading.norm.as_ref()?.kind.running_statistics_keys()?;
             let RunningStatistics { mean, variance } = tensors.norm.as_ref()?.running()?;
             Some(keys.into_iter().zip([mean, variance]))
         });
-        moved.flatten().collect()
+        let vectors = layers.iter().filter_map(|layer| match &layer.operation {
+            TapeOperation::Convolution(conv) => Some(conv.moved().iter().cloned()),
+            _ => None,
+        });
+        statistics.flatten().chain(vectors.flatten()).collect()
     }
 
     /// The outputs (N, C, H, W) for the inputs `feeds`, both in the network's order.
@@ -277,6 +304,16 @@ impl Module {
         self.forward_with(feeds, noise, SpadeMethod::Table, |_, _| {})
     }
 
+    /// [`Module::forward`] with what is in `shared`. What is missing there it computes, with its place in the graph
+    /// even within [`no_grad`](alias_tensor::no_grad), and leaves it for other passes on the same `feeds`.
+    ///
+    /// # Errors
+    /// As [`Module::forward`].
+    pub fn forward_sharing(&self, feeds: &[Feed], noise: Noise, shared: &SharedConditions) -> Result<Vec<Tensor>> {
+        let shared = Some(shared.clone());
+        self.run(Forward { feeds: feeds.to_vec(), noise, spade: SpadeMethod::Table, shared }, |_, _| {})
+    }
+
     /// [`Module::forward`] with SPADE computed by `spade`. Passes each block's name and output to `tap`.
     ///
     /// # Errors
@@ -286,11 +323,15 @@ impl Module {
         feeds: &[Feed],
         noise: Noise,
         spade: SpadeMethod,
-        mut tap: impl FnMut(&str, &Tensor),
+        tap: impl FnMut(&str, &Tensor),
     ) -> Result<Vec<Tensor>> {
+        self.run(Forward { feeds: feeds.to_vec(), noise, spade, shared: None }, tap)
+    }
+
+    fn run(&self, pass: Forward, mut tap: impl FnMut(&str, &Tensor)) -> Result<Vec<Tensor>> {
         let network = &self.0.network;
-        self.check_feeds(feeds)?;
-        let pass = Arc::new(Forward { feeds: feeds.to_vec(), noise, spade });
+        self.check_feeds(&pass.feeds)?;
+        let pass = Arc::new(pass);
         let mut scope = Scope::default();
         let mut outputs: Vec<Option<Tensor>> = vec![None; network.outputs.len()];
         let mut at = 0;
@@ -354,6 +395,53 @@ struct Forward {
     feeds: Vec<Feed>,
     noise: Noise,
     spade: SpadeMethod,
+    shared: Option<SharedConditions>,
+}
+
+impl Forward {
+    /// Input `input` at another size.
+    fn resized(&self, scope: &mut Scope, input: usize, size: [usize; 2]) -> alias_tensor::Result<Tensor> {
+        let make = || resize(self.feeds[input].dense(), size[0], size[1]);
+        match &self.shared {
+            Some(shared) => known_or(&mut shared.lock().resized, (input, size), || enable_grad(make)),
+            None => known_or(&mut scope.resized, (input, size), make),
+        }
+    }
+}
+
+/// What is known by `key`, which `make` makes the first time.
+fn known_or(
+    known: &mut Resized,
+    key: (usize, [usize; 2]),
+    make: impl FnOnce() -> alias_tensor::Result<Tensor>,
+) -> alias_tensor::Result<Tensor> {
+    if let Some(known) = known.get(&key) {
+        return Ok(known.clone());
+    }
+    let made = make()?;
+    known.insert(key, made.clone());
+    Ok(made)
+}
+
+/// What a network makes of its inputs and of SPADE's weights alone: SPADE's scales and shifts, and inputs at other sizes.
+/// Forward passes that have both in common share it, whatever else differs.
+#[derive(Clone, Debug, Default)]
+pub struct SharedConditions(Arc<Mutex<Conditions>>);
+
+#[derive(Debug, Default)]
+struct Conditions {
+    /// By layer.
+    modulations: HashMap<usize, ScaleAndShift>,
+    resized: Resized,
+}
+
+/// Inputs by their index and size.
+type Resized = HashMap<(usize, [usize; 2]), Tensor>;
+
+impl SharedConditions {
+    fn lock(&self) -> MutexGuard<'_, Conditions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The tensors that later layers of a forward pass still need.
@@ -363,8 +451,8 @@ struct Scope {
     results: HashMap<usize, Tensor>,
     /// Concatenations that more than one layer reads.
     joined: HashMap<Vec<Source>, Tensor>,
-    /// Masks and dense label maps by input and size.
-    resized: HashMap<(usize, [usize; 2]), Tensor>,
+    /// Inputs at other sizes, unless they are in a shared [`SharedConditions`].
+    resized: Resized,
 }
 
 impl Scope {
@@ -403,13 +491,19 @@ impl Inner {
         let (layer, tensors) = (&self.network.layers[at], &self.layers[at]);
         let reading = &layer.reading;
         let mut x = activate(self.read(forward, scope, at)?, reading.before)?;
-        if let (Some(norm), Some(own)) = (&reading.norm, &tensors.norm) {
-            let condition = self.condition(forward, scope, norm, &x)?;
-            x = own.forward(norm, &x, &condition, forward.noise, self.in_training, pass)?;
-        }
-        let x = activate(x, reading.after)?;
+        x = match (&reading.norm, &tensors.norm) {
+            (Some(norm), Some(own)) => {
+                let condition = self.condition(forward, scope, at, (norm, own), &x)?;
+                let mode = Mode { noise: forward.noise, in_training: self.in_training, pass };
+                own.forward(norm, &x, &condition, mode, reading.after)?
+            }
+            _ => activate(x, reading.after)?,
+        };
         let y = match &tensors.operation {
-            TapeOperation::Convolution(conv) => conv.forward(&x)?,
+            TapeOperation::Convolution(conv) => match (layer.add, layer.activation) {
+                (None, Activation::LeakyRelu { slope }) => return conv.forward(&x, slope),
+                _ => conv.forward(&x, 1.0)?,
+            },
             TapeOperation::Linear { weight, bias } => linear(&x, weight, bias)?,
             TapeOperation::Pool(Pool { window: 1, .. }) => x,
             TapeOperation::Pool(Pool { kind: PoolKind::Max, .. }) => max_pool(&x)?,
@@ -438,7 +532,8 @@ impl Inner {
         if let Some(joined) = scope.joined.get(sources) {
             return Ok(joined.clone());
         }
-        let read = sources.iter().map(|source| {
+        let mut read = Vec::new();
+        for source in sources {
             let x = match source.value {
                 Value::Input(input) => forward.feeds[input].dense(),
                 Value::Layer(layer) => &scope.results[&layer],
@@ -446,9 +541,12 @@ impl Inner {
             let [_, _, h, w] = x.shape().nchw("read", "a tensor")?;
             // Sizes that are not divisible were refused before the first layer.
             let [h, w] = source.size([h, w]).unwrap_or([h, w]);
-            if source.zoom == 0 { Ok(x.clone()) } else { resize(x, h, w) }
-        });
-        let read = read.collect::<alias_tensor::Result<Vec<Tensor>>>()?;
+            read.push(match source.value {
+                _ if source.zoom == 0 => x.clone(),
+                Value::Input(input) => forward.resized(scope, input, [h, w])?,
+                Value::Layer(_) => resize(x, h, w)?,
+            });
+        }
         if let ([x], 0) = (&read[..], sources[0].zoom) {
             return Ok(x.clone());
         }
@@ -459,38 +557,46 @@ impl Inner {
         Ok(joined)
     }
 
-    /// What a norm of `x` is conditioned on.
+    /// What the norm of `x` in layer `at` is conditioned on.
     fn condition(
         &self,
         forward: &Forward,
         scope: &mut Scope,
-        norm: &crate::network::Norm,
+        at: usize,
+        (norm, own): (&Norm, &TapeNorm),
         x: &Tensor,
     ) -> alias_tensor::Result<Condition> {
         let size @ [_, _, h, w] = x.shape().nchw("norm", "x")?;
-        let mut resized = |input: usize| -> alias_tensor::Result<Tensor> {
-            if let Some(known) = scope.resized.get(&(input, [h, w])) {
-                return Ok(known.clone());
-            }
-            let tensor = resize(forward.feeds[input].dense(), h, w)?;
-            scope.resized.insert((input, [h, w]), tensor.clone());
-            Ok(tensor)
+        let mask = match norm.kind {
+            NormKind::Mask { mask } => Some(forward.resized(scope, mask, [h, w])?),
+            _ => None,
         };
-        let mask = if let NormKind::Mask { mask } = norm.kind { Some(resized(mask)?) } else { None };
-        let Some(spade) = norm.spade() else { return Ok(Condition { labels: None, mask }) };
+        let Some(spade) = norm.spade() else { return Ok(Condition { modulation: None, mask }) };
+        let known = forward.shared.as_ref().and_then(|shared| shared.lock().modulations.get(&at).cloned());
+        if known.is_some() {
+            return Ok(Condition { modulation: known, mask });
+        }
         let table = match (&forward.feeds[spade.labels], forward.spade) {
             (Feed::Labels(LabelFeed { windows, .. }), SpadeMethod::Table) => windows.get(x.device(), size)?,
             _ => None,
         };
         let labels = match table {
             Some(table) => Labels::Table(table),
-            None => Labels::Dense(resized(spade.labels)?),
+            None => Labels::Dense(forward.resized(scope, spade.labels, [h, w])?),
         };
-        Ok(Condition { labels: Some(labels), mask })
+        let modulation = match &forward.shared {
+            Some(shared) => {
+                let made = enable_grad(|| own.scale_and_shift(labels))?;
+                shared.lock().modulations.extend(made.clone().map(|made| (at, made)));
+                made
+            }
+            None => own.scale_and_shift(labels)?,
+        };
+        Ok(Condition { modulation, mask })
     }
 }
 
-fn activate(x: Tensor, activation: Activation) -> alias_tensor::Result<Tensor> {
+pub(super) fn activate(x: Tensor, activation: Activation) -> alias_tensor::Result<Tensor> {
     match activation {
         Activation::Identity => Ok(x),
         Activation::LeakyRelu { slope: 0.0 } => relu(&x),

@@ -1,9 +1,8 @@
 //! The distinct windows of a label map on a device, for operations on the tape.
 
-use super::conv::Conv2d;
 use crate::label_map::{Distinct, LabelMap, OUTSIDE};
 use crate::plans::choice::table_pays;
-use alias_kernels::{PixelEntries, Windows, sum_windows};
+use alias_kernels::{PixelEntries, Windows};
 use alias_tensor::{Device, Result, Tensor};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +46,8 @@ impl WindowTables {
             }
         };
         let limit = device.largest_tensor();
-        Ok(table.filter(|table| 4 * 9 * (channels * table.windows.columns()) as u64 <= limit))
+        let largest = |windows: &Windows| 2 * channels * (9 * windows.columns()).max(windows.entries());
+        Ok(table.filter(|table| 4 * largest(&table.windows) as u64 <= limit))
     }
 
     fn find(&self, device: &Device, [n, h, w]: [usize; 3]) -> Result<Option<WindowTable>> {
@@ -70,16 +70,5 @@ impl WindowTables {
             windows: Windows::new(device, &windows_5x5, columns)?,
             entries: PixelEntries::new(device, [n, h, w], map, windows_5x5.len())?,
         }))
-    }
-}
-
-impl WindowTable {
-    /// The result of `conv`, a 3x3 kernel, at the centre of each 5x5 window: (1, Cout, 1, E). `columns` (1, C, U / 8,
-    /// 8) are its inputs for the 3x3 windows.
-    pub(crate) fn convolve(&self, conv: &Conv2d, columns: &Tensor) -> Result<Tensor> {
-        let bias = conv.bias().expect("gamma and beta have a bias");
-        let products = conv.forward_taps(columns)?;
-        let [_, c, h, w] = products.shape().nchw("table", "products")?;
-        sum_windows(&products.reshape(&[1, c, 1, h * w])?, &self.windows, bias)
     }
 }

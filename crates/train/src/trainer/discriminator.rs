@@ -23,6 +23,22 @@ impl MultiscaleDiscriminator {
         Ok(MultiscaleDiscriminator { config, module: Module::from_state(config.network()?, state)? })
     }
 
+    /// Assembles a discriminator for training, as [`Module::for_training`] does.
+    ///
+    /// # Errors
+    /// As [`MultiscaleDiscriminator::from_state`].
+    pub fn for_training(
+        config: DiscriminatorConfig,
+        state: impl FnMut(&str, &[usize]) -> alias_model::Result<Tensor>,
+    ) -> Result<MultiscaleDiscriminator> {
+        Ok(MultiscaleDiscriminator { config, module: Module::for_training(config.network()?, false, state)? })
+    }
+
+    /// Names and current values of what training moves without a gradient, as [`Module::moved_state`] returns them.
+    pub fn moved_state(&self) -> Vec<(String, Tensor)> {
+        self.module.moved_state()
+    }
+
     /// The output of every layer, for each scale, on `image` with the segmentation `seg_div`, both (N, C, H, W) with the
     /// configuration's numbers of channels. The last layer of each scale gives its scores, one for each patch.
     ///

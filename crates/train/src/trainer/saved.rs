@@ -3,12 +3,12 @@
 use super::weights::TrainedWeights;
 use super::{Trainer, TrainerOptions, Vgg19};
 use crate::{Error, Result};
-use alias_checkpoint::Array;
 use alias_checkpoint::Checkpoint;
 use alias_model::network::Network;
 use alias_model::{DiscriminatorConfig, GeneratorConfig, Layers, ParameterFreeNorm};
 use alias_tensor::Device;
 use serde_json::{Value, json};
+use std::sync::Mutex;
 
 /// Key in the metadata of everything that is not a tensor.
 const SETTINGS: &str = "trainer";
@@ -28,9 +28,8 @@ impl Trainer {
             for (key, array) in network.state_dict()?.iter() {
                 saved.insert(format!("{name}.{key}"), array.clone());
             }
-            for (key, tensor) in &network.second_moments {
-                let array = Array::from_f32(&tensor.shape(), &tensor.to_vec()?);
-                saved.insert(format!("{SECOND_MOMENT}{name}.{key}"), array);
+            for (key, array) in network.second_moments()?.iter() {
+                saved.insert(format!("{SECOND_MOMENT}{name}.{key}"), array.clone());
             }
         }
         let GeneratorConfig { ngf, layers, norm, spectral, plain } = self.config;
@@ -78,7 +77,7 @@ impl Trainer {
         let weights = |name: &str, network: &Network| {
             let [state, moments] =
                 [format!("{name}."), format!("{SECOND_MOMENT}{name}.")].map(|prefix| saved.part(&prefix));
-            TrainedWeights::new(&device, network, &state)?.with_second_moments(&device, &moments)
+            TrainedWeights::new(&device, network, &state, Some(&moments))
         };
         Ok(Trainer {
             generator: weights("generator", &config.network()?)?,
@@ -89,6 +88,7 @@ impl Trainer {
             options: TrainerOptions::from_json(&settings["options"]).ok_or_else(|| damaged(&settings["options"]))?,
             vgg,
             recomputes: false,
+            constants: Mutex::default(),
             step: integer(&settings["step"])?,
             torn: false,
         })

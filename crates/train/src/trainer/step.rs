@@ -5,6 +5,53 @@ use super::{Batch, Losses, Trainer};
 use crate::{Error, Result};
 use alias_tensor::Tensor;
 
+/// A part of a step, in the order in which they are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// The generated images that the discriminator learns from.
+    Images,
+    /// The discriminator's passes and its update.
+    Discriminator,
+    /// The generator's forward pass.
+    Forward,
+    /// The losses of its image and their gradients by it.
+    Losses,
+    /// The generator's backward pass.
+    Backward,
+    /// The generator's update.
+    Update,
+}
+
+impl Phase {
+    /// What it is called in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Images => "images",
+            Phase::Discriminator => "discriminator",
+            Phase::Forward => "forward",
+            Phase::Losses => "losses",
+            Phase::Backward => "backward",
+            Phase::Update => "update",
+        }
+    }
+}
+
+/// Watches a step. A closure is one that sees tensors.
+pub trait Observer {
+    /// Sees each gradient, named `grad.generator.NAME` or `grad.discriminator.NAME`, and each image of the generator's
+    /// update, named `fake`.
+    fn tensor(&mut self, name: &str, tensor: &Tensor);
+
+    /// Hears that all of a phase was launched; several parts of a batch repeat phases.
+    fn launched(&mut self, _phase: Phase) {}
+}
+
+impl<F: FnMut(&str, &Tensor)> Observer for F {
+    fn tensor(&mut self, name: &str, tensor: &Tensor) {
+        self(name, tensor);
+    }
+}
+
 impl Trainer {
     /// Updates the discriminator, then the generator, by the mean of the losses of all `parts` of a batch. Parts are
     /// computed one after the other, so a batch that does not fit the device as a whole can be split into parts that
@@ -15,30 +62,31 @@ impl Trainer {
     /// except after a device failure during the generator's update, the last part of a step: every later call then
     /// returns [`Error::HalfAStep`].
     pub fn step(&mut self, parts: &[Batch]) -> Result<Losses> {
-        self.step_with(parts, |_, _| {})
+        self.step_with(parts, |_: &str, _: &Tensor| {})
     }
 
-    /// The same, and calls `tap` with each gradient, named `grad.generator.NAME` or `grad.discriminator.NAME`, and with
-    /// each image of the generator's update, named `fake`.
+    /// The same, watched by `observer`.
     ///
     /// # Errors
     /// As [`Trainer::step`].
-    pub fn step_with(&mut self, parts: &[Batch], mut tap: impl FnMut(&str, &Tensor)) -> Result<Losses> {
+    pub fn step_with(&mut self, parts: &[Batch], mut observer: impl Observer) -> Result<Losses> {
         self.verify_whole()?;
         if parts.is_empty() {
             return Err(Error::NoBatch);
         }
         let mut update = Update::new(self, parts);
-        update.update_discriminator(&mut tap)?;
-        let (leaves, gradients) = update.generator_gradients(&mut tap)?;
-        let Update { generator, discriminator, losses, .. } = update;
+        update.update_discriminator(&mut observer)?;
+        let (leaves, gradients) = update.generator_gradients(&mut observer)?;
+        let losses = update.losses()?;
+        let Update { generator, discriminator, .. } = update;
         let [rate, _] = self.options.rates(self.step);
         // Up to here an error leaves the old state. From here on each old weight is freed as soon as there is a new
         // one, since two generators may not fit the device.
         (self.generator, self.discriminator, self.torn) = (generator, discriminator, true);
         self.generator.update(&self.options.adam(rate, self.step), leaves, gradients, |name, gradient| {
-            tap(&format!("grad.generator.{name}"), gradient);
+            observer.tensor(&format!("grad.generator.{name}"), gradient);
         })?;
+        observer.launched(Phase::Update);
         self.torn = false;
         self.step += 1;
         Ok(losses)

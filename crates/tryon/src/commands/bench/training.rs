@@ -4,11 +4,12 @@ use super::measurement::{resident, timed};
 use crate::commands::Drawing;
 use crate::device::{DeviceArguments, name};
 use alias_model::{Device, DiscriminatorConfig, Inputs, Precision, Vgg19Config, fill};
-use alias_tensor::{KernelTime, Tensor};
-use alias_train::{Batch, Trainer, TrainerOptions, Vgg19};
+use alias_tensor::{Counters, KernelTime, Tensor};
+use alias_train::{Batch, Observer, Phase, Trainer, TrainerOptions, Vgg19};
 use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) fn run(
     drawing: &Drawing,
@@ -38,13 +39,13 @@ pub(super) fn run(
         inputs: Inputs::new(&device, &scene.sample)?,
         real: Tensor::new(&device, &[1, 3, height, width], &scene.truth)?,
     }];
-    let mut step = || {
+    let step = |trainer: &mut Trainer| {
         trainer.step(&batch)?;
         Ok(device.synchronize()?)
     };
-    let (first, ()) = timed(&mut step)?;
+    let (first, ()) = timed(|| step(&mut trainer))?;
     let counted = device.counters();
-    let mut times = (0..runs).map(|_| Ok(timed(&mut step)?.0)).collect::<Result<Vec<_>>>()?;
+    let mut times = (0..runs).map(|_| Ok(timed(|| step(&mut trainer))?.0)).collect::<Result<Vec<_>>>()?;
     times.sort();
     let counters = device.counters();
     let per_step = |count: u64| count / u64::from(runs);
@@ -57,6 +58,8 @@ pub(super) fn run(
         Device::Cores(_) => resident().saturating_sub(before),
     };
     let (median, minimum) = (times[times.len() / 2], times[0]);
+    let mut phases = Phases::start(&device)?;
+    trainer.step_with(&batch, &mut phases)?;
     let round = |v: f64| (v * 1e3).round() / 1e3;
     let mib = |bytes: u64| round(bytes as f64 / f64::from(1 << 20));
     if json {
@@ -74,12 +77,24 @@ pub(super) fn run(
             "submits": submits,
             "peak_mib": mib(peak),
             "peak_held_mib": mib(counters.peak_live_bytes),
+            "phases": phases.of.iter().map(|(phase, of)| serde_json::json!({
+                "name": phase.name(),
+                "ms": milliseconds(of.time),
+                "executed_gflop": round(of.flops as f64 / 1e9),
+                "bytes_moved_mib": mib(of.bytes),
+                "launches": of.launches,
+            })).collect::<Vec<_>>(),
         });
         return Ok(format!("{report}\n"));
     }
-    let (stepped, kernels) = device.profile(&mut step)?;
+    let (stepped, kernels) = device.profile(|| trainer.step(&batch))?;
     stepped?;
-    let mut text = table(kernels.into_iter().collect());
+    let mut kernels: Vec<_> = kernels.into_iter().collect();
+    kernels.sort_by_key(|(_, kernel)| std::cmp::Reverse(kernel.time));
+    let mut text = table("kernel", kernels);
+    text.push('\n');
+    text += &table("phase", phases.of.into_iter().map(|(phase, of)| (phase.name().into(), of)).collect());
+    text.push('\n');
     writeln!(
         text,
         "{height}x{width}, ngf {}, {}, on {}: a step of one example takes {:.0} ms (median of {runs}; minimum {:.0}, \
@@ -104,12 +119,43 @@ fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// The kernels, those first that take longest.
-fn table(mut kernels: Vec<(String, KernelTime)>) -> String {
-    kernels.sort_by_key(|(_, kernel)| std::cmp::Reverse(kernel.time));
+/// What each phase of a step takes. The device finishes each before the next, so that together they take a little longer than
+/// a step.
+struct Phases<'a> {
+    device: &'a Device,
+    since: Instant,
+    before: Counters,
+    of: BTreeMap<Phase, KernelTime>,
+}
+
+impl<'a> Phases<'a> {
+    fn start(device: &'a Device) -> Result<Phases<'a>> {
+        device.synchronize()?;
+        Ok(Phases { device, since: Instant::now(), before: device.counters(), of: BTreeMap::new() })
+    }
+}
+
+impl Observer for &mut Phases<'_> {
+    fn tensor(&mut self, _: &str, _: &Tensor) {}
+
+    fn launched(&mut self, phase: Phase) {
+        // An error here is one of the step's next launch, too.
+        let _ = self.device.synchronize();
+        let (now, counters) = (Instant::now(), self.device.counters());
+        let of = self.of.entry(phase).or_default();
+        of.time += now - self.since;
+        of.launches += counters.launches - self.before.launches;
+        of.flops += counters.flops - self.before.flops;
+        of.bytes += counters.bytes_moved - self.before.bytes_moved;
+        (self.since, self.before) = (now, counters);
+    }
+}
+
+/// What some kernels or phases take, and all of them.
+fn table(heading: &str, kernels: Vec<(String, KernelTime)>) -> String {
     let mut text = format!(
         "{:36}{:>9}{:>10}{:>9}{:>10}{:>9}{:>9}\n",
-        "kernel", "launches", "ms", "GFLOP", "GFLOP/s", "MiB", "GB/s"
+        heading, "launches", "ms", "GFLOP", "GFLOP/s", "MiB", "GB/s"
     );
     let all = kernels.iter().fold(KernelTime::default(), |sum, (_, kernel)| KernelTime {
         launches: sum.launches + kernel.launches,
