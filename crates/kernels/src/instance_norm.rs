@@ -235,7 +235,7 @@ pub(crate) mod tests {
     fn large_planes_match_twin() {
         let x = Random::new(1).array(&[1, 2, 389, 401]).map(|x| f64::from((x + 3.0) as f32));
         assert_eq!(super::parts_of_planes(2, 389 * 401), 19);
-        check(&InstanceNorm { eps: 1e-5 }, &[x.clone()], |t| super::instance_norm(&t[0], 1e-5));
+        check(&InstanceNorm { eps: 1e-5 }, std::slice::from_ref(&x), |t| super::instance_norm(&t[0], 1e-5));
         let twin = Activated { norm: InstanceNorm { eps: 1e-5 }, slope: 0.2f32.into() };
         check(&twin, &[x], |t| super::instance_norm_leaky_relu(&t[0], 1e-5, 0.2));
     }

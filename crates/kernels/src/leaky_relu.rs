@@ -33,8 +33,8 @@ pub fn leaky_relu(x: &Tensor, slope: f32) -> Result<Tensor> {
     Ok(y.with_backward([x], move |dy| Ok([Some(pull_back(&saved, dy, slope)?)])))
 }
 
-/// The gradient `dy` pulled back through leaky ReLU: times `slope` where `saved` is not positive. `saved` is what leaky ReLU was
-/// applied to, or anything that is positive at the same places.
+/// The gradient `dy` pulled back through leaky ReLU: times `slope` where `saved` is not positive. `saved` is what leaky
+/// ReLU was applied to, or anything that is positive at the same places.
 pub(crate) fn pull_back(saved: &Tensor, dy: &Tensor, slope: f32) -> Result<Tensor> {
     let n = dy.numel();
     let dx = Tensor::empty(dy.device(), &dy.shape())?;

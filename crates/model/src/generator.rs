@@ -116,7 +116,7 @@ impl Generator {
 
     fn check_size(&self, inputs: &Inputs) -> Result<()> {
         let [_, height, width] = inputs.size()?;
-        Ok(self.config.layers.check_size(height, width)?)
+        self.config.layers.check_size(height, width)
     }
 
     /// Draws the image with SPADE computed by `spade`, and passes each block's name and output to `tap`.

@@ -1,5 +1,6 @@
 //! A network on the tape: its forward pass, one operation after the other, with gradients of every tracked tensor.
 
+mod activation;
 mod conv;
 mod module;
 mod norm;

@@ -1,6 +1,7 @@
 //! The generator and the discriminator, trained against each other.
 
 mod discriminator;
+mod observer;
 mod options;
 mod saved;
 mod step;
@@ -9,8 +10,9 @@ mod vgg19;
 mod weights;
 
 pub use discriminator::MultiscaleDiscriminator;
+pub use observer::{Observer, Phase};
 pub use options::TrainerOptions;
-pub use step::{Observer, Phase};
+
 pub use vgg19::Vgg19;
 
 use crate::{Error, Result};

@@ -1,5 +1,6 @@
 //! A network's layers on the tape.
 
+use super::activation::activate;
 use super::conv::{Conv2d, State};
 use super::norm::{Condition, Labels, Mode, ScaleAndShift, TapeNorm};
 use super::windows::WindowTables;
@@ -7,8 +8,7 @@ use crate::label_map::LabelMap;
 use crate::network::{Activation, Dropout, Layer, Network, Norm, NormKind, Operation, Pool, PoolKind, Source, Value};
 use crate::{Checkpoint, ConfigError, Error, InputError, Noise, Result, StateDictError};
 use alias_kernels::{
-    RunningStatistics, add, avg_pool, concat, correlation, dropout, l2_normalize, leaky_relu, linear, max_pool, relu,
-    resize, sigmoid, slice, tanh,
+    RunningStatistics, add, avg_pool, concat, correlation, dropout, l2_normalize, linear, max_pool, resize, slice,
 };
 use alias_tensor::{Device, Pass, Tensor, enable_grad};
 use std::collections::HashMap;
@@ -593,16 +593,6 @@ impl Inner {
             None => own.scale_and_shift(labels)?,
         };
         Ok(Condition { modulation, mask })
-    }
-}
-
-pub(super) fn activate(x: Tensor, activation: Activation) -> alias_tensor::Result<Tensor> {
-    match activation {
-        Activation::Identity => Ok(x),
-        Activation::LeakyRelu { slope: 0.0 } => relu(&x),
-        Activation::LeakyRelu { slope } => leaky_relu(&x, slope),
-        Activation::Tanh => tanh(&x),
-        Activation::Sigmoid => sigmoid(&x),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A normalization on the tape.
 
+use super::activation::activate;
 use super::conv::{Conv2d, State, once};
-use super::module::activate;
 use super::windows::WindowTable;
 use crate::network::{Activation, Modulation, Norm, NormKind, Spade};
 use crate::{Noise, Result};
@@ -130,8 +130,8 @@ impl TapeNorm {
         }
     }
 
-    /// The norm of `x` and then `activation`. In training, batch norm uses the batch's statistics. It updates its running statistics in the first pass only,
-    /// so that recomputation does not update them twice.
+    /// The norm of `x` and then `activation`. In training, batch norm uses the batch's statistics. It updates its running
+    /// statistics in the first pass only, so that recomputation does not update them twice.
     pub(super) fn forward(
         &self,
         norm: &Norm,

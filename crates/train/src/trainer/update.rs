@@ -1,6 +1,6 @@
 //! The forward and backward passes of a step: those of the discriminator's update, then those of the generator's.
 
-use super::step::{Observer, Phase};
+use super::observer::{Observer, Phase};
 use super::weights::{Tensors, TrainedWeights};
 use super::{Batch, Losses, MultiscaleDiscriminator, Trainer, TrainerOptions};
 use crate::losses::{feature_matching, perceptual};
