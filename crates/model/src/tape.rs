@@ -2,8 +2,12 @@
 
 mod activation;
 mod conv;
+mod feed;
+mod forward;
 mod module;
 mod norm;
 mod windows;
 
-pub use module::{Feed, LabelFeed, Module, SharedConditions, SpadeMethod};
+pub use feed::{Feed, LabelFeed};
+pub use forward::{SharedConditions, SpadeMethod};
+pub use module::Module;

@@ -14,7 +14,8 @@ pub struct Counters {
     pub reads: u64,
     /// Floating-point operations, as declared at each launch.
     pub flops: u64,
-    /// Bytes of all tensors bound at each launch, which a launch moves at least once if it reads all of them, and of copies.
+    /// Bytes of all tensors bound at each launch, which a launch moves at least once if it reads all of them; and bytes that
+    /// copies read and write.
     pub bytes_moved: u64,
     /// Buffers created on the device so far. Constant from image to image once the pool is warm.
     pub allocations: u64,

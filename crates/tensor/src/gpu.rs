@@ -218,7 +218,8 @@ impl Gpu {
         self.recorder().copy(copies, &self.0.device)
     }
 
-    /// What is in some buffers, each from a byte on and so many bytes, once everything recorded so far is done. Waits once.
+    /// The contents of some `places`, each a buffer, its first byte and a number of bytes, once everything recorded so far is
+    /// done. Waits once.
     pub(crate) fn read(&self, places: &[(&wgpu::Buffer, u64, u64)]) -> Result<Vec<Vec<f32>>> {
         self.0.device.counters.read();
         if self.counts_only() {

@@ -2,89 +2,17 @@
 
 use super::activation::activate;
 use super::conv::{Conv2d, State};
-use super::norm::{Condition, Labels, Mode, ScaleAndShift, TapeNorm};
-use super::windows::WindowTables;
-use crate::label_map::LabelMap;
+use super::feed::{Feed, LabelFeed};
+use super::forward::{Forward, Scope, SharedConditions, SpadeMethod};
+use super::norm::{Condition, Labels, Mode, TapeNorm};
 use crate::network::{Activation, Dropout, Layer, Network, Norm, NormKind, Operation, Pool, PoolKind, Source, Value};
 use crate::{Checkpoint, ConfigError, Error, InputError, Noise, Result, StateDictError};
 use alias_kernels::{
     RunningStatistics, add, avg_pool, concat, correlation, dropout, l2_normalize, linear, max_pool, resize, slice,
 };
 use alias_tensor::{Device, Pass, Tensor, enable_grad};
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// How the tape computes SPADE's scale and shift. Results are equal up to rounding.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SpadeMethod {
-    /// For each distinct window of the label map, at resolutions where that is less work than at each pixel.
-    #[default]
-    Table,
-    /// At each pixel, as in PyTorch.
-    Dense,
-}
-
-/// An input of a network on the tape.
-#[derive(Clone, Debug)]
-pub enum Feed {
-    /// A tensor (N, C, H, W) that layers read, or a mask (N, 1, H, W).
-    Tensor(Tensor),
-    /// A label map, from [`Feed::labels`].
-    Labels(LabelFeed),
-}
-
-/// A label map on a device.
-#[derive(Clone, Debug)]
-pub struct LabelFeed {
-    dense: Tensor,
-    windows: Arc<WindowTables>,
-}
-
-impl LabelFeed {
-    /// The labels at every pixel: (N, classes, H, W).
-    pub fn dense(&self) -> &Tensor {
-        &self.dense
-    }
-}
-
-impl Feed {
-    /// A label map (N, H, W) of labels below `classes`, one-hot.
-    ///
-    /// ```
-    /// # fn main() -> alias_model::Result<()> {
-    /// use alias_model::Feed;
-    /// use alias_tensor::Device;
-    ///
-    /// let device = Device::auto()?;
-    /// let feed = Feed::labels(&device, [1, 1, 3], 2, &[0, 1, 1])?; // one image, one row of three pixels
-    /// let Feed::Labels(labels) = &feed else { unreachable!("it is a label map") };
-    /// assert_eq!(*labels.dense().shape(), [1, 2, 1, 3]);
-    /// assert_eq!(labels.dense().to_vec()?, [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]); // class 0, class 1
-    /// assert!(Feed::labels(&device, [1, 1, 3], 2, &[0, 1, 2]).is_err()); // there is no class 2
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Input`] if there are not as many labels as pixels, or one is not a class; an error of the device.
-    pub fn labels(device: impl Into<Device>, size: [usize; 3], classes: usize, labels: &[u8]) -> Result<Feed> {
-        Feed::label_map(&device.into(), LabelMap::one_hot(size, classes, labels)?)
-    }
-
-    pub(crate) fn label_map(device: &Device, map: LabelMap) -> Result<Feed> {
-        let [n, h, w] = map.size();
-        let dense = Tensor::new(device, &[n, map.classes(), h, w], &map.dense())?;
-        Ok(Feed::Labels(LabelFeed { dense, windows: Arc::new(WindowTables::new(map)) }))
-    }
-
-    /// Its values at every pixel.
-    pub(crate) fn dense(&self) -> &Tensor {
-        match self {
-            Feed::Tensor(tensor) | Feed::Labels(LabelFeed { dense: tensor, .. }) => tensor,
-        }
-    }
-}
+use std::sync::Arc;
 
 /// A network with its tensors on a device, for gradients: forward passes are recorded on the tape.
 /// [`Session`](crate::Session) computes the same with a fraction of the operations and the memory.
@@ -386,85 +314,6 @@ impl Module {
         }
         self.0.network.sizes(h, w)?;
         Ok(())
-    }
-}
-
-/// What all layers of a forward pass share.
-#[derive(Debug)]
-struct Forward {
-    feeds: Vec<Feed>,
-    noise: Noise,
-    spade: SpadeMethod,
-    shared: Option<SharedConditions>,
-}
-
-impl Forward {
-    /// Input `input` at another size.
-    fn resized(&self, scope: &mut Scope, input: usize, size: [usize; 2]) -> alias_tensor::Result<Tensor> {
-        let make = || resize(self.feeds[input].dense(), size[0], size[1]);
-        match &self.shared {
-            Some(shared) => known_or(&mut shared.lock().resized, (input, size), || enable_grad(make)),
-            None => known_or(&mut scope.resized, (input, size), make),
-        }
-    }
-}
-
-/// What is known by `key`, which `make` makes the first time.
-fn known_or(
-    known: &mut Resized,
-    key: (usize, [usize; 2]),
-    make: impl FnOnce() -> alias_tensor::Result<Tensor>,
-) -> alias_tensor::Result<Tensor> {
-    if let Some(known) = known.get(&key) {
-        return Ok(known.clone());
-    }
-    let made = make()?;
-    known.insert(key, made.clone());
-    Ok(made)
-}
-
-/// What a network makes of its inputs and of SPADE's weights alone: SPADE's scales and shifts, and inputs at other sizes.
-/// Forward passes that have both in common share it, whatever else differs.
-#[derive(Clone, Debug, Default)]
-pub struct SharedConditions(Arc<Mutex<Conditions>>);
-
-#[derive(Debug, Default)]
-struct Conditions {
-    /// By layer.
-    modulations: HashMap<usize, ScaleAndShift>,
-    resized: Resized,
-}
-
-/// Inputs by their index and size.
-type Resized = HashMap<(usize, [usize; 2]), Tensor>;
-
-impl SharedConditions {
-    fn lock(&self) -> MutexGuard<'_, Conditions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The tensors that later layers of a forward pass still need.
-#[derive(Default)]
-struct Scope {
-    /// By layer.
-    results: HashMap<usize, Tensor>,
-    /// Concatenations that more than one layer reads.
-    joined: HashMap<Vec<Source>, Tensor>,
-    /// Inputs at other sizes, unless they are in a shared [`SharedConditions`].
-    resized: Resized,
-}
-
-impl Scope {
-    /// Drops what no layer from `at` on reads.
-    fn forget(&mut self, network: &Network, at: usize) {
-        let left = &network.layers[at..];
-        let is_read = |value: Value| {
-            let reads = |layer: &Layer| layer.reading.sources.iter().any(|source| source.value == value);
-            left.iter().any(|layer| reads(layer) || layer.add == Some(value))
-        };
-        self.results.retain(|&result, _| is_read(Value::Layer(result)));
-        self.joined.retain(|sources, _| left.iter().any(|layer| layer.reading.sources == *sources));
     }
 }
 
